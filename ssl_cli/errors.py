@@ -15,3 +15,7 @@ class Interrupted(BaseException):
     def __init__(self, signal_number: int):
         self.signal_number = signal_number
         super().__init__(f"stopped by signal {signal_number}")
+
+
+class TrainingError(Exception):
+    """A training that cannot go on, in one sentence that says what to try."""

@@ -1,0 +1,177 @@
+"""Random views of a batch: which steps, how strong, and how many views."""
+
+import math
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from ssl_cli.augment import pixels, warp
+from ssl_cli.schema import Affine, Blur, Colour, Crop, Erase, Flip, Grey, Perspective, Solarise
+
+
+def encode(inputs: Tensor, scale: float) -> Tensor:
+    """uint8 images as float in 0 to `scale`; floats pass as they are."""
+    return inputs.float().mul_(scale / 255) if inputs.dtype == torch.uint8 else inputs
+
+
+class Views:
+    """Views of uint8 images, every image with its own draw (or, with `draw: batch`, one draw a view).
+
+    Args:
+        draw: `sample` or `batch`.
+        crop, flip, affine, perspective: geometry, composed into one resampling, in this order.
+        colour, grey, blur, solarise, erase: pixels, in this order.
+        scale: a pixel's range in the views is 0 to this.
+    """
+
+    def __init__(
+        self,
+        draw: Literal["sample", "batch"],
+        crop: Crop,
+        flip: Flip,
+        affine: Affine,
+        perspective: Perspective,
+        colour: Colour,
+        grey: Grey,
+        blur: Blur,
+        solarise: Solarise,
+        erase: Erase,
+        scale: float,
+    ):
+        self.draw = draw
+        self.crop, self.flip, self.affine, self.perspective = crop, flip, affine, perspective
+        self.colour, self.grey, self.blur, self.solarise, self.erase = colour, grey, blur, solarise, erase
+        self.scale = scale
+        self.warps = any(step.p > 0 for step in (crop, flip, affine, perspective))
+        self.alters = any(step.p > 0 for step in (colour, grey, blur, solarise, erase))
+
+    @property
+    def random(self) -> bool:
+        """Whether two views of an image can differ."""
+        return self.warps or self.alters
+
+    def __call__(self, inputs: Tensor, count: int, source: torch.Generator) -> tuple[Tensor, ...]:
+        """uint8 (B, C, H, W) → `count` views, float (B, C, H, W) each, on the inputs' device."""
+        if not self.random:
+            return (encode(inputs, self.scale),) * count
+        draws = _Draws(len(inputs), count, self.draw == "batch", source)
+        images = encode(inputs, 1.0)
+        if self.warps:
+            matrices = self._matrices(draws, tuple(inputs.shape[-2:]))
+            # Photographs that are only cropped show no world beyond their edge; moved digits stand on black.
+            outside = "zeros" if self.affine.p or self.perspective.p else "border"
+            images = torch.cat([warp.resample(images, part, outside) for part in matrices.split(len(inputs))])
+        else:
+            images = images.repeat(count, 1, 1, 1)
+        if self.alters:
+            images = self._altered(images, draws)
+        return (images.mul_(self.scale) if self.scale != 1 else images).split(len(inputs))
+
+    def _matrices(self, draws: "_Draws", size: tuple[int, int]) -> Tensor:
+        """Output to input of all geometry, (count · B, 3, 3)."""
+        height, width = size
+        total = warp.identity(draws.total, draws.device)
+        if self.crop.p:
+            sides = warp.box_sides(draws.uniform(*self.crop.area), draws.log_uniform(*self.crop.ratio), size)
+            top, left = (draws.uniform(0, 1) * (full - side) for full, side in zip(size, sides, strict=True))
+            total = draws.where(self.crop.p, warp.crop(top, left, *sides, size), total)
+        if self.flip.p:
+            flipped = warp.flip(draws.total, draws.device)
+            total = total @ draws.where(self.flip.p, flipped, warp.identity(draws.total, draws.device))
+        if self.affine.p:
+            step = self.affine
+            moved = warp.affine(
+                rotation=draws.uniform(-step.rotation, step.rotation),
+                shift_x=draws.uniform(-step.shift, step.shift) * width,
+                shift_y=draws.uniform(-step.shift, step.shift) * height,
+                scale=draws.uniform(*step.scale),
+                shear=draws.uniform(-step.shear, step.shear),
+            )
+            total = total @ draws.where(step.p, moved, warp.identity(draws.total, draws.device))
+        for distortion in self.perspective.distortion if self.perspective.p else ():
+            corners = warp.corners_of(size, draws.device)
+            inwards = torch.where(corners == 0, 1.0, -1.0) * distortion * corners.new_tensor([width / 2, height / 2])
+            steps = torch.stack([draws.uniform(0, 1) for _ in range(8)], dim=1).view(-1, 4, 2)
+            tilted = warp.perspective(corners + inwards * steps, size)
+            total = total @ draws.where(self.perspective.p, tilted, warp.identity(draws.total, draws.device))
+        return total
+
+    def _altered(self, images: Tensor, draws: "_Draws") -> Tensor:
+        if self.colour.p:
+            images = draws.some(self.colour.p, images, self._coloured(draws))
+        if self.grey.p:
+            images = draws.some(self.grey.p, images, lambda part, _: pixels.grey(part).clone())
+        for _ in range(self.blur.times if self.blur.p else 0):
+            sigma = draws.uniform(*self.blur.sigma)
+            images = draws.some(
+                self.blur.p, images, lambda part, who, s=sigma: pixels.gaussian_blur(part, self.blur.kernel, s[who])
+            )
+        if self.solarise.p:
+            images = draws.some(
+                self.solarise.p, images, lambda part, _: pixels.solarise(part, self.solarise.threshold)
+            )
+        if self.erase.p:
+            size = tuple(images.shape[-2:])
+            sides = warp.box_sides(draws.uniform(*self.erase.area), draws.log_uniform(*self.erase.ratio), size)
+            box = [(draws.uniform(0, 1) * (full - side)).floor() for full, side in zip(size, sides, strict=True)]
+            box += [side.round() for side in sides]
+            images = draws.some(self.erase.p, images, lambda part, who: pixels.erase(part, *(v[who] for v in box)))
+        return images
+
+    def _coloured(self, draws: "_Draws") -> Callable[[Tensor, Tensor], Tensor]:
+        """Brightness, contrast, saturation and hue in an order drawn once a batch."""
+        factors = [
+            (step, draws.uniform(max(0.0, 1 - strength), 1 + strength))
+            for step, strength in (
+                (pixels.brightness, self.colour.brightness),
+                (pixels.contrast, self.colour.contrast),
+                (pixels.saturation, self.colour.saturation),
+            )
+            if strength
+        ]
+        if self.colour.hue:
+            factors.append((pixels.hue, draws.uniform(-self.colour.hue, self.colour.hue)))
+        order = draws.order(len(factors))
+
+        def coloured(part: Tensor, who: Tensor) -> Tensor:
+            for position in order:
+                step, factor = factors[position]
+                part = step(part, factor[who])
+            return part
+
+        return coloured
+
+
+class _Draws:
+    """Random numbers for `views` views of `size` images: one an image, or one a view."""
+
+    def __init__(self, size: int, views: int, one_a_view: bool, source: torch.Generator):
+        self.total = size * views
+        self.drawn = views if one_a_view else self.total
+        self.source = source
+        self.device = source.device
+
+    def uniform(self, low: float, high: float) -> Tensor:
+        numbers = torch.rand(self.drawn, generator=self.source, device=self.device) * (high - low) + low
+        return numbers if self.drawn == self.total else numbers.repeat_interleave(self.total // self.drawn)
+
+    def log_uniform(self, low: float, high: float) -> Tensor:
+        return self.uniform(math.log(low), math.log(high)).exp()
+
+    def order(self, length: int) -> list[int]:
+        return torch.randperm(length, generator=self.source, device=self.device).tolist()
+
+    def where(self, p: float, matrices: Tensor, otherwise: Tensor) -> Tensor:
+        """The matrices where a coin of probability `p` says so."""
+        if p >= 1:
+            return matrices
+        return torch.where((self.uniform(0, 1) < p).view(-1, 1, 1), matrices, otherwise)
+
+    def some(self, p: float, images: Tensor, step: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        """A step on those images for which a coin of probability `p` says so; the others cost nothing."""
+        who = (self.uniform(0, 1) < p).nonzero()[:, 0]
+        if len(who) == len(images):
+            return step(images, who)
+        return images.index_copy(0, who, step(images[who], who)) if len(who) else images

@@ -1,0 +1,119 @@
+"""Geometry: every step is a 3×3 matrix a sample, all are multiplied, and the images are resampled once.
+
+A matrix maps output to input positions, in pixels from the image's centre, the centre of a pixel being its position
+(x to the right, y down). Applying step 1, then step 2 to an image is `matrix_1 @ matrix_2`. The conventions of angles,
+shear and corner points are torchvision's.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def identity(count: int, device: torch.device | str = "cpu") -> Tensor:
+    """(count, 3, 3)."""
+    return torch.eye(3, device=device).repeat(count, 1, 1)
+
+
+def affine(rotation: Tensor, shift_x: Tensor, shift_y: Tensor, scale: Tensor, shear: Tensor) -> Tensor:
+    """Rotation clockwise and horizontal shear in degrees, shift in pixels, scale as a factor: (B,) each → (B, 3, 3)."""
+    angle, slant = torch.deg2rad(rotation), torch.tan(torch.deg2rad(shear))
+    cos, sin = angle.cos() / scale, angle.sin() / scale
+    # Forward, torchvision turns after it shears: scale · R(angle) · [[1, −slant], [0, 1]]; this is the inverse.
+    a, b = cos - slant * sin, sin + slant * cos
+    c, d = -sin, cos
+    zero, one = torch.zeros_like(a), torch.ones_like(a)
+    x, y = -(a * shift_x + b * shift_y), -(c * shift_x + d * shift_y)
+    return torch.stack([a, b, x, c, d, y, zero, zero, one], dim=1).view(-1, 3, 3)
+
+
+def flip(count: int, device: torch.device | str = "cpu") -> Tensor:
+    """Left becomes right."""
+    return torch.diag(torch.tensor([-1.0, 1.0, 1.0], device=device)).repeat(count, 1, 1)
+
+
+def crop(top: Tensor, left: Tensor, height: Tensor, width: Tensor, size: tuple[int, int]) -> Tensor:
+    """A box in pixels from the upper left corner, (B,) each, stretched over the whole image of `size` (H, W)."""
+    full_height, full_width = size
+    zero, one = torch.zeros_like(top), torch.ones_like(top)
+    x, y = left + (width - full_width) / 2, top + (height - full_height) / 2
+    rows = [width / full_width, zero, x, zero, height / full_height, y, zero, zero, one]
+    return torch.stack(rows, dim=1).view(-1, 3, 3)
+
+
+def perspective(corners: Tensor, size: tuple[int, int]) -> Tensor:
+    """Where the image's corner pixels go.
+
+    Args:
+        corners: (B, 4, 2), new x and y in pixels of the upper left, upper right, lower right and lower left corner.
+        size: H, W.
+    """
+    height, width = size
+    quad = _square_to(corners)
+    rectangle = torch.tensor([[width - 1.0, 0.0, 0.0], [0.0, height - 1.0, 0.0], [0.0, 0.0, 1.0]], device=quad.device)
+    centre = torch.tensor([[1.0, 0.0, -width / 2], [0.0, 1.0, -height / 2], [0.0, 0.0, 1.0]], device=quad.device)
+    back = torch.tensor([[1.0, 0.0, width / 2], [0.0, 1.0, height / 2], [0.0, 0.0, 1.0]], device=quad.device)
+    return (centre @ rectangle) @ _inverse(quad) @ back
+
+
+def _square_to(corners: Tensor) -> Tensor:
+    """The homography that takes the unit square's corners to these (Heckbert, 1989, section 2.2.3): (B, 4, 2) → (B, 3, 3)."""
+    p0, p1, p2, p3 = corners.unbind(1)
+    d1, d2, rest = p1 - p2, p3 - p2, p0 - p1 + p2 - p3
+    determinant = _cross(d1, d2)
+    g, h = _cross(rest, d2) / determinant, _cross(d1, rest) / determinant
+    first, second = p1 - p0 + g[:, None] * p1, p3 - p0 + h[:, None] * p3
+    last = torch.stack([g, h, torch.ones_like(g)], dim=1)
+    return torch.cat([torch.stack([first, second, p0], dim=2), last[:, None]], dim=1)
+
+
+def _cross(a: Tensor, b: Tensor) -> Tensor:
+    return a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+
+
+def _inverse(matrix: Tensor) -> Tensor:
+    """Up to a factor, which a homography does not have: the adjugate, row by row."""
+    a, b, c = matrix.unbind(2)
+    return torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=1)
+
+
+def resample(images: Tensor, matrices: Tensor, outside: str) -> Tensor:
+    """Bilinear, one resampling for all steps.
+
+    Args:
+        images: float (B, C, H, W).
+        matrices: (B, 3, 3), output to input.
+        outside: what lies beyond the edge, `zeros` or `border`.
+    """
+    height, width = images.shape[-2:]
+    device = images.device
+    x = torch.arange(width, device=device) - (width - 1) / 2
+    y = torch.arange(height, device=device) - (height - 1) / 2
+    ones = torch.ones(height, width, device=device)
+    positions = torch.stack([x.expand(height, width), y[:, None].expand(height, width), ones], dim=-1).view(-1, 3)
+    to_unit = torch.tensor([[2 / width], [2 / height], [1.0]], device=device)  # grid_sample counts from −1 to 1
+    found = positions @ (to_unit * matrices).transpose(1, 2)  # (B, H·W, 3)
+    grid = found[..., :2] / found[..., 2:] if _projective(matrices) else found[..., :2]
+    grid = grid.view(-1, height, width, 2)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+
+
+def _projective(matrices: Tensor) -> bool:
+    if matrices.device.type != "cpu":  # looking would wait for the device
+        return True
+    return not torch.equal(matrices[:, 2], matrices.new_tensor([0.0, 0.0, 1.0]).expand(len(matrices), 3))
+
+
+def corners_of(size: tuple[int, int], device: torch.device | str = "cpu") -> Tensor:
+    """(4, 2): x and y of the corner pixels, clockwise from the upper left."""
+    height, width = size
+    right, bottom = width - 1.0, height - 1.0
+    return torch.tensor([[0.0, 0.0], [right, 0.0], [right, bottom], [0.0, bottom]], device=device)
+
+
+def box_sides(area: Tensor, ratio: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Height and width in pixels of a box with a share of the area and a width-to-height ratio, cut to the image."""
+    height, width = size
+    pixels = area * (height * width)
+    return (pixels / ratio).sqrt().clamp(max=height), (pixels * ratio).sqrt().clamp(max=width)
+

@@ -1,0 +1,111 @@
+"""What single values cannot tell: settings that are each allowed and cannot work together."""
+
+import math
+import re
+from collections.abc import Iterator
+from typing import get_args
+
+from ssl_cli import signatures
+from ssl_cli.schema import Config, Facts, Shape
+from ssl_cli.typed import shown, typed, words
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    """One sentence for each."""
+    facts = config.dataset.arguments.get("facts")
+    yield from _budget_problems(config, facts if isinstance(facts, Facts) else None)
+    yield from _schedule_problems(config)
+    yield from _view_problems(config, facts)
+    yield from _head_problems(config, facts)
+    if facts and facts.shape:
+        yield from _shape_problems(config, facts.shape)
+    if config.runtime.device != "auto" and not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", config.runtime.device):
+        yield f"runtime.device={config.runtime.device}: must be auto, cpu, cuda, cuda:N, mps or xpu"
+
+
+def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    budget = config.budget
+    counted = budget.kind in ("balanced", "random", "first")
+    if counted and budget.labels is None:
+        yield f"budget.labels=null: budget={budget.kind} needs a number of labels"
+    if not counted and budget.labels is not None:
+        yield f"budget.labels={budget.labels}: budget={budget.kind} takes no number; use budget=balanced, random or first"
+    if (budget.kind == "fraction") != (budget.fraction is not None):
+        yield f"budget.fraction={shown(budget.fraction)}: belongs to budget=fraction, and only there"
+    if facts is None or facts.inputs is None:
+        return
+    if budget.labels is not None and budget.labels > facts.inputs:
+        yield f"budget.labels={budget.labels}: dataset={config.dataset.name} has {facts.inputs:,} labelled inputs"
+    labels = budget.labels or round((budget.fraction or 1) * facts.inputs)
+    if budget.kind == "balanced" and facts.classes and labels < facts.classes:
+        yield (
+            f"budget.labels={labels}: budget=balanced needs one for each of the {facts.classes} classes of "
+            f"dataset={config.dataset.name}, so at least {facts.classes}"
+        )
+    if labels < 1:
+        yield f"budget.fraction={budget.fraction}: leaves no label of {facts.inputs:,} inputs"
+    held_out = round(budget.validation * labels)
+    if budget.validation and not 1 <= held_out < labels:
+        yield f"budget.validation={budget.validation}: takes {held_out} of {labels} labels; both parts need at least one"
+    if budget.pretrain_on == "rest" and labels >= facts.inputs + (facts.unlabelled or 0):
+        yield "budget.pretrain_on=rest: all inputs are in the budget, none is left to pre-train on"
+
+
+def _schedule_problems(config: Config) -> Iterator[str]:
+    supervised = config.schedule.supervised
+    if supervised.select == "best_validation" and not config.budget.validation:
+        yield "schedule.supervised.select=best_validation: needs budget.validation above 0"
+    if supervised.select != "last" and not supervised.evaluate_every:
+        yield f"schedule.supervised.select={supervised.select}: needs schedule.supervised.evaluate_every of at least 1"
+    for name, phase in (("pretrain", config.schedule.pretrain), ("supervised", supervised)):
+        if phase.optimiser.momentum and phase.optimiser.name != "sgd":
+            yield (
+                f"schedule.{name}.optimiser.momentum={phase.optimiser.momentum}: is for sgd; "
+                f"{phase.optimiser.name} takes 0"
+            )
+        if phase.rate.warmup_epochs >= phase.epochs and phase.rate.warmup_epochs:
+            yield f"schedule.{name}.rate.warmup_epochs={phase.rate.warmup_epochs:g}: must be less than {phase.epochs} epochs"
+
+
+def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    for name in ("pretrain", "supervised"):
+        steps = getattr(config.augment, name).arguments
+        where = f"augment.{name}"
+        ranges = (("affine", "scale"), ("crop", "area"), ("crop", "ratio"), ("blur", "sigma"), ("erase", "area"),
+                  ("erase", "ratio"))  # fmt: skip
+        for step, key in ranges:
+            low, high = getattr(steps.get(step), key, (1, 1))
+            top = 1 if key == "area" else math.inf
+            if not 0 < low <= high <= top:
+                yield f"{where}.{step}.{key}=[{low:g}, {high:g}]: must rise, above 0{' and up to 1' if top == 1 else ''}"
+        blur = steps.get("blur")
+        if blur and blur.kernel % 2 == 0:
+            yield f"{where}.blur.kernel={blur.kernel}: must be odd"
+        colour = steps.get("colour")
+        if facts and facts.shape and facts.shape[0] == 1 and colour and colour.p and (colour.saturation or colour.hue):
+            yield (
+                f"{where}.colour: saturation={colour.saturation:g} and hue={colour.hue:g} need colour, and "
+                f"dataset={config.dataset.name} is grey; set both to 0, or augment=digits"
+            )
+
+
+def _head_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    widths = config.head.projection.arguments.get("widths")
+    if widths is not None and isinstance(config.head.keep, int) and config.head.keep > len(widths):
+        yield f"head.keep={config.head.keep}: head={config.head.name} has {len(widths)} projection layers"
+    last = (config.head.classifier.arguments.get("widths") or ["classes"])[-1]
+    if facts and facts.classes and last not in ("classes", facts.classes):
+        yield (
+            f"head.classifier.widths: head={config.head.name} ends in {last}, and dataset={config.dataset.name} "
+            f"has {facts.classes} classes; end it in `classes`"
+        )
+
+
+def _shape_problems(config: Config, shape: Shape) -> Iterator[str]:
+    annotation = signatures.parameters(config.backbone.path)["shape"].annotation
+    complaints: list[str] = []
+    typed(list(shape), annotation, "shape", complaints)
+    if complaints:
+        sides = "×".join(map(str, shape[1:]))
+        interval = get_args(annotation)[1]
+        yield f"backbone={config.backbone.name}: inputs of {sides} do not fit; sides must be {words(interval)}"

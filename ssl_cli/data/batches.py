@@ -1,0 +1,61 @@
+"""Batches as a function of the step: no state, so that a run can begin anywhere."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ssl_cli.randomness import generator
+
+
+@dataclass(frozen=True)
+class Batch:
+    """inputs: uint8 (B, C, H, W), or float features (B, D); labels: int64 (B,), or None in pre-training."""
+
+    inputs: Tensor
+    labels: Tensor | None
+
+
+@dataclass
+class Batches:
+    """Full batches from some items of a split; what does not fill a batch is dropped, and drawn anew each epoch.
+
+    Args:
+        inputs: (N, …), any device or a memory map.
+        labels: int64 (N,), or None where they must not be seen.
+        items: int64 (M,), which of them; None for all.
+        size: items a batch; cut to M where there are fewer.
+        order: `shuffle` or `file`.
+        seed: of the shuffling.
+        steps_per_epoch: fewer than all full batches; None for all.
+    """
+
+    inputs: Tensor
+    labels: Tensor | None
+    items: Tensor | None
+    size: int
+    order: str
+    seed: int
+    steps_per_epoch: int | None = None
+
+    def __post_init__(self):
+        self.count = len(self.inputs) if self.items is None else len(self.items)
+        self.size = min(self.size, self.count)
+        full = self.count // self.size
+        self.steps_per_epoch = min(self.steps_per_epoch or full, full)
+        self._epoch: tuple[int, Tensor] | None = None
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step, counted from 0 over all epochs."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        picked = self._order(epoch)[position * self.size : (position + 1) * self.size]
+        labels = None if self.labels is None else self.labels[picked]
+        return Batch(self.inputs[picked], labels)
+
+    def _order(self, epoch: int) -> Tensor:
+        if self._epoch is None or (self.order == "shuffle" and self._epoch[0] != epoch):
+            items = torch.arange(self.count) if self.items is None else self.items
+            if self.order == "shuffle":
+                items = items[torch.randperm(self.count, generator=generator(self.seed, "order", epoch))]
+            self._epoch = (epoch, items.to(self.inputs.device))
+        return self._epoch[1]

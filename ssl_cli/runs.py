@@ -1,0 +1,193 @@
+"""The folder of one run: what it was asked, how it went, and all that is needed to go on with it.
+
+config.yaml        the settings, resolved
+run.json           its id, the command, when it began
+metrics.jsonl      a line each log step; nothing in it depends on the clock
+checkpoint.pt      everything a resume needs
+progress.json      seconds and inputs so far, saved with the checkpoint
+labels.csv         which items' labels were seen
+*.safetensors      the trained weights
+result.json        the numbers; it is there when the run is finished
+*.png, run.log     pictures, and what was said
+"""
+
+import contextlib
+import io
+import json
+import logging
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssl_cli.config import plain
+from ssl_cli.errors import ConfigError
+from ssl_cli.schema import Config
+
+log = logging.getLogger("ssl_cli")
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """A file that is there whole or not at all, whatever happens meanwhile."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+class Run:
+    """One run's folder. Opening it again with the same settings goes on where it was."""
+
+    def __init__(self, folder: Path, config: Config):
+        """Create the folder, or open it again.
+
+        Raises:
+            ConfigError: it holds a run with other settings.
+        """
+        self.folder = folder
+        self.config = config
+        text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
+        settings = folder / "config.yaml"
+        if settings.exists():
+            if settings.read_text() != text:
+                raise ConfigError(f"hydra.run.dir={folder}: already holds a run with other settings; choose a new folder")
+        else:
+            folder.mkdir(parents=True, exist_ok=True)
+            born = {"run_id": secrets.token_hex(6), "command": sys.argv[1:], "began": _now(), "folder": str(Path.cwd())}
+            write(folder / "run.json", json.dumps(born, indent=1))
+            write(settings, text)
+        self.id = json.loads((folder / "run.json").read_text())["run_id"]
+        self._seconds_before = self.progress().get("seconds", 0.0)
+        self._opened = time.perf_counter()
+
+    def child(self, name: str, config: Config) -> "Run":
+        """A run inside this one."""
+        return Run(self.folder / name, config)
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The numbers, if the run is finished."""
+        return read_result(self.folder)
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds over all sessions, up to what was saved of earlier ones."""
+        return self._seconds_before + time.perf_counter() - self._opened
+
+    # While training
+
+    @contextlib.contextmanager
+    def metrics(self, keep: int) -> Iterator["Metrics"]:
+        """The metrics file, cut back to the `keep` bytes that the checkpoint knows of."""
+        with Metrics(self.folder / "metrics.jsonl", keep) as metrics:
+            yield metrics
+
+    def save_checkpoint(self, state: dict[str, Any], inputs: int, training_seconds: float) -> None:
+        """Replace the checkpoint; the clock's numbers go to a file of their own, so that its bytes depend on none."""
+        import torch
+
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        progress = {"seconds": self.seconds, "training_seconds": training_seconds, "inputs": inputs}
+        write(self.folder / "progress.json", json.dumps(progress))
+        write(self.folder / "checkpoint.pt", buffer.getvalue())
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint's state, on the CPU."""
+        import torch
+
+        path = self.folder / "checkpoint.pt"
+        return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+
+    def progress(self) -> dict[str, float]:
+        """The clock's numbers of the last checkpoint."""
+        path = self.folder / "progress.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    # Results
+
+    def save_weights(self, name: str, module: Any) -> None:
+        """`NAME.safetensors`, readable without this program."""
+        from safetensors.torch import save
+
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in module.state_dict().items()}
+        write(self.folder / f"{name}.safetensors", save(tensors))
+
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Write the numbers; the run is finished."""
+        result = {"run_id": self.id, **result, "seconds": round(self.seconds, 2), "finished": _now()}
+        write(self.folder / "result.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        return result
+
+
+class Metrics:
+    """A JSON line each log step. `size` is what a checkpoint must remember to go on from here."""
+
+    def __init__(self, path: Path, keep: int):
+        self._file = path.open("ab")
+        self._file.truncate(keep)
+        self._file.seek(0, os.SEEK_END)
+        if self._file.tell() != keep:
+            raise ConfigError(f"resume={path.parent}: metrics.jsonl is shorter than the checkpoint says; it was changed")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell()
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """One line."""
+        rounded = {key: float(f"{value:.7g}") for key, value in values.items()}
+        self._file.write((json.dumps({"step": step, **rounded}) + "\n").encode())
+        self._file.flush()
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """All lines of a run's metrics, whole ones only."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The numbers of a finished run, else None."""
+    path = folder / "result.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def finished_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """All finished runs below a folder, in the order of their paths."""
+    for path in sorted(root.rglob("result.json")):
+        with contextlib.suppress(json.JSONDecodeError, OSError):
+            yield path.parent, json.loads(path.read_text())
+
+
+@contextlib.contextmanager
+def logged(folder: Path) -> Iterator[None]:
+    """What is said meanwhile also goes to the folder's run.log."""
+    handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,92 @@
+"""Everything side by side: what labels give alone, and what pre-training adds to them."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from ssl_cli.config import build
+from ssl_cli.device import machine
+from ssl_cli.data.datasets import load
+from ssl_cli.report import page, plots, table
+from ssl_cli.runs import Run, read_result
+from ssl_cli.schema import Config, SupervisedStage
+from ssl_cli.stages.finetune import finetune
+from ssl_cli.stages.pretrain import obtain
+
+log = logging.getLogger("ssl_cli")
+
+
+def compare(config: Config, run: Run) -> dict[str, Any]:
+    """Every arm for every seed, then one table and one page; the numbers of the run."""
+    if run.result:
+        return run.result
+    results, pretrainings = [], []
+    for seed in range(config.seed, config.seed + config.stage.seeds):
+        seeded = replace(config, seed=seed)
+        folder = f"seed{seed}"
+        for name, arm in arms(seeded):
+            if arm.stage.name == "finetune":
+                start = obtain(seeded, run.child(folder, seeded), load(config.dataset), machine(config.runtime))
+                arm = replace(arm, checkpoint=str(start))
+                pretrainings.append(start)
+            results.append(finetune(arm, run.child(f"{folder}/{name}", arm)))
+    starts = list(dict.fromkeys(pretrainings))
+    rows = table.rows(results)
+    plots.save_arms(rows, run.folder / "arms.png")
+    result = run.finish(
+        {
+            "stage": "compare",
+            "test_accuracy": _headline(rows, config),
+            "labels": results[0]["labels"],
+            "seed": config.seed,
+            "seeds": config.stage.seeds,
+            "images_per_second": read_result(starts[0])["images_per_second"],
+            "backbone_parameters": results[0]["backbone_parameters"],
+            "dataset": config.dataset.name,
+            "backbone": config.backbone.name,
+            "rows": rows,
+            "protocol": results[0]["protocol"],
+            "pretrainings": [{"folder": str(start), **_pretraining_numbers(read_result(start))} for start in starts],
+            "environment": results[0]["environment"],
+        }
+    )
+    page.write_report(run, result, starts)
+    return result
+
+
+def arms(config: Config) -> Iterator[tuple[str, Config]]:
+    """The settings of every arm, by the name of its folder; the same budget, schedule and new classifier in each."""
+    plain = replace(config.augment, supervised=_without_randomness(config))
+    augmented = build(config.augment.supervised, scale=config.augment.scale).random
+    new, same = replace(config.head, keep=0), replace(config.head, keep="all")
+    baseline, tuned = SupervisedStage("baseline", frozen=False), SupervisedStage("finetune", frozen=False)
+
+    yield "random-frozen", replace(config, stage=replace(baseline, frozen=True), head=new)
+    yield "labels-only", replace(config, stage=baseline, head=new, augment=plain)
+    if augmented:
+        yield "labels-augmented", replace(config, stage=baseline, head=new)
+    yield "pretrained-frozen", replace(config, stage=replace(tuned, frozen=True), head=new)
+    yield "same-head", replace(config, stage=tuned, head=same)
+    if config.head.keep not in (0, "all"):
+        yield f"keep-{config.head.keep}", replace(config, stage=tuned)
+    yield "new-head", replace(config, stage=tuned, head=new)
+
+
+def _without_randomness(config: Config):
+    """The supervised views with every step switched off."""
+    arguments = config.augment.supervised.arguments
+    off = {key: replace(step, p=0.0) if hasattr(step, "p") else step for key, step in arguments.items()}
+    return replace(config.augment.supervised, arguments=off)
+
+
+def _headline(rows: list[dict[str, Any]], config: Config) -> float:
+    """The mean accuracy of fine-tuning as `head.keep` says, over the seeds that did not collapse if there are any."""
+    wanted = table.arm_name(replace(config, stage=SupervisedStage("finetune", frozen=False)))
+    found = [row for row in rows if row["arm"].startswith(wanted)]
+    return next((row["mean"] for row in found if not row["collapsed"]), found[0]["mean"])
+
+
+def _pretraining_numbers(result: dict[str, Any]) -> dict[str, Any]:
+    kept = ("seed", "run_id", "identity", "epochs", "steps", "loss", "spread", "collapsed", "knn_accuracy", "seconds")
+    return {key: result[key] for key in kept}

@@ -1,0 +1,192 @@
+"""Training on the label budget, from pre-trained or from random weights."""
+
+import csv
+import io
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ssl_cli import heads
+from ssl_cli.config import build
+from ssl_cli.data.batches import Batches
+from ssl_cli.data.budget import Chosen, choose
+from ssl_cli.data.datasets import Dataset, Split, load
+from ssl_cli.device import Machine, machine
+from ssl_cli.evaluate import confusion, outputs
+from ssl_cli.methods.base import accuracy
+from ssl_cli.methods.supervised import Supervised
+from ssl_cli.randomness import derived_seed
+from ssl_cli.report import plots
+from ssl_cli.report.table import arm_name
+from ssl_cli.runs import Run, read_result, write
+from ssl_cli.schema import Config
+from ssl_cli.stages.pretrain import count_parameters, fresh_backbone, obtain, pretraining_method
+from ssl_cli.train import Fitted, fit
+
+log = logging.getLogger("ssl_cli")
+
+
+def finetune(config: Config, run: Run) -> dict[str, Any]:
+    """Train a classifier and test it once; the numbers of the run."""
+    if run.result:
+        return run.result
+    here = machine(config.runtime)
+    dataset = load(config.dataset)
+    chosen = choose(dataset, config.budget, config.seed)
+    write(run.folder / "labels.csv", _labels_csv(dataset, chosen))
+    start = obtain(config, run, dataset, here) if config.stage.name == "finetune" else None
+    method = here.place(_classifier(config, dataset, start))
+    arm = arm_name(config)
+    log.info(
+        "%s: %s (%s parameters), %s labels of %s, on %s → %s",
+        arm, config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen), config.dataset.name,
+        here.described(), run.folder,
+    )  # fmt: skip
+    slope = _softmax_slope(method, dataset, chosen, config, here)
+    backbone = method.backbone
+    views, train, validation, test = _views_and_data(config, dataset, chosen, method, here)
+    monitor, select = _monitor(config, validation, test, here)
+    phase = config.schedule.supervised
+    batches = Batches(*train, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
+    fitted = fit(method, batches, views, phase, run, here, config.seed, monitor, select)
+
+    answers = outputs(method, test.inputs, config.augment.scale, here)
+    run.save_weights("backbone", backbone)
+    run.save_weights("classifier", method.head)
+    table = confusion(answers.argmax(1), test.labels, len(dataset.classes))
+    plots.save_confusion(table, dataset.classes, run.folder / "confusion.png")
+    plots.save_curves(run.folder, run.folder / "curves.png")
+    result = {
+        "stage": config.stage.name,
+        "arm": arm,
+        "test_accuracy": float(accuracy(answers, test.labels)),
+        "labels": len(chosen),
+        "seed": config.seed,
+        "images_per_second": round(fitted.inputs_per_second, 1),
+        "backbone_parameters": count_parameters(backbone),
+        "dataset": config.dataset.name,
+        "backbone": config.backbone.name,
+        "labels_hash": chosen.hash(),
+        "labels_trained_on": _trained_on(batches),
+        "validation_accuracy": fitted.last.get("validation_accuracy"),
+        "steps": fitted.steps,
+        "epochs": round(fitted.epochs, 3),
+        "train_loss": fitted.last["loss"],
+        "train_accuracy": fitted.last["accuracy"],
+        "softmax_slope_at_start": slope,
+        "protocol": protocol(config, fitted),
+        "pretraining": _origin(start),
+        "environment": here.environment(),
+    }
+    return run.finish(result)
+
+
+def _classifier(config: Config, dataset: Dataset, start: Path | None) -> Supervised:
+    """Backbone and kept layers from the start, or fresh; the new classifier is the same one in every arm."""
+    backbone = fresh_backbone(config, dataset)
+    keeps = config.head.keep != 0
+    projected = pretraining_method(config, dataset).head if keeps else None
+    if start:
+        backbone.load_state_dict(load_file(start / "backbone.safetensors"))
+        if keeps:
+            projected.load_state_dict(load_file(start / "head.safetensors"))
+    torch.manual_seed(derived_seed(config.seed, "classifier"))
+    head = heads.classifier(config.head, projected, backbone.dim, len(dataset.classes))
+    return Supervised(backbone, head, config.schedule.supervised.label_smoothing)
+
+
+def _views_and_data(config: Config, dataset: Dataset, chosen: Chosen, method: Supervised, here: Machine):
+    """Views, training data (inputs, labels, items), validation and test split.
+
+    Where the backbone is frozen its features take the inputs' place, computed once.
+    """
+    train, test = dataset.train, dataset.test
+    held_out = Split(train.inputs[chosen.validation], train.labels[chosen.validation])
+    if not config.stage.frozen:
+        views = build(config.augment.supervised, scale=config.augment.scale)
+        return views, (train.inputs, train.labels, chosen.train), held_out, test
+    backbone, method.backbone = method.backbone, nn.Identity()
+
+    def featured(split: Split) -> Split:
+        return Split(outputs(backbone, split.inputs, config.augment.scale, here), split.labels) if len(split) else split
+
+    seen = featured(Split(train.inputs[chosen.train], train.labels[chosen.train]))
+    return _as_they_are, (seen.inputs, seen.labels, None), featured(held_out), featured(test)
+
+
+def _as_they_are(inputs: Tensor, count: int, _source: torch.Generator) -> tuple[Tensor, ...]:
+    return (inputs,) * count
+
+
+def _monitor(
+    config: Config, validation: Split, test: Split, here: Machine
+) -> tuple[Callable[[Supervised], dict[str, float]] | None, str | None]:
+    """What is watched while training, and which number chooses the weights. The test set is, only if asked for."""
+    select = {"last": None, "best_validation": "validation_accuracy", "best_test": "test_accuracy"}[
+        config.schedule.supervised.select
+    ]
+    watched = {"validation_accuracy": validation} if len(validation) else {}
+    if select == "test_accuracy":
+        watched["test_accuracy"] = test
+
+    def monitor(method: Supervised) -> dict[str, float]:
+        return {
+            name: float(accuracy(outputs(method, split.inputs, config.augment.scale, here), split.labels))
+            for name, split in watched.items()
+        }
+
+    return (monitor if watched else None), select
+
+
+def protocol(config: Config, fitted: Fitted) -> str:
+    """In words: which weights count, and what the test set was used for."""
+    supervised = config.schedule.supervised
+    if supervised.select == "best_test":
+        return (
+            f"the best of the test accuracies after every {supervised.evaluate_every} epochs (step {fitted.best_step:,}): "
+            "chosen on the test set, so optimistic"
+        )
+    if supervised.select == "best_validation":
+        return f"the weights with the best validation accuracy (step {fitted.best_step:,}); test set read once"
+    return "the last weights; test set read once"
+
+
+def _softmax_slope(
+    method: Supervised, dataset: Dataset, chosen: Chosen, config: Config, here: Machine
+) -> float | None:
+    """How much gradient the head's softmax lets through before training; None where there is no softmax inside."""
+    last = list(method.head.modules())
+    if not any(isinstance(module, nn.Softmax) for module in last):
+        return None
+    answers = outputs(method, dataset.train.inputs[chosen.train], config.augment.scale, here)
+    return round(heads.saturation(answers), 5)
+
+
+def _trained_on(batches: Batches) -> int:
+    """How many labels any epoch can see."""
+    everything = batches.order == "shuffle"
+    return batches.count if everything else batches.steps_per_epoch * batches.size
+
+
+def _origin(start: Path | None) -> dict[str, Any] | None:
+    if start is None:
+        return None
+    result = read_result(start)
+    kept = ("run_id", "identity", "collapsed", "loss", "epochs", "knn_accuracy", "seconds")
+    return {"folder": str(start), **{key: result.get(key) for key in kept}}
+
+
+def _labels_csv(dataset: Dataset, chosen: Chosen) -> str:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["item", "label", "class", "part"])
+    for part, items in (("train", chosen.train), ("validation", chosen.validation)):
+        for item in items.tolist():
+            label = int(dataset.train.labels[item])
+            rows.writerow([item, label, dataset.classes[label], part])
+    return text.getvalue()

@@ -1,0 +1,286 @@
+"""The only training loop. Every batch, draw and rate is a function of the step and the seed."""
+
+import contextlib
+import copy
+import logging
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from ssl_cli.data.batches import Batches
+from ssl_cli.device import Machine
+from ssl_cli.errors import Interrupted, TrainingError
+from ssl_cli.methods.base import Method
+from ssl_cli.optim import learning_rate, optimiser
+from ssl_cli.randomness import derived_seed, generator
+from ssl_cli.runs import Metrics, Run
+from ssl_cli.schema import Phase
+
+log = logging.getLogger("ssl_cli")
+
+Views = Callable[[Tensor, int, torch.Generator], tuple[Tensor, ...]]
+Monitor = Callable[[Method], dict[str, float]]
+
+COLLAPSED = 1e-3  # embeddings whose spread is below this tell inputs no more apart
+
+
+@dataclass
+class Fitted:
+    """How a training went."""
+
+    steps: int
+    epochs: float
+    inputs_per_second: float
+    last: dict[str, float]
+    best_step: int | None = None
+
+
+@dataclass
+class _State:
+    """What the loop carries from step to step; all of it is in the checkpoint."""
+
+    step: int = 0
+    metrics_bytes: int = 0
+    window: dict[str, Tensor] = field(default_factory=dict)  # sums since the last log line
+    window_steps: int = 0
+    epoch_loss: Tensor | None = None
+    lowest_loss: float = math.inf
+    stale_epochs: int = 0
+    stopped: bool = False
+    last: dict[str, float] = field(default_factory=dict)
+    best: float = -math.inf
+    best_step: int | None = None
+    best_weights: dict[str, Tensor] | None = None
+
+
+def fit(
+    method: Method,
+    batches: Batches,
+    views: Views,
+    phase: Phase,
+    run: Run,
+    machine: Machine,
+    seed: int,
+    monitor: Monitor | None = None,
+    select: str | None = None,
+) -> Fitted:
+    """Train `method` in place, going on from the run's checkpoint if there is one.
+
+    Args:
+        method: what is trained, on its device.
+        batches: inputs and labels by step.
+        views: random views of a batch.
+        phase: how long, at which rate.
+        run: where metrics and checkpoints go.
+        machine: device and precision.
+        seed: of every draw.
+        monitor: numbers worth knowing every `phase.evaluate_every` epochs, and at the end.
+        select: the monitor's number whose best weights count; None for the last weights.
+
+    Raises:
+        Interrupted: asked to stop; the checkpoint is saved.
+        TrainingError: the loss is not finite any more.
+    """
+    steps = phase.epochs * batches.steps_per_epoch
+    steps = min(steps, phase.max_steps or steps)
+    optimise = optimiser(method.parameters(), phase.optimiser)
+    state = _resumed(run, method, optimise, machine) or _State()
+    clock = _Clock(run.progress())
+    warned = False
+
+    with run.metrics(state.metrics_bytes) as metrics, _stop_requests() as stop, _bar(run, steps, state.step) as bar:
+
+        def save() -> None:
+            state.metrics_bytes = metrics.size
+            contents = {"state": vars(state), "method": method.state_dict(), "optimiser": optimise.state_dict()}
+            run.save_checkpoint(contents, clock.inputs, clock.seconds)
+
+        method.train()
+        while state.step < steps and not state.stopped:
+            step = state.step
+            began = time.perf_counter()
+            torch.manual_seed(derived_seed(seed, "network", step))
+            batch = batches.at(step)
+            inputs = batch.inputs.to(machine.device, non_blocking=True)
+            labels = None if batch.labels is None else batch.labels.to(machine.device, non_blocking=True)
+            draws = generator(seed, "views", step, machine.device)
+            seen = tuple(map(machine.layout, views(inputs, method.n_views, draws)))
+            ready = time.perf_counter()
+
+            rate = learning_rate(step, steps, batches.steps_per_epoch, phase.optimiser.lr, phase.rate)
+            for group in optimise.param_groups:
+                group["lr"] = rate
+            with machine.autocast():
+                loss, numbers = method.loss(seen, labels)
+            optimise.zero_grad(set_to_none=True)
+            loss.backward()
+            optimise.step()
+            method.after_step(step, steps)
+
+            state.step = step + 1
+            _add(state, {"loss": loss.detach(), **numbers})
+            clock.count(len(inputs), ready - began, time.perf_counter() - began)
+            bar.update()
+            if state.step % phase.log_every == 0 or state.step == steps:
+                _log(state, metrics, rate)
+                bar.set_postfix_str(clock.described(state.last), refresh=False)
+                warned = _watch(state, warned)
+            if state.step % batches.steps_per_epoch == 0 or state.step == steps:
+                _end_epoch(state, batches, phase)
+                epoch = math.ceil(state.step / batches.steps_per_epoch)
+                due = phase.evaluate_every and (epoch % phase.evaluate_every == 0 or state.step == steps)
+                if monitor and (due or state.stopped and phase.evaluate_every):
+                    _evaluate(state, metrics, method, monitor, select)
+            if stop.received:
+                save()
+                raise Interrupted(stop.received)
+            if clock.since_save() >= run.config.runtime.checkpoint_seconds:
+                save()
+                clock.saved()
+        save()
+
+    if state.best_weights is not None:
+        method.load_state_dict(state.best_weights)
+    epochs = state.step / batches.steps_per_epoch
+    return Fitted(state.step, epochs, clock.inputs / max(clock.seconds, 1e-9), dict(state.last), state.best_step)
+
+
+def _resumed(run: Run, method: Method, optimise: torch.optim.Optimizer, machine: Machine) -> _State | None:
+    saved = run.checkpoint()
+    if saved is None:
+        return None
+    method.load_state_dict(saved["method"])
+    optimise.load_state_dict(saved["optimiser"])
+    state = _State(**saved["state"])
+    state.window = {key: value.to(machine.device) for key, value in state.window.items()}
+    if state.epoch_loss is not None:
+        state.epoch_loss = state.epoch_loss.to(machine.device)
+    if state.step:
+        log.info("Going on after step %s.", f"{state.step:,}")
+    return state
+
+
+def _add(state: _State, numbers: dict[str, Tensor]) -> None:
+    """Sum up on the device; looking at a number would wait for it."""
+    for key, value in numbers.items():
+        value = value.double() if value.device.type != "mps" else value.float()
+        state.window[key] = state.window[key] + value if key in state.window else value
+    state.window_steps += 1
+    loss = numbers["loss"].double() if numbers["loss"].device.type != "mps" else numbers["loss"].float()
+    state.epoch_loss = loss if state.epoch_loss is None else state.epoch_loss + loss
+
+
+def _log(state: _State, metrics: Metrics, rate: float) -> None:
+    state.last.update({key: float(total) / state.window_steps for key, total in state.window.items()})
+    state.window, state.window_steps = {}, 0
+    if not math.isfinite(state.last["loss"]):
+        raise TrainingError(
+            f"the loss is {state.last['loss']} at step {state.step:,}: lower schedule's optimiser.lr, lengthen "
+            "rate.warmup_epochs, or set runtime.precision=float32"
+        )
+    metrics.add(state.step, {**state.last, "rate": rate})
+
+
+def _watch(state: _State, warned: bool) -> bool:
+    """Say at once when the embeddings have collapsed."""
+    spread = state.last.get("spread")
+    if spread is None or spread >= COLLAPSED:
+        return False
+    if not warned:
+        log.warning(
+            "Collapsed at step %s: the spread of the embeddings is %.1e, so all inputs look the same to the loss "
+            "(%.4f). Try another seed, a lower schedule.pretrain.optimiser.lr or a warm-up, a head without softmax "
+            "(head.projection.output=linear) or with batch norm, pixels in 0–1 (augment.scale=1).",
+            f"{state.step:,}", spread, state.last["loss"],
+        )  # fmt: skip
+    return True
+
+
+def _end_epoch(state: _State, batches: Batches, phase: Phase) -> None:
+    steps = (state.step - 1) % batches.steps_per_epoch + 1
+    mean = float(state.epoch_loss) / steps
+    state.epoch_loss = None
+    if phase.stop is None:
+        return
+    improved = mean < state.lowest_loss * (1 - phase.stop.improvement)
+    state.stale_epochs = 0 if improved or math.isinf(state.lowest_loss) else state.stale_epochs + 1
+    state.lowest_loss = min(state.lowest_loss, mean)
+    state.stopped = state.stale_epochs > phase.stop.patience
+
+
+def _evaluate(state: _State, metrics: Metrics, method: Method, monitor: Monitor, select: str | None) -> None:
+    method.eval()
+    numbers = monitor(method)
+    method.train()
+    if not numbers:
+        return
+    state.last.update(numbers)
+    metrics.add(state.step, numbers)
+    if select and numbers[select] > state.best:
+        state.best, state.best_step = numbers[select], state.step
+        state.best_weights = copy.deepcopy(method.state_dict())
+
+
+class _Clock:
+    """Inputs a second, and the share of time that goes into batches and views."""
+
+    def __init__(self, before: dict[str, float]):
+        self.inputs = int(before.get("inputs", 0))
+        self.seconds = before.get("training_seconds", 0.0)
+        self._data = self._here = 0.0
+        self._inputs_here = 0
+        self._saved = time.perf_counter()
+
+    def count(self, inputs: int, data: float, whole: float) -> None:
+        self.inputs += inputs
+        self._inputs_here += inputs
+        self.seconds += whole
+        self._here += whole
+        self._data += data
+
+    def since_save(self) -> float:
+        return time.perf_counter() - self._saved
+
+    def saved(self) -> None:
+        self._saved = time.perf_counter()
+
+    def described(self, numbers: dict[str, float]) -> str:
+        rate, share = self._inputs_here / self._here, self._data / self._here
+        return f"loss {numbers['loss']:.3f}, {rate:,.0f} inputs/s, {share:.0%} on data and views"
+
+
+class _Stop:
+    received = 0
+
+
+@contextlib.contextmanager
+def _stop_requests() -> Iterator[_Stop]:
+    """Ctrl-C and SIGTERM wait for the end of the step; a second one does not."""
+    stop = _Stop()
+
+    def request(number: int, _frame: object) -> None:
+        if stop.received:
+            raise Interrupted(number)
+        stop.received = number
+
+    before = {}
+    with contextlib.suppress(ValueError):  # not in the main thread: the program around us deals with signals
+        before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _bar(run: Run, steps: int, done: int) -> tqdm:
+    interval = 0.2 if sys.stderr.isatty() else 30.0  # a log file needs fewer lines
+    name = run.folder.name if run.config.stage.name not in run.folder.parts[-2:] else run.config.stage.name
+    return tqdm(total=steps, initial=done, desc=name, unit="step", mininterval=interval, leave=False, dynamic_ncols=True)
