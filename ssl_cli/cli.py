@@ -4,6 +4,7 @@ import importlib
 import logging
 import os
 import shlex
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -63,16 +64,21 @@ def _with_hydra(arguments: list[str]) -> None:
 
 def _run(settings: Any, folder: Path) -> None:
     """One stage in its folder, and the closing words."""
-    from ssl_cli.runs import Run, logged
+    from ssl_cli.runs import Run, logged, short
 
+    is_new = not (folder / "config.yaml").exists()
     run = Run(folder, settings)
     try:
         with logged(folder):
             finished = run.result is not None
             result = _stage(settings.stage.name)(settings, run)
             _close(result, folder, finished)
+    except ConfigError:
+        if is_new:  # what only shows once data is read leaves nothing behind either
+            shutil.rmtree(folder)
+        raise
     except (Interrupted, TrainingError):
-        log.info("Go on with: ssl-cli resume=%s", shlex.quote(_short(folder)))
+        log.info("Go on with: ssl-cli resume=%s", shlex.quote(short(folder)))
         raise
 
 
@@ -84,7 +90,9 @@ def _close(result: dict[str, Any], folder: Path, finished_before: bool) -> None:
     """The number, the folder, and what to type next."""
     if finished_before:
         log.info("This run was finished already; nothing is done again.")
-    place = shlex.quote(_short(folder))
+    from ssl_cli.runs import short
+
+    place = shlex.quote(short(folder))
     if result["stage"] == "compare":
         from ssl_cli.report import table
 
@@ -126,7 +134,9 @@ def _resumed(target: str, others: list[str]) -> list[str] | None:
     if (folder / "multirun.yaml").exists():
         return _sweep_arguments(folder)
     if not (folder / "config.yaml").exists():
-        raise ConfigError(f"resume={target}: is no run's folder; name the one that the run said, such as outputs/compare/…")
+        raise ConfigError(
+            f"resume={target}: is no run's folder; name the one that the run said, such as outputs/compare/…"
+        )
     import json
 
     import yaml
@@ -199,8 +209,3 @@ def _say_to_terminal() -> None:
     log.setLevel(logging.INFO)
     log.propagate = False
     log.addHandler(Terminal())
-
-
-def _short(folder: Path) -> str:
-    """A path as one would type it here."""
-    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)

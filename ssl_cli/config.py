@@ -63,7 +63,20 @@ def resolved(settings: DictConfig) -> dict[str, Any]:
 # The command line
 
 
-def precheck(overrides: Sequence[str], multirun: bool, extra_folder: str | None, name: str | None = None) -> None:
+def from_overrides(*overrides: str) -> Config:
+    """The config of a command line without a sweep, for use from Python.
+
+    Raises:
+        ConfigError: with every problem there is.
+    """
+    precheck(overrides, multirun=False)
+    with initialize_config_dir(str(folder()), version_base="1.3"):
+        return check(resolved(compose(NAME, overrides=list(overrides))))
+
+
+def precheck(
+    overrides: Sequence[str], multirun: bool, extra_folder: str | None = None, name: str | None = None
+) -> None:
     """Everything that is wrong with a command line, for every job of a sweep, before Hydra makes a folder.
 
     Raises:

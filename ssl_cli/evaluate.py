@@ -66,9 +66,7 @@ def knn_monitor(split: Split, scale: float, machine: Machine, seed: int) -> Call
         if not asked:
             return {}
         features = outputs(method.backbone, split.inputs[torch.cat([queries, bank])], scale, machine)
-        voted = knn_accuracy(
-            features[asked:], split.labels[bank], features[:asked], split.labels[queries], NEIGHBOURS
-        )
+        voted = knn_accuracy(features[asked:], split.labels[bank], features[:asked], split.labels[queries], NEIGHBOURS)
         return {"knn_accuracy": voted}
 
     return monitor

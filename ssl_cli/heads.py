@@ -1,8 +1,10 @@
 """Heads: what stands on a backbone, and which part of it survives into fine-tuning."""
 
+import itertools
 from functools import partial
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from ssl_cli.config import build
@@ -40,7 +42,7 @@ class MLP(nn.Module):
             sizes[-1] = classes
         self.outputs = sizes[-1]
         self.layers = nn.ModuleList()
-        for position, (before, after) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+        for position, (before, after) in enumerate(itertools.pairwise(sizes), start=1):
             if position < len(widths):
                 norm = [nn.BatchNorm1d(after)] if batch_norm else []
                 self.layers.append(nn.Sequential(nn.Linear(before, after, bias=not batch_norm), *norm, nn.ReLU()))
@@ -53,6 +55,24 @@ class MLP(nn.Module):
         for layer in self.layers:
             features = layer(features)
         return features
+
+
+class Standardise(nn.Module):
+    """Every feature with mean 0 and deviation 1 on some features; what a linear classifier of frozen features needs.
+
+    Args:
+        features: (N, D), those that set mean and deviation.
+    """
+
+    def __init__(self, features: Tensor):
+        super().__init__()
+        deviation, mean = torch.std_mean(features, 0)
+        self.register_buffer("mean", mean)
+        self.register_buffer("deviation", deviation.nan_to_num(1).clamp_min(1e-6))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, D) → (B, D)."""
+        return (features - self.mean) / self.deviation
 
 
 class KeptHead(nn.Module):
@@ -113,4 +133,3 @@ def saturation(probabilities: Tensor) -> float:
     1 means halfway between both answers, 0 that no gradient passes. (B, C) → number.
     """
     return float((probabilities * (1 - probabilities)).max(dim=1).values.mean() * 4)
-

@@ -58,7 +58,9 @@ class Run:
         settings = folder / "config.yaml"
         if settings.exists():
             if settings.read_text() != text:
-                raise ConfigError(f"hydra.run.dir={folder}: already holds a run with other settings; choose a new folder")
+                raise ConfigError(
+                    f"hydra.run.dir={folder}: already holds a run with other settings; choose a new folder"
+                )
         else:
             folder.mkdir(parents=True, exist_ok=True)
             born = {"run_id": secrets.token_hex(6), "command": sys.argv[1:], "began": _now(), "folder": str(Path.cwd())}
@@ -136,7 +138,9 @@ class Metrics:
         self._file.truncate(keep)
         self._file.seek(0, os.SEEK_END)
         if self._file.tell() != keep:
-            raise ConfigError(f"resume={path.parent}: metrics.jsonl is shorter than the checkpoint says; it was changed")
+            raise ConfigError(
+                f"resume={path.parent}: metrics.jsonl is shorter than the checkpoint says; it was changed"
+            )
 
     def __enter__(self):
         return self
@@ -187,6 +191,11 @@ def logged(folder: Path) -> Iterator[None]:
     finally:
         log.removeHandler(handler)
         handler.close()
+
+
+def short(folder: Path) -> str:
+    """A path as one would type it here."""
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
 
 
 def _now() -> str:

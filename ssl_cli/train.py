@@ -136,7 +136,7 @@ def fit(
                 _end_epoch(state, batches, phase)
                 epoch = math.ceil(state.step / batches.steps_per_epoch)
                 due = phase.evaluate_every and (epoch % phase.evaluate_every == 0 or state.step == steps)
-                if monitor and (due or state.stopped and phase.evaluate_every):
+                if monitor and (due or (state.stopped and phase.evaluate_every)):
                     _evaluate(state, metrics, method, monitor, select)
             if stop.received:
                 save()
@@ -281,6 +281,14 @@ def _stop_requests() -> Iterator[_Stop]:
 
 
 def _bar(run: Run, steps: int, done: int) -> tqdm:
-    interval = 0.2 if sys.stderr.isatty() else 30.0  # a log file needs fewer lines
-    name = run.folder.name if run.config.stage.name not in run.folder.parts[-2:] else run.config.stage.name
-    return tqdm(total=steps, initial=done, desc=name, unit="step", mininterval=interval, leave=False, dynamic_ncols=True)
+    terminal = sys.stderr.isatty()
+    return tqdm(
+        total=steps,
+        initial=done,
+        desc=run.config.stage.name,
+        unit="step",
+        mininterval=0.2 if terminal else 30.0,  # a log file needs fewer lines,
+        delay=0 if terminal else 30.0,  # and none of a short training
+        leave=False,
+        dynamic_ncols=True,
+    )

@@ -109,9 +109,7 @@ class Views:
                 self.blur.p, images, lambda part, who, s=sigma: pixels.gaussian_blur(part, self.blur.kernel, s[who])
             )
         if self.solarise.p:
-            images = draws.some(
-                self.solarise.p, images, lambda part, _: pixels.solarise(part, self.solarise.threshold)
-            )
+            images = draws.some(self.solarise.p, images, lambda part, _: pixels.solarise(part, self.solarise.threshold))
         if self.erase.p:
             size = tuple(images.shape[-2:])
             sides = warp.box_sides(draws.uniform(*self.erase.area), draws.log_uniform(*self.erase.ratio), size)

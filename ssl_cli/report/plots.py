@@ -5,7 +5,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ssl_cli.augment.views import encode
@@ -74,7 +73,9 @@ def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path) -> None
             for column, value in enumerate(values):
                 if value:
                     dark = shares[row, column] > 0.5
-                    axis.text(column, row, value, ha="center", va="center", fontsize=7, color="white" if dark else "black")
+                    axis.text(
+                        column, row, value, ha="center", va="center", fontsize=7, color="white" if dark else "black"
+                    )
     _save(figure, path)
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from ssl_cli.config import build
-from ssl_cli.device import machine
 from ssl_cli.data.datasets import load
+from ssl_cli.device import machine
 from ssl_cli.report import page, plots, table
 from ssl_cli.runs import Run, read_result
 from ssl_cli.schema import Config, SupervisedStage

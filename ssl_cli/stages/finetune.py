@@ -23,7 +23,7 @@ from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import derived_seed
 from ssl_cli.report import plots
 from ssl_cli.report.table import arm_name
-from ssl_cli.runs import Run, read_result, write
+from ssl_cli.runs import Run, read_result, short, write
 from ssl_cli.schema import Config
 from ssl_cli.stages.pretrain import count_parameters, fresh_backbone, obtain, pretraining_method
 from ssl_cli.train import Fitted, fit
@@ -45,7 +45,7 @@ def finetune(config: Config, run: Run) -> dict[str, Any]:
     log.info(
         "%s: %s (%s parameters), %s labels of %s, on %s → %s",
         arm, config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen), config.dataset.name,
-        here.described(), run.folder,
+        here.described(), short(run.folder),
     )  # fmt: skip
     slope = _softmax_slope(method, dataset, chosen, config, here)
     backbone = method.backbone
@@ -64,7 +64,7 @@ def finetune(config: Config, run: Run) -> dict[str, Any]:
     result = {
         "stage": config.stage.name,
         "arm": arm,
-        "test_accuracy": float(accuracy(answers, test.labels)),
+        "test_accuracy": round(int((answers.argmax(1) == test.labels).sum()) / len(test), 6),
         "labels": len(chosen),
         "seed": config.seed,
         "images_per_second": round(fitted.inputs_per_second, 1),
@@ -116,6 +116,7 @@ def _views_and_data(config: Config, dataset: Dataset, chosen: Chosen, method: Su
         return Split(outputs(backbone, split.inputs, config.augment.scale, here), split.labels) if len(split) else split
 
     seen = featured(Split(train.inputs[chosen.train], train.labels[chosen.train]))
+    method.head = here.place(nn.Sequential(heads.Standardise(seen.inputs), method.head))
     return _as_they_are, (seen.inputs, seen.labels, None), featured(held_out), featured(test)
 
 
@@ -156,9 +157,7 @@ def protocol(config: Config, fitted: Fitted) -> str:
     return "the last weights; test set read once"
 
 
-def _softmax_slope(
-    method: Supervised, dataset: Dataset, chosen: Chosen, config: Config, here: Machine
-) -> float | None:
+def _softmax_slope(method: Supervised, dataset: Dataset, chosen: Chosen, config: Config, here: Machine) -> float | None:
     """How much gradient the head's softmax lets through before training; None where there is no softmax inside."""
     last = list(method.head.modules())
     if not any(isinstance(module, nn.Softmax) for module in last):

@@ -19,7 +19,7 @@ from ssl_cli.evaluate import knn_monitor
 from ssl_cli.methods.base import Method
 from ssl_cli.randomness import derived_seed
 from ssl_cli.report import plots
-from ssl_cli.runs import Run, finished_runs, read_result
+from ssl_cli.runs import Run, finished_runs, read_result, short
 from ssl_cli.schema import Config, PretrainStage
 from ssl_cli.train import COLLAPSED, fit
 
@@ -43,7 +43,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     log.info(
         "Pre-training with %s: %s (%s parameters), %s of %s, no labels, on %s → %s",
         config.method.name, config.backbone.name, f"{parameters:,}", f"{batches.count:,} inputs",
-        config.dataset.name, here.described(), run.folder,
+        config.dataset.name, here.described(), short(run.folder),
     )  # fmt: skip
     plots.save_views(dataset, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
     monitor = knn_monitor(dataset.train, config.augment.scale, here, config.seed) if phase.evaluate_every else None
@@ -117,7 +117,7 @@ def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
         for root in dict.fromkeys((config.outputs, run.folder.parent, run.folder.parent.parent)):
             found = _find(root, wanted, deep=root == config.outputs)
             if found:
-                log.info("Pre-trained already with these settings: %s", found)
+                log.info("Pre-trained already with these settings: %s", short(found))
                 return found
     settings = replace(config, stage=PretrainStage("pretrain"))
     pretrain(settings, run.child("pretrain", settings))
@@ -142,7 +142,9 @@ def _asked_for(config: Config) -> Path:
 
     folder = Path(config.checkpoint).expanduser().absolute()
     if not (folder / "config.yaml").exists():
-        raise ConfigError(f"checkpoint={config.checkpoint}: is no run's folder; it must be auto or the folder of a pre-training")
+        raise ConfigError(
+            f"checkpoint={config.checkpoint}: is no run's folder; it must be auto or the folder of a pre-training"
+        )
     result = read_result(folder)
     if result is None:
         raise ConfigError(f"checkpoint={config.checkpoint}: is not finished; go on with it by resume={folder}")
@@ -155,7 +157,9 @@ def _asked_for(config: Config) -> Path:
         other = theirs[group] if group == "backbone" else theirs[group]["projection"]
         needed = group == "backbone" or config.head.keep != 0
         if needed and {**own, "name": ""} != {**other, "name": ""}:
-            problems.append(f"{group}={name}: checkpoint={config.checkpoint} was trained with {theirs[group]['name']} and its settings")
+            problems.append(
+                f"{group}={name}: checkpoint={config.checkpoint} was trained with {theirs[group]['name']} and its settings"
+            )
     if problems:
         raise ConfigError(*problems)
     return folder
