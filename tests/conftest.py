@@ -1,0 +1,43 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ssl_cli.config import from_overrides
+from ssl_cli.runs import Run
+from ssl_cli.schema import Config
+
+SMALLEST = ("dataset=synthetic", "schedule=smoke", "runtime.precision=float32", "backbone.width=4")
+
+
+@pytest.fixture
+def cli(tmp_path):
+    """The command as a person types it, in a folder of its own."""
+
+    def run(*arguments: str, folder: Path = tmp_path, **environment: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", "ssl_cli", *arguments],
+            cwd=folder,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+
+    return run
+
+
+@pytest.fixture
+def smoke(tmp_path):
+    """A stage in this process, on synthetic data unless told otherwise: its config, and its run in a new folder."""
+
+    def prepare(*overrides: str, folder: str = "run") -> tuple[Config, Run]:
+        small = [word for word in SMALLEST if not any(o.split("=")[0] == word.split("=")[0] for o in overrides)]
+        if any(word.startswith("backbone=") and word != "backbone=small" for word in overrides):
+            small.remove("backbone.width=4")
+        config = from_overrides(f"outputs={tmp_path / 'outputs'}", *small, *overrides)
+        return config, Run(tmp_path / folder, config)
+
+    return prepare

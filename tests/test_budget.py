@@ -1,0 +1,75 @@
+import pytest
+import torch
+
+from ssl_cli.data.budget import choose, label_order
+from ssl_cli.data.datasets import UNKNOWN, Dataset, Split
+from ssl_cli.errors import ConfigError
+from ssl_cli.randomness import generator
+from ssl_cli.schema import Budget
+
+
+def dataset(*class_sizes: int, unlabelled: int = 0) -> Dataset:
+    labels = torch.cat([torch.full((size,), number) for number, size in enumerate(class_sizes)])
+    labels = torch.cat([labels, torch.full((unlabelled,), UNKNOWN)])
+    labels = labels[torch.randperm(len(labels), generator=generator(0, "test"))]
+    inputs = torch.zeros(len(labels), 1, 2, 2, dtype=torch.uint8)
+    return Dataset(Split(inputs, labels), Split(inputs, labels), tuple(f"c{n}" for n in range(len(class_sizes))))
+
+
+def budget(kind: str, labels: int | None, fraction: float | None = None, validation: float = 0.0) -> Budget:
+    return Budget(kind, labels, fraction, validation, "all")
+
+
+@pytest.mark.parametrize("kind", ["balanced", "random", "first"])
+def test_a_smaller_budget_lies_inside_a_larger_one(kind):
+    data = dataset(60, 60, 60, 60)
+    small, large = (choose(data, budget(kind, count), seed=3).all.tolist() for count in (20, 40))
+    assert set(small) < set(large)
+
+
+@pytest.mark.parametrize("kind", ["balanced", "random"])
+def test_another_seed_chooses_other_labels(kind):
+    data = dataset(60, 60)
+    assert choose(data, budget(kind, 20), seed=0).hash() != choose(data, budget(kind, 20), seed=1).hash()
+    assert choose(data, budget(kind, 20), seed=0).hash() == choose(data, budget(kind, 20), seed=0).hash()
+
+
+@pytest.mark.parametrize("count", [4, 20, 22, 40])
+def test_a_balanced_budget_differs_by_at_most_one_between_classes(count):
+    data = dataset(10, 50, 90, 70)
+    counts = torch.bincount(data.train.labels[choose(data, budget("balanced", count), seed=0).all], minlength=4)
+    assert counts.sum() == count
+    assert counts.max() - counts.min() <= 1
+
+
+def test_a_balanced_budget_that_a_class_cannot_fill_is_refused_by_name():
+    with pytest.raises(ConfigError, match=r"class c0 has 10 labels; use at most 40"):
+        choose(dataset(10, 50, 90, 70), budget("balanced", 60), seed=0)
+
+
+def test_the_first_labels_are_those_of_the_file():
+    data = dataset(30, 30, unlabelled=40)
+    known = [item for item, label in enumerate(data.train.labels.tolist()) if label != UNKNOWN]
+    assert choose(data, budget("first", 7), seed=5).train.tolist() == known[:7]
+
+
+def test_a_fraction_takes_the_same_share_of_every_class():
+    data = dataset(100, 300, 600)
+    chosen = choose(data, budget("fraction", None, fraction=0.1), seed=0).all
+    assert torch.bincount(data.train.labels[chosen]).tolist() == [10, 30, 60]
+
+
+def test_items_without_a_label_are_never_chosen():
+    data = dataset(20, 20, unlabelled=100)
+    for kind in ("balanced", "random", "first", "fraction", "all"):
+        order = label_order(data.train.labels, kind, generator(0, "x"))
+        assert sorted(order.tolist()) == (data.train.labels != UNKNOWN).nonzero()[:, 0].tolist()
+
+
+def test_validation_comes_out_of_the_budget():
+    data = dataset(60, 60, 60, 60)
+    chosen = choose(data, budget("balanced", 40, validation=0.25), seed=0)
+    assert (len(chosen.train), len(chosen.validation), len(chosen)) == (30, 10, 40)
+    assert not set(chosen.train.tolist()) & set(chosen.validation.tolist())
+    without = choose(data, budget("balanced", 40), seed=0)
+    assert set(chosen.all.tolist()) == set(without.all.tolist())
