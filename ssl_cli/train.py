@@ -19,7 +19,7 @@ from ssl_cli.device import Machine
 from ssl_cli.errors import Interrupted, TrainingError
 from ssl_cli.methods.base import Method
 from ssl_cli.optim import learning_rate, optimiser
-from ssl_cli.randomness import derived_seed, generator
+from ssl_cli.randomness import derived_seed, generator, seed_network
 from ssl_cli.runs import Metrics, Run
 from ssl_cli.schema import Phase
 
@@ -106,7 +106,7 @@ def fit(
         while state.step < steps and not state.stopped:
             step = state.step
             began = time.perf_counter()
-            torch.manual_seed(derived_seed(seed, "network", step))
+            seed_network(derived_seed(seed, "network", step), machine.device)
             batch = batches.at(step)
             inputs = batch.inputs.to(machine.device, non_blocking=True)
             labels = None if batch.labels is None else batch.labels.to(machine.device, non_blocking=True)

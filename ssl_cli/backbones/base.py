@@ -1,31 +1,37 @@
-"""What every backbone of images is: stages of convolutions, then the mean over positions."""
+"""What every backbone of images is: stages of convolutions, then means over positions."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class ConvNet(nn.Module):
-    """Stages in a row; the features are the last stage's output, averaged over positions.
+    """Stages in a row; the features are the last stage's output, averaged over the cells of a grid.
 
     Args:
         stages: each takes and gives (B, C, H, W).
-        dim: channels of the last stage.
+        channels: of the last stage.
+        grid: cells a side; 1 averages over the whole image, 2 keeps a little of where things are.
     """
 
-    def __init__(self, stages: list[nn.Module], dim: int):
+    def __init__(self, stages: list[nn.Module], channels: int, grid: int = 1):
         super().__init__()
         self.stages = nn.ModuleList(stages)
-        self.dim = dim
+        self.grid = grid
+        self.dim = channels * grid**2
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, C, H, W) → (B, dim)."""
         for stage in self.stages:
             inputs = stage(inputs)
-        return inputs.mean((2, 3))
+        return self._pooled(inputs)
 
     def layers(self, inputs: Tensor) -> list[Tensor]:
-        """The features of every stage, each averaged over positions: (B, C of that stage)."""
+        """The features of every stage, pooled like the last: (B, C of that stage · grid²)."""
         pooled = []
         for stage in self.stages:
             inputs = stage(inputs)
-            pooled.append(inputs.mean((2, 3)))
+            pooled.append(self._pooled(inputs))
         return pooled
+
+    def _pooled(self, maps: Tensor) -> Tensor:
+        return maps.mean((2, 3)) if self.grid == 1 else F.adaptive_avg_pool2d(maps, self.grid).flatten(1)

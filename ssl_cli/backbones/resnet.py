@@ -26,4 +26,4 @@ def resnet18(shape: Annotated[Shape, "[8, inf)"], stem: Literal["auto", "small",
         first = [nn.Conv2d(shape[0], 64, 7, 2, padding=3, bias=False), network.bn1, network.relu, network.maxpool]
     nn.init.kaiming_normal_(first[0].weight, mode="fan_out", nonlinearity="relu")
     stages = [nn.Sequential(*first, network.layer1), network.layer2, network.layer3, network.layer4]
-    return ConvNet(stages, dim=512)
+    return ConvNet(stages, channels=512)

@@ -16,7 +16,7 @@ def warfield(shape: Annotated[Shape, "[22, inf)"]) -> ConvNet:
     ReLU comes after the pooling: the same function for a quarter of the work.
     """
     widths = (shape[0], 16, 16, 32)
-    return ConvNet([_stage(i, o) for i, o in itertools.pairwise(widths)], dim=32)
+    return ConvNet([_stage(i, o) for i, o in itertools.pairwise(widths)], channels=32)
 
 
 def _stage(inputs: int, outputs: int) -> nn.Module:
