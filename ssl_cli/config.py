@@ -25,6 +25,7 @@ from ssl_cli.typed import nearest, shown, typed
 
 TRUSTED = ("ssl_cli",)
 NAME = "config"  # conf/config.yaml
+GROUPS = ("stage", "dataset", "budget", "augment", "backbone", "head", "method", "schedule", "runtime", "experiment")
 
 
 def folder() -> Path:
@@ -69,28 +70,31 @@ def from_overrides(*overrides: str) -> Config:
     Raises:
         ConfigError: with every problem there is.
     """
-    precheck(overrides, multirun=False)
-    with initialize_config_dir(str(folder()), version_base="1.3"):
-        return check(resolved(compose(NAME, overrides=list(overrides))))
+    (config,) = precheck(overrides, multirun=False)
+    return config
 
 
 def precheck(
     overrides: Sequence[str], multirun: bool, extra_folder: str | None = None, name: str | None = None
-) -> None:
-    """Everything that is wrong with a command line, for every job of a sweep, before Hydra makes a folder.
+) -> list[Config]:
+    """The configs of a command line, one for each job of a sweep, before Hydra makes a folder.
 
     Raises:
-        ConfigError: with every problem there is.
+        ConfigError: with every problem there is in any of them.
     """
     problems: list[str] = []
+    configs: list[Config] = []
     with initialize_config_dir(str(folder()), version_base="1.3"):
         search = [f"hydra.searchpath=[file://{Path(extra_folder).absolute()}]"] if extra_folder else []
         parsed = [override for text in overrides if (override := _parsed(text, problems)) is not None]
         for job in _jobs(parsed, multirun, problems):
-            found = _job_problems(search, job, name or NAME)
-            problems += [problem for problem in found if problem not in problems]
+            try:
+                configs.append(_job(search, job, name or NAME))
+            except ConfigError as error:
+                problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         raise ConfigError(*problems)
+    return configs
 
 
 def _parsed(text: str, problems: list[str]) -> Override | None:
@@ -118,16 +122,12 @@ def _jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Ite
     yield from map(list, itertools.product(*choices))
 
 
-def _job_problems(search: list[str], overrides: list[str], name: str) -> list[str]:
+def _job(search: list[str], overrides: list[str], name: str) -> Config:
     try:
         settings = compose(name, overrides=search + overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        return _diagnosed(search, overrides, name) or [_first_line(error)]
-    try:
-        check(resolved(settings))
-    except ConfigError as error:
-        return list(error.problems)
-    return []
+        raise ConfigError(*(_diagnosed(search, overrides, name) or [_first_line(error)])) from error
+    return check(resolved(settings))
 
 
 def _diagnosed(search: list[str], overrides: list[str], name: str) -> list[str]:
@@ -159,7 +159,12 @@ def _diagnosed(search: list[str], overrides: list[str], name: str) -> list[str]:
                 problems.append(f"{override.input_line}: {_first_line(error)}")
         else:
             problems.append(f"{override.key_or_group}: no such key{nearest(override.key_or_group, keys)}")
-    return problems + (_job_problems(search, good, name) if problems else [])
+    if problems:
+        try:
+            _job(search, good, name)
+        except ConfigError as error:
+            problems += error.problems
+    return problems
 
 
 def _options(group: str) -> list[str]:

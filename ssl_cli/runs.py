@@ -97,7 +97,7 @@ class Run:
         import torch
 
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        torch.save(_rebuilt(state), buffer)
         progress = {"seconds": self.seconds, "training_seconds": training_seconds, "inputs": inputs}
         write(self.folder / "progress.json", json.dumps(progress))
         write(self.folder / "checkpoint.pt", buffer.getvalue())
@@ -158,6 +158,17 @@ class Metrics:
         rounded = {key: float(f"{value:.7g}") for key, value in values.items()}
         self._file.write((json.dumps({"step": step, **rounded}) + "\n").encode())
         self._file.flush()
+
+
+def _rebuilt(value: Any) -> Any:
+    """The same value in fresh containers, equal strings being one object: pickle writes down which objects are shared,
+    and what was loaded from a checkpoint shares others than what was never saved.
+    """
+    if isinstance(value, dict):
+        return {_rebuilt(key): _rebuilt(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_rebuilt, value))
+    return sys.intern(value) if isinstance(value, str) else value
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

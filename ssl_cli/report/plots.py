@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.augment.views import encode
@@ -21,13 +23,17 @@ def save_views(dataset: Dataset, views: Any, count: int, seed: int, scale: float
     shown = [encode(inputs, 1.0)]
     for draw in range(math.ceil(4 / count)):
         shown += [view.cpu().float() / scale for view in views(inputs, count, generator(seed, "shown views", draw))]
-    figure, axes = _figure(len(inputs), len(shown), width=0.8 * len(inputs) + 0.8, height=0.8 * len(shown) + 0.2)
-    for row, images in enumerate(shown):
-        for column, image in enumerate(images):
-            axis = axes[row][column]
-            axis.imshow(image.squeeze(0) if len(image) == 1 else image.permute(1, 2, 0), cmap="gray", vmin=0, vmax=1)
-            axis.set(xticks=[], yticks=[])
-        axes[row][0].set_ylabel("input" if row == 0 else f"view {row}", rotation=0, ha="right", va="center", fontsize=9)
+    rows = [torch.cat(list(F.pad(row, (1, 1, 1, 1), value=0.5)), dim=2) for row in shown]
+    mosaic = torch.cat(rows, dim=1).permute(1, 2, 0).clamp(0, 1)
+    figure, axes = _figure(1, 1, width=0.8 * len(inputs) + 0.8, height=0.8 * len(shown) + 0.2)
+    axis = axes[0][0]
+    axis.imshow(mosaic.expand(-1, -1, 3).numpy(), interpolation="nearest")
+    height = inputs.shape[-2] + 2
+    names = ["input", *(f"view {number}" for number in range(1, len(shown)))]
+    axis.set_yticks([(row + 0.5) * height for row in range(len(shown))], names)
+    axis.set_xticks([])
+    axis.tick_params(left=False)
+    axis.spines[:].set_visible(False)
     _save(figure, path)
 
 
@@ -60,7 +66,7 @@ def save_curves(folder: Path, path: Path) -> None:
 
 def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path) -> None:
     """True classes down, answers across, each row in shares of its class."""
-    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    shares = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
     side = min(10.0, 1.6 + 0.38 * len(classes))
     figure, axes = _figure(1, 1, width=side, height=side)
     axis = axes[0][0]

@@ -1,0 +1,108 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from ssl_cli import config
+from ssl_cli.config import check, folder, from_overrides, plain
+from ssl_cli.errors import ConfigError
+
+CHOICES = [
+    f"{path.parent.name}={path.stem}"
+    for path in sorted(folder().glob("*/*.yaml"))
+    if path.parent.name in config.GROUPS and path.parent.name not in ("experiment", "augment", "dataset", "head")
+]
+WITH_PARTNERS = [
+    *CHOICES,
+    *(f"experiment={path.stem}" for path in sorted((folder() / "experiment").glob("*.yaml"))),
+    *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "synthetic")),
+    *(f"dataset={name} augment=natural" for name in ("cifar10", "cifar100", "svhn", "stl10")),
+    *(f"augment={name}" for name in ("digits", "none", "warfield")),
+    *(f"head={name}" for name in ("linear", "mlp", "simclr", "warfield")),
+]
+
+
+def problems(*overrides: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        from_overrides(*overrides)
+    return "\n".join(caught.value.problems)
+
+
+@pytest.mark.parametrize("choice", WITH_PARTNERS)
+def test_every_yaml_composes_and_is_valid(choice):
+    assert plain(from_overrides(*choice.split()))
+
+
+def test_every_yaml_is_covered_by_the_test_above():
+    tried = {word for choice in WITH_PARTNERS for word in choice.split()}
+    there = {f"{path.parent.name}={path.stem}" for path in folder().glob("*/*.yaml") if path.parent.name in config.GROUPS}
+    assert there == tried
+
+
+@pytest.mark.parametrize("experiment", ["warfield", "mnist200"])
+def test_a_saved_config_reads_back_as_the_same(experiment):
+    settings = from_overrides(f"experiment={experiment}")
+    assert check(yaml.safe_load(yaml.safe_dump(plain(settings)))) == settings
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ("budget.lables=5", "budget.lables: no such key; did you mean budget.labels?"),
+        ("bakbone=small", "bakbone: no such key; did you mean backbone?"),
+        ("backbone=resnt18", "backbone=resnt18: no such choice; did you mean resnet18?"),
+        ("backbone.wdth=3", "backbone.wdth: no such key; did you mean backbone.width?"),
+        ("pretrian", "pretrian: is neither a stage nor key=value; did you mean pretrain?"),
+        ("budget.labels=0", "budget.labels=0: must be at least 1"),
+        ("budget.labels=many", "budget.labels=many: must be a whole number"),
+        ("budget.labels=4001", "budget.labels=4001: dataset=mnist5k has 4,000 labelled inputs"),
+        ("budget.labels=9", "budget=balanced needs one for each of the 10 classes of dataset=mnist5k, so at least 10"),
+        ("budget.labels=50,100", "budget.labels=50,100: several values are a sweep; add -m"),
+        ("budget.validation=0.001", "budget.validation=0.001: takes 0 of 200 labels; both parts need at least one"),
+        ("budget=fraction budget.fraction=2", "budget.fraction=2: must be in (0, 1]"),
+        ("head.keep=3", "head.keep=3: head=simclr has 2 projection layers"),
+        ("head.keep=some", "head.keep=some: must be a whole number at least 0 or all"),
+        ("head=warfield dataset=cifar100 augment=natural", "head=warfield ends in 10, and dataset=cifar100 has 100 classes"),
+        ("backbone=warfield dataset=synthetic dataset.facts.shape=[1,16,16]", "inputs of 16×16 do not fit"),
+        ("augment=natural", "saturation=0.4 and hue=0.1 need colour, and dataset=mnist5k is grey"),
+        ("augment.pretrain.affine.scale=[1.2,0.8]", "augment.pretrain.affine.scale=[1.2, 0.8]: must rise"),
+        ("augment.pretrain.blur.kernel=4", "augment.pretrain.blur.kernel=4: must be odd"),
+        ("method.temperature=0", "method.temperature=0: must be more than 0"),
+        ("schedule.pretrain.optimiser.name=adamm", "must be one of sgd, adam, adamw; did you mean adam?"),
+        ("schedule.supervised.optimiser.momentum=0.9", "schedule.supervised.optimiser.momentum=0.9: is for sgd"),
+        ("schedule.supervised.select=best_validation", "needs budget.validation above 0"),
+        ("runtime.device=gpu", "runtime.device=gpu: must be auto, cpu, cuda, cuda:N, mps or xpu"),
+        ("runtime.precision=half", "runtime.precision=half: must be one of auto, float32, bfloat16"),
+        ("stage.frozen=true", "stage.frozen: no such key"),
+        ("seed=-1", "seed=-1: must be at least 0"),
+        ("~seed", "seed: is missing"),
+        ("method._target_=ssl_cli.methods.simclr.SimCLRR", "its module defines no 'SimCLRR'"),
+        ("method._target_=nowhere.Thing", "there is no Python module 'nowhere'"),
+    ],
+)
+def test_a_mistake_gets_its_sentence(overrides, sentence):
+    assert sentence in problems(*overrides.split())
+
+
+def test_all_mistakes_come_back_at_once():
+    found = problems("backbone=resnt18", "budget.lables=3", "seed=x", "method.temperature=-1").splitlines()
+    assert len(found) == 4
+
+
+def test_a_sweep_is_checked_as_a_whole_before_it_begins():
+    with pytest.raises(ConfigError, match=r"budget\.labels=9999: dataset=mnist5k has 4,000"):
+        config.precheck(["budget.labels=100,9999", "seed=0,1"], multirun=True)
+
+
+def test_settings_from_a_file_may_build_this_package_only():
+    settings = plain(from_overrides())
+    assert config.foreign_targets(settings, ()) == []
+    settings["method"]["_target_"] = "os.system"
+    assert config.foreign_targets(settings, ()) == ["os.system"]
+    assert config.foreign_targets(settings, ("os",)) == []
+
+
+def test_paths_are_resolved_where_the_command_was_typed(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    root = from_overrides("dataset=mnist", "dataset.root=digits").dataset.arguments["root"]
+    assert root == Path(tmp_path / "digits")
