@@ -1,7 +1,6 @@
 """The real command in real processes: help, mistakes, interruptions, sweeps."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -135,12 +134,15 @@ def test_a_sweep_pretrains_once_ends_in_a_table_and_can_be_resumed(cli, tmp_path
     assert done.returncode == 0, done.stderr + done.stdout
     folder = tmp_path / "outputs/sweeps/s"
     rows = json.loads((folder / "sweep.json").read_text())
-    assert [(row["arm"], row["labels"]) for row in rows] == [("pre-trained, new head", 10), ("pre-trained, new head", 20)]
+    assert [(row["arm"], row["labels"]) for row in rows] == [
+        ("pre-trained, new head", 10),
+        ("pre-trained, new head", 20),
+    ]
     assert "pre-trained, new head" in done.stdout
     assert (folder / "sweep.png").stat().st_size > 5000
     assert [str(path.parent.relative_to(folder)) for path in folder.rglob("head.safetensors")] == ["0/pretrain"]
 
-    os.remove(folder / "1/result.json")
+    (folder / "1/result.json").unlink()
     before = (folder / "0/result.json").read_bytes()
     again = cli("resume=outputs/sweeps/s")
     assert again.returncode == 0, again.stderr + again.stdout

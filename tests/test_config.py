@@ -35,7 +35,9 @@ def test_every_yaml_composes_and_is_valid(choice):
 
 def test_every_yaml_is_covered_by_the_test_above():
     tried = {word for choice in WITH_PARTNERS for word in choice.split()}
-    there = {f"{path.parent.name}={path.stem}" for path in folder().glob("*/*.yaml") if path.parent.name in config.GROUPS}
+    there = {
+        f"{path.parent.name}={path.stem}" for path in folder().glob("*/*.yaml") if path.parent.name in config.GROUPS
+    }
     assert there == tried
 
 
@@ -62,7 +64,10 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("budget=fraction budget.fraction=2", "budget.fraction=2: must be in (0, 1]"),
         ("head.keep=3", "head.keep=3: head=simclr has 2 projection layers"),
         ("head.keep=some", "head.keep=some: must be a whole number at least 0 or all"),
-        ("head=warfield dataset=cifar100 augment=natural", "head=warfield ends in 10, and dataset=cifar100 has 100 classes"),
+        (
+            "head=warfield dataset=cifar100 augment=natural",
+            "head=warfield ends in 10, and dataset=cifar100 has 100 classes",
+        ),
         ("backbone=warfield dataset=synthetic dataset.facts.shape=[1,16,16]", "inputs of 16×16 do not fit"),
         ("augment=natural", "saturation=0.4 and hue=0.1 need colour, and dataset=mnist5k is grey"),
         ("augment.pretrain.affine.scale=[1.2,0.8]", "augment.pretrain.affine.scale=[1.2, 0.8]: must rise"),

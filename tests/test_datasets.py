@@ -89,7 +89,9 @@ def test_unlabelled_inputs_are_marked():
 
 def batches(order: str, count: int = 10, **options) -> Batches:
     inputs = torch.arange(count, dtype=torch.uint8)[:, None, None, None]
-    return Batches(inputs, None, options.pop("items", None), options.pop("size", 3), order, options.pop("seed", 0), **options)
+    return Batches(
+        inputs, None, options.pop("items", None), options.pop("size", 3), order, options.pop("seed", 0), **options
+    )
 
 
 def seen(source: Batches, steps: range) -> list[int]:

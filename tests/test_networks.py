@@ -62,7 +62,9 @@ def classifier(*overrides: str, classes: int = 10) -> heads.KeptHead:
     return heads.classifier(head, heads.projection(head)(inputs=32), 32, classes)
 
 
-@pytest.mark.parametrize(("keep", "kept", "has_classifier"), [(0, 0, True), (1, 1, True), (2, 2, True), ("all", 2, True)])
+@pytest.mark.parametrize(
+    ("keep", "kept", "has_classifier"), [(0, 0, True), (1, 1, True), (2, 2, True), ("all", 2, True)]
+)
 def test_kept_layers_stand_under_a_new_classifier(keep, kept, has_classifier):
     head = classifier("head=simclr", f"head.keep={keep}")
     assert len(head.kept) == kept

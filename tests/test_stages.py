@@ -95,7 +95,9 @@ def test_saved_weights_give_back_the_tested_answers(smoke):
     method.backbone.load_state_dict(load_file(run.folder / "backbone.safetensors"))
     method.head.load_state_dict(load_file(run.folder / "classifier.safetensors"))
     answers = outputs(method, dataset.test.inputs, 1.0, machine(config.runtime)).argmax(1)
-    assert int((answers == dataset.test.labels).sum()) / len(dataset.test) == pytest.approx(result["test_accuracy"], abs=1e-6)
+    assert int((answers == dataset.test.labels).sum()) / len(dataset.test) == pytest.approx(
+        result["test_accuracy"], abs=1e-6
+    )
     assert result["test_accuracy"] > 0.3
 
 
@@ -124,7 +126,13 @@ NOT_SHAPING = [
 @pytest.mark.parametrize("change", [*SHAPING, *NOT_SHAPING])
 def test_what_shapes_the_weights_and_only_that_changes_the_hash(change):
     def hashed(*overrides: str) -> str:
-        small = ("dataset=synthetic", "schedule=smoke", "runtime.precision=float32", "backbone.width=4", "budget.labels=20")
+        small = (
+            "dataset=synthetic",
+            "schedule=smoke",
+            "runtime.precision=float32",
+            "backbone.width=4",
+            "budget.labels=20",
+        )
         config = from_overrides(*small, *overrides)
         return identity.pretraining(config, load(config.dataset), machine(config.runtime))
 
@@ -142,7 +150,11 @@ def test_an_unfinished_or_foreign_checkpoint_is_refused(smoke, tmp_path):
     smoke("stage=pretrain", folder="unfinished")
     for checkpoint, reason in ((tmp_path / "unfinished", "is not finished"), (tmp_path, "is no run's folder")):
         with pytest.raises(ConfigError, match=reason):
-            finetune(*smoke("stage=finetune", "budget.labels=20", f"checkpoint={checkpoint}", folder=f"from-{checkpoint.name}"))
+            finetune(
+                *smoke(
+                    "stage=finetune", "budget.labels=20", f"checkpoint={checkpoint}", folder=f"from-{checkpoint.name}"
+                )
+            )
 
 
 def test_a_frozen_backbone_stays_as_it_was(smoke, tmp_path):

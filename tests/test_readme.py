@@ -1,0 +1,26 @@
+"""What the README says there is, there is."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ssl_cli.config import GROUPS, folder, from_overrides
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+COMMANDS = [line.split("#")[0].split() for line in README.splitlines() if line.startswith("ssl-cli ")]
+
+
+@pytest.mark.parametrize("group", [group for group in GROUPS if group != "runtime"])
+def test_the_table_of_groups_names_every_choice(group):
+    (row,) = re.findall(rf"^\| `{group}` \|(.*)\|$", README, re.MULTILINE)
+    named = set(re.findall(r"`([a-z0-9_]+)`", row))
+    assert named == {path.stem for path in (folder() / group).glob("*.yaml")}
+
+
+@pytest.mark.parametrize(
+    "command", [c for c in COMMANDS if "-m" not in c and "…" not in "".join(c) and "--" not in "".join(c)]
+)
+def test_every_command_is_valid(command):
+    words = [f"stage={word}" if "=" not in word else word for word in command[1:]]
+    assert from_overrides(*words)
