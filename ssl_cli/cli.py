@@ -99,6 +99,8 @@ def _close(result: dict[str, Any], folder: Path, finished_before: bool) -> None:
         labels = f"{result['labels']:,} labels, {result['backbone']}"
         table.show(result["rows"], f"{result['dataset']}, {labels}")
         log.info("Weights that count: %s.", result["protocol"])
+        for caveat in result["caveats"]:
+            log.info("To know: %s.", caveat)
         collapsed = [str(p["seed"]) for p in result["pretrainings"] if p["collapsed"]]
         if collapsed:
             log.info("Collapsed in pre-training, counted apart: seed %s.", ", ".join(collapsed))
@@ -114,6 +116,8 @@ def _close(result: dict[str, Any], folder: Path, finished_before: bool) -> None:
             "Test accuracy %.1f %% with %s labels: %s, %.0f s. In %s",
             100 * result["test_accuracy"], f"{result['labels']:,}", result["arm"], result["seconds"], place,
         )  # fmt: skip
+        for caveat in result["caveats"]:
+            log.info("To know: %s.", caveat)
         log.info("Next: ssl-cli compare    the same settings with every arm beside it")
 
 

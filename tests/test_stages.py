@@ -190,7 +190,20 @@ def test_the_best_validation_weights_count_where_asked(smoke):
 
 def test_choosing_on_the_test_set_is_said(smoke):
     config, run = smoke("stage=baseline", "budget.labels=20", "schedule.supervised.select=best_test")
-    assert "chosen on the test set, so optimistic" in finetune(config, run)["protocol"]
+    result = finetune(config, run)
+    assert "chosen on the test set, so optimistic" in result["protocol"]
+    assert any("chosen on the test set" in caveat for caveat in result["caveats"])
+
+
+def test_the_articles_habits_are_said_in_the_result(smoke):
+    config, run = smoke(
+        "stage=baseline", "budget=first", "budget.labels=200", "head=warfield", "schedule=warfield",
+        "schedule.supervised.max_steps=2", "schedule.supervised.evaluate_every=1",
+    )  # fmt: skip
+    result = finetune(config, run)
+    assert result["labels_trained_on"] == 128
+    assert [caveat for caveat in result["caveats"] if "softmax" in caveat or "72 of 200 labels" in caveat][1:]
+    assert 0 < result["softmax_slope_at_start"] <= 1
 
 
 def test_training_stops_when_the_loss_stands_still(smoke):

@@ -47,6 +47,8 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
             "backbone": config.backbone.name,
             "rows": rows,
             "protocol": results[0]["protocol"],
+            "caveats": list(dict.fromkeys(caveat for result in results for caveat in result["caveats"])),
+            "softmax_slope_at_start": _slopes(results),
             "pretrainings": [{"folder": str(start), **_pretraining_numbers(read_result(start))} for start in starts],
             "environment": results[0]["environment"],
         }
@@ -85,6 +87,15 @@ def _headline(rows: list[dict[str, Any]], config: Config) -> float:
     wanted = table.arm_name(replace(config, stage=SupervisedStage("finetune", frozen=False)))
     found = [row for row in rows if row["arm"].startswith(wanted)]
     return next((row["mean"] for row in found if not row["collapsed"]), found[0]["mean"])
+
+
+def _slopes(results: list[dict[str, Any]]) -> dict[str, list[float]]:
+    """By arm, a number a seed: how much gradient the head's softmax let through at first (see `heads.saturation`)."""
+    found: dict[str, list[float]] = {}
+    for result in results:
+        if result["softmax_slope_at_start"] is not None:
+            found.setdefault(result["arm"], []).append(result["softmax_slope_at_start"])
+    return found
 
 
 def _pretraining_numbers(result: dict[str, Any]) -> dict[str, Any]:

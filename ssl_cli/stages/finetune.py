@@ -26,7 +26,7 @@ from ssl_cli.report.table import arm_name
 from ssl_cli.runs import Run, read_result, short, write
 from ssl_cli.schema import Config
 from ssl_cli.stages.pretrain import count_parameters, fresh_backbone, obtain, pretraining_method
-from ssl_cli.train import Fitted, fit
+from ssl_cli.train import fit
 
 log = logging.getLogger("ssl_cli")
 
@@ -75,11 +75,13 @@ def finetune(config: Config, run: Run) -> dict[str, Any]:
         "labels_trained_on": _trained_on(batches),
         "validation_accuracy": fitted.last.get("validation_accuracy"),
         "steps": fitted.steps,
+        "best_step": fitted.best_step,
         "epochs": round(fitted.epochs, 3),
         "train_loss": fitted.last["loss"],
         "train_accuracy": fitted.last["accuracy"],
         "softmax_slope_at_start": slope,
-        "protocol": protocol(config, fitted),
+        "protocol": protocol(config),
+        "caveats": caveats(config, batches),
         "pretraining": _origin(start),
         "environment": here.environment(),
     }
@@ -144,17 +146,30 @@ def _monitor(
     return (monitor if watched else None), select
 
 
-def protocol(config: Config, fitted: Fitted) -> str:
+def protocol(config: Config) -> str:
     """In words: which weights count, and what the test set was used for."""
     supervised = config.schedule.supervised
     if supervised.select == "best_test":
         return (
-            f"the best of the test accuracies after every {supervised.evaluate_every} epochs (step {fitted.best_step:,}): "
-            "chosen on the test set, so optimistic"
+            f"the best of the test accuracies after every {supervised.evaluate_every} epochs: chosen on the test set, "
+            "so optimistic"
         )
     if supervised.select == "best_validation":
-        return f"the weights with the best validation accuracy (step {fitted.best_step:,}); test set read once"
+        return "the weights with the best validation accuracy; test set read once"
     return "the last weights; test set read once"
+
+
+def caveats(config: Config, batches: Batches) -> list[str]:
+    """What a reader of the number should know of questionable habits in the settings."""
+    found = []
+    if config.head.classifier.arguments.get("output") == "softmax":
+        found.append("the head ends in a softmax and the cross-entropy takes another")
+    unseen = batches.count - _trained_on(batches)
+    if unseen:
+        found.append(f"{unseen} of {batches.count} labels were never trained on")
+    if config.schedule.supervised.select == "best_test":
+        found.append("the weights were chosen on the test set, so the accuracy is optimistic")
+    return found
 
 
 def _softmax_slope(method: Supervised, dataset: Dataset, chosen: Chosen, config: Config, here: Machine) -> float | None:
