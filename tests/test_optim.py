@@ -14,7 +14,7 @@ def test_warm_up_rises_linearly_and_cosine_ends_at_zero():
     made = rates(20, 5, Rate(warmup_epochs=1, decay="cosine", gamma=1.0))
     assert made[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
     assert made[-1] == pytest.approx(0)
-    assert all(a >= b for a, b in itertools.pairwise(made))
+    assert all(a >= b for a, b in itertools.pairwise(made[5:]))
 
 
 def test_exponential_loses_its_factor_once_an_epoch():
