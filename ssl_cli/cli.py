@@ -53,20 +53,31 @@ def _with_hydra(arguments: list[str]) -> None:
     if not (asked.help or asked.hydra_help or asked.shell_completion or asked.info):
         config.precheck(asked.overrides, asked.multirun, asked.config_dir, asked.config_name)
 
+    failures: list[str] = []
+
     def task(settings: Any) -> None:
         from hydra.core.hydra_config import HydraConfig
 
+        job = HydraConfig.get()
+        sweep = Path(job.sweep.dir).absolute() if asked.multirun else None
         with _Exits():
-            _run(config.check(config.resolved(settings)), Path(HydraConfig.get().runtime.output_dir))
+            try:
+                _run(config.check(config.resolved(settings)), Path(job.runtime.output_dir), sweep)
+            except TrainingError as error:
+                if sweep is None:
+                    raise
+                failures.append(f"{job.job.override_dirname}: {error}")  # the other jobs go on
 
     hydra.main(config_path=str(config.folder()), config_name=config.NAME, version_base="1.3")(task)()
+    if failures:
+        raise TrainingError("\n".join(failures))
 
 
-def _run(settings: Any, folder: Path) -> None:
+def _run(settings: Any, folder: Path, sweep: Path | None = None) -> None:
     """One stage in its folder, and the closing words."""
     from ssl_cli.runs import Run, logged, short
 
-    is_new = not (folder / "config.yaml").exists()
+    is_new = not folder.exists() or not any(folder.iterdir())
     run = Run(folder, settings)
     try:
         with logged(folder):
@@ -74,11 +85,11 @@ def _run(settings: Any, folder: Path) -> None:
             result = _stage(settings.stage.name)(settings, run)
             _close(result, folder, finished)
     except ConfigError:
-        if is_new:  # what only shows once data is read leaves nothing behind either
+        if is_new and not any(folder.rglob("checkpoint.pt")):  # what only shows once data is read leaves nothing either
             shutil.rmtree(folder)
         raise
-    except (Interrupted, TrainingError):
-        log.info("Go on with: ssl-cli resume=%s", shlex.quote(short(folder)))
+    except Interrupted:
+        log.info("Go on with: ssl-cli resume=%s", shlex.quote(short(sweep or folder)))
         raise
 
 
@@ -165,9 +176,16 @@ def _sweep_arguments(folder: Path) -> list[str]:
     import yaml
 
     saved = yaml.safe_load((folder / "multirun.yaml").read_text())["hydra"]
-    os.chdir(saved["runtime"]["cwd"])
+    born = Path(saved["runtime"]["cwd"])
+    if not born.is_dir():
+        raise ConfigError(f"resume={folder}: the folder where the sweep was typed, {born}, is not there any more")
+    os.chdir(born)
     kept = [word for word in saved["overrides"]["hydra"] if not word.startswith(("hydra.sweep.dir=", "hydra.mode="))]
-    return ["-m", *kept, *saved["overrides"]["task"], f"hydra.sweep.dir={folder}"]
+    sources = saved["runtime"]["config_sources"]
+    own = [
+        word for source in sources if source["provider"] == "command-line" for word in ("--config-dir", source["path"])
+    ]
+    return ["-m", *own, *kept, *saved["overrides"]["task"], f"hydra.sweep.dir='{folder}'"]
 
 
 # Words and exit codes

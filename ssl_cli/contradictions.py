@@ -47,6 +47,11 @@ def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     held_out = round(budget.validation * labels)
     if budget.validation and not 1 <= held_out < labels:
         yield f"budget.validation={budget.validation}: takes {held_out} of {labels} labels; both parts need at least one"
+    if budget.kind == "balanced" and facts.classes and 0 < labels - held_out < facts.classes <= labels:
+        yield (
+            f"budget.validation={budget.validation}: leaves {labels - held_out} of {labels} labels to train on, "
+            f"fewer than the {facts.classes} classes"
+        )
     if budget.pretrain_on == "rest" and labels >= facts.inputs + (facts.unlabelled or 0):
         yield "budget.pretrain_on=rest: all inputs are in the budget, none is left to pre-train on"
 
@@ -81,6 +86,8 @@ def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         blur = steps.get("blur")
         if blur and blur.kernel % 2 == 0:
             yield f"{where}.blur.kernel={blur.kernel}: must be odd"
+        if blur and blur.p and facts and facts.shape and blur.kernel > 2 * min(facts.shape[1:]) - 1:
+            yield f"{where}.blur.kernel={blur.kernel}: is wider than inputs of {facts.shape[1]}×{facts.shape[2]} allow"
         colour = steps.get("colour")
         if facts and facts.shape and facts.shape[0] == 1 and colour and colour.p and (colour.saturation or colour.hue):
             yield (

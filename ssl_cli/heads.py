@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ssl_cli.config import build
 from ssl_cli.errors import ConfigError
-from ssl_cli.schema import Head
+from ssl_cli.schema import Count, Head
 
 
 class MLP(nn.Module):
@@ -29,7 +29,7 @@ class MLP(nn.Module):
     def __init__(
         self,
         inputs: int,
-        widths: list[int | Literal["inputs", "classes"]],
+        widths: list[Count | Literal["inputs", "classes"]],
         batch_norm: bool,
         output: Literal["linear", "softmax"],
         classes: int | None = None,

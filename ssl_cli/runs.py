@@ -66,6 +66,8 @@ class Run:
             born = {"run_id": secrets.token_hex(6), "command": sys.argv[1:], "began": _now(), "folder": str(Path.cwd())}
             write(folder / "run.json", json.dumps(born, indent=1))
             write(settings, text)
+        for left_over in folder.glob(".*.[0-9]*"):  # of a write that was killed
+            left_over.unlink()
         self.id = json.loads((folder / "run.json").read_text())["run_id"]
         self._seconds_before = self.progress().get("seconds", 0.0)
         self._opened = time.perf_counter()
@@ -131,16 +133,16 @@ class Run:
 
 
 class Metrics:
-    """A JSON line each log step. `size` is what a checkpoint must remember to go on from here."""
+    """A JSON line each log step. `saved_size` is what a checkpoint must remember to go on from here."""
 
     def __init__(self, path: Path, keep: int):
+        if keep and path.stat().st_size < keep:
+            raise ConfigError(
+                f"resume={path.parent}: metrics.jsonl is shorter than the checkpoint says; was it changed?"
+            )
         self._file = path.open("ab")
         self._file.truncate(keep)
         self._file.seek(0, os.SEEK_END)
-        if self._file.tell() != keep:
-            raise ConfigError(
-                f"resume={path.parent}: metrics.jsonl is shorter than the checkpoint says; it was changed"
-            )
 
     def __enter__(self):
         return self
@@ -148,9 +150,9 @@ class Metrics:
     def __exit__(self, *_):
         self._file.close()
 
-    @property
-    def size(self) -> int:
-        """Bytes written so far."""
+    def saved_size(self) -> int:
+        """Bytes written so far, all of them on the disk."""
+        os.fsync(self._file.fileno())
         return self._file.tell()
 
     def add(self, step: int, values: dict[str, float]) -> None:

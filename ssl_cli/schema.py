@@ -15,7 +15,7 @@ Amount = Annotated[float, "[0, inf)"]
 Part = Annotated[float, "[0, 1]"]  # a probability or a share
 Degrees = Annotated[float, "[0, 180]"]
 Range = tuple[float, float]
-Shape = tuple[int, int, int]  # channels, height, width
+Shape = tuple[Count, Count, Count]  # channels, height, width
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ssl_cli.data.batches import Batches
 from ssl_cli.device import Machine
 from ssl_cli.errors import Interrupted, TrainingError
-from ssl_cli.methods.base import Method
+from ssl_cli.methods.base import Method, finest
 from ssl_cli.optim import learning_rate, optimiser
 from ssl_cli.randomness import derived_seed, generator, seed_network
 from ssl_cli.runs import Metrics, Run
@@ -98,7 +98,7 @@ def fit(
     with run.metrics(state.metrics_bytes) as metrics, _stop_requests() as stop, _bar(run, steps, state.step) as bar:
 
         def save() -> None:
-            state.metrics_bytes = metrics.size
+            state.metrics_bytes = metrics.saved_size()
             contents = {"state": vars(state), "method": method.state_dict(), "optimiser": optimise.state_dict()}
             run.save_checkpoint(contents, clock.inputs, clock.seconds)
 
@@ -128,12 +128,14 @@ def fit(
             _add(state, {"loss": loss.detach(), **numbers})
             clock.count(len(inputs), ready - began, time.perf_counter() - began)
             bar.update()
-            if state.step % phase.log_every == 0 or state.step == steps:
+            epoch_ends = state.step % batches.steps_per_epoch == 0 or state.step == steps
+            if epoch_ends:
+                _end_epoch(state, batches, phase)
+            if state.step % phase.log_every == 0 or state.step == steps or state.stopped:
                 _log(state, metrics, rate)
                 bar.set_postfix_str(clock.described(state.last), refresh=False)
                 warned = _watch(state, warned)
-            if state.step % batches.steps_per_epoch == 0 or state.step == steps:
-                _end_epoch(state, batches, phase)
+            if epoch_ends:
                 epoch = math.ceil(state.step / batches.steps_per_epoch)
                 due = phase.evaluate_every and (epoch % phase.evaluate_every == 0 or state.step == steps)
                 if monitor and (due or (state.stopped and phase.evaluate_every)):
@@ -145,6 +147,8 @@ def fit(
                 save()
                 clock.saved()
         save()
+        if stop.received:
+            raise Interrupted(stop.received)
 
     if state.best_weights is not None:
         method.load_state_dict(state.best_weights)
@@ -170,22 +174,22 @@ def _resumed(run: Run, method: Method, optimise: torch.optim.Optimizer, machine:
 def _add(state: _State, numbers: dict[str, Tensor]) -> None:
     """Sum up on the device; looking at a number would wait for it."""
     for key, value in numbers.items():
-        value = value.double() if value.device.type != "mps" else value.float()
-        state.window[key] = state.window[key] + value if key in state.window else value
+        state.window[key] = state.window[key] + finest(value) if key in state.window else finest(value)
     state.window_steps += 1
-    loss = numbers["loss"].double() if numbers["loss"].device.type != "mps" else numbers["loss"].float()
+    loss = finest(numbers["loss"])
     state.epoch_loss = loss if state.epoch_loss is None else state.epoch_loss + loss
 
 
 def _log(state: _State, metrics: Metrics, rate: float) -> None:
-    state.last.update({key: float(total) / state.window_steps for key, total in state.window.items()})
+    means = {key: float(total) / state.window_steps for key, total in state.window.items()}
+    state.last.update(means)
     state.window, state.window_steps = {}, 0
     if not math.isfinite(state.last["loss"]):
         raise TrainingError(
             f"the loss is {state.last['loss']} at step {state.step:,}: lower schedule's optimiser.lr, lengthen "
             "rate.warmup_epochs, or set runtime.precision=float32"
         )
-    metrics.add(state.step, {**state.last, "rate": rate})
+    metrics.add(state.step, {**means, "rate": rate})
 
 
 def _watch(state: _State, warned: bool) -> bool:

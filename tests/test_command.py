@@ -98,34 +98,38 @@ def assert_same_bytes(disturbed: Path, undisturbed: Path) -> None:
 
 
 def test_a_comparison_killed_in_every_stage_goes_on_to_the_same_bytes(cli, tmp_path):
-    assert cli("compare", *TINY, "hydra.run.dir=whole").returncode == 0
-    process = start(tmp_path, "compare", *TINY, "hydra.run.dir=killed")
+    assert cli("compare", *TINY, "hydra.run.dir=one/whole").returncode == 0
+    # Not beside it: there it would find the finished pre-training and make none of its own.
+    process = start(tmp_path, "compare", *TINY, "hydra.run.dir=two/killed")
     for arm, lines in (("labels-only", 3), ("pretrain", 5), ("same-head", 20)):
-        wait_for_lines(tmp_path / "killed/seed0" / arm / "metrics.jsonl", lines, process)
+        wait_for_lines(tmp_path / "two/killed/seed0" / arm / "metrics.jsonl", lines, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not (tmp_path / "killed/result.json").exists()
-        process = start(tmp_path, "resume=killed")
+        assert not (tmp_path / "two/killed/result.json").exists()
+        process = start(tmp_path, "resume=two/killed")
     said, _ = process.communicate(timeout=200)
     assert process.returncode == 0, said
-    assert_same_bytes(tmp_path / "killed", tmp_path / "whole")
+    assert_same_bytes(tmp_path / "two/killed", tmp_path / "one/whole")
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_asked_to_stop_says_how_to_go_on(cli, tmp_path, number, code):
+def test_a_run_that_is_asked_to_stop_says_how_to_go_on_and_does_to_the_same_bytes(cli, tmp_path):
     longer = [*TINY, "schedule.pretrain.max_steps=60", "runtime.checkpoint_seconds=1000"]
-    assert cli("pretrain", *longer, "hydra.run.dir=whole").returncode == 0
+    assert cli("pretrain", *longer).returncode == 0
+    (result,) = tmp_path.rglob("result.json")
+    assert result.relative_to(tmp_path).parts[:2] == ("outputs", "pretrain")
     process = start(tmp_path, "pretrain", *longer, "hydra.run.dir=stopped")
-    wait_for_lines(tmp_path / "stopped/metrics.jsonl", 4, process)
-    process.send_signal(number)
+    for number, code, lines in ((signal.SIGINT, 130, 4), (signal.SIGTERM, 143, 30)):
+        wait_for_lines(tmp_path / "stopped/metrics.jsonl", lines, process)
+        process.send_signal(number)
+        said, _ = process.communicate(timeout=60)
+        assert process.returncode == code, said
+        assert "Go on with: ssl-cli resume=stopped" in said
+        assert "Traceback" not in said
+        process = start(tmp_path, "resume=stopped")
     said, _ = process.communicate(timeout=60)
-    assert process.returncode == code, said
-    assert "Go on with: ssl-cli resume=stopped" in said
-    assert "Traceback" not in said
-    done = cli("resume=stopped")
-    assert done.returncode == 0, done.stderr
-    assert "Going on after step" in done.stdout
-    assert_same_bytes(tmp_path / "stopped", tmp_path / "whole")
+    assert process.returncode == 0, said
+    assert "Going on after step" in said
+    assert_same_bytes(tmp_path / "stopped", result.parent)
 
 
 def test_a_sweep_pretrains_once_ends_in_a_table_and_can_be_resumed(cli, tmp_path):
@@ -151,9 +155,8 @@ def test_a_sweep_pretrains_once_ends_in_a_table_and_can_be_resumed(cli, tmp_path
     assert "finished already" in again.stdout
 
 
-def test_a_strangers_run_must_not_run_code(cli, tmp_path):
-    done = cli("baseline", *TINY, "hydra.run.dir=run")
-    assert done.returncode == 0, done.stderr
+def test_a_strangers_run_must_not_run_code(cli, tmp_path, smoke):
+    smoke("stage=baseline", "budget.labels=20", folder="run")
     settings = tmp_path / "run/config.yaml"
     settings.write_text(settings.read_text().replace("ssl_cli.data.datasets.synthetic", "posixpath.join"))
     done = cli("resume=run")
@@ -161,7 +164,9 @@ def test_a_strangers_run_must_not_run_code(cli, tmp_path):
     assert "would run code of posixpath.join; if you trust it, add trust=posixpath" in done.stderr
 
 
-def test_outputs_go_below_the_folder_where_the_command_was_typed(cli, tmp_path):
-    assert cli("pretrain", *TINY).returncode == 0
-    (result,) = tmp_path.rglob("result.json")
-    assert result.relative_to(tmp_path).parts[:2] == ("outputs", "pretrain")
+def test_a_mistake_never_deletes_what_was_there(cli, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine/notes.txt").write_text("keep me")
+    done = cli("baseline", *TINY, "hydra.run.dir=mine", "runtime.device=cuda:77")
+    assert done.returncode == 2
+    assert (tmp_path / "mine/notes.txt").read_text() == "keep me"

@@ -56,3 +56,10 @@ def test_the_spread_tells_collapse_from_health():
     assert embedding_spread(torch.ones(64, 16)) == pytest.approx(0, abs=1e-6)
     assert embedding_spread(torch.cat([torch.eye(16), -torch.eye(16)])) == pytest.approx(1)
     assert embedding_spread(z) > 0.1
+
+
+def test_the_loss_stays_exact_where_the_network_computes_in_bfloat16():
+    z0, z1 = (z.float() for z in pair(16, 10))
+    exact = nt_xent(z0, z1, 0.1)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert nt_xent(z0, z1, 0.1) == exact

@@ -18,6 +18,7 @@ from ssl_cli.runs import Run, read_metrics
 from ssl_cli.stages.compare import arms, compare
 from ssl_cli.stages.finetune import _classifier, finetune
 from ssl_cli.stages.pretrain import fresh_backbone, pretrain, pretraining_method
+from ssl_cli.sweeps import summarise
 
 PROMISED = {
     "stage", "test_accuracy", "labels", "seed", "seconds", "images_per_second", "backbone_parameters", "run_id",
@@ -56,6 +57,7 @@ def test_pretraining_leaves_all_that_is_promised(smoke):
     assert (result["test_accuracy"], result["labels"], result["stage"]) == (None, 0, "pretrain")
     assert any("knn_accuracy" in line for line in read_metrics(run.folder))
     assert all("spread" in line for line in read_metrics(run.folder) if "loss" in line)
+    assert not any("loss" in line for line in read_metrics(run.folder) if "knn_accuracy" in line)
 
 
 def test_no_label_is_looked_at_where_the_display_is_off(smoke):
@@ -283,3 +285,19 @@ def test_nearest_neighbours_vote():
 def test_confusion_counts_true_classes_down_and_answers_across():
     counts = confusion(torch.tensor([0, 1, 1, 2]), torch.tensor([0, 0, 1, 2]), 3)
     assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 1]]
+
+
+def test_training_can_stop_before_its_first_log_line(smoke):
+    config, run = smoke(
+        "stage=baseline", "budget.labels=40", "schedule.supervised.epochs=50", "schedule.supervised.max_steps=null",
+        "schedule.supervised.log_every=1000", "schedule.supervised.stop={patience: 0, improvement: 1.0}",
+    )  # fmt: skip
+    assert finetune(config, run)["train_loss"] > 0
+
+
+def test_a_sweep_over_any_setting_keeps_its_runs_apart(smoke, tmp_path):
+    for job, width in enumerate((3, 4)):
+        finetune(*smoke("stage=baseline", "budget.labels=20", f"backbone.width={width}", folder=f"sweep/{job}"))
+    summarise(tmp_path / "sweep")
+    rows = json.loads((tmp_path / "sweep/sweep.json").read_text())
+    assert [row["arm"].split(", ")[-1] for row in rows] == ["backbone.width=3", "backbone.width=4"]

@@ -124,6 +124,8 @@ def mnist5k(facts: Facts) -> Dataset:
 
 def synthetic(facts: Facts) -> Dataset:
     """Each class is a pattern of its own under noise. The same data for the same facts."""
+    if None in (facts.inputs, facts.test, facts.classes, facts.shape):
+        raise ValueError("dataset.facts must all be given, since the data is made from them")
     source = torch.Generator().manual_seed(1)
     channels, height, width = facts.shape
     patterns = torch.rand(facts.classes, channels, height, width, generator=source)

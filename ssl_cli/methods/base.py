@@ -30,13 +30,18 @@ class Method(nn.Module):
         """What moves without a gradient, after optimiser step `step` of `steps`."""
 
 
+def finest(numbers: Tensor) -> Tensor:
+    """In the finest float that the device has."""
+    return numbers.float() if numbers.device.type == "mps" else numbers.double()
+
+
 @torch.no_grad()
 def embedding_spread(embeddings: Tensor) -> Tensor:
     """1 − ‖mean of the unit embeddings‖²: 0 when all are equal (collapse), near 1 when spread evenly. (B, D) → scalar.
 
     It is the mean of 1 − cosine over all pairs, an embedding with itself included.
     """
-    mean = F.normalize(embeddings.double(), dim=1).mean(0)
+    mean = F.normalize(finest(embeddings), dim=1).mean(0)
     return (1 - mean.square().sum()).clamp_min(0).float()
 
 

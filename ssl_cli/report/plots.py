@@ -86,18 +86,25 @@ def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path) -> None
 
 
 def save_arms(rows: list[dict[str, Any]], path: Path) -> None:
-    """A bar an arm, a dot a seed."""
+    """A dot an arm with one standard deviation either way, and a small dot a seed."""
     figure, axes = _figure(1, 1, width=7.5, height=0.9 + 0.42 * len(rows))
     axis = axes[0][0]
     for position, row in enumerate(reversed(rows)):
         colour = ORANGE if row["collapsed"] else BLUE if row["arm"].startswith("pre-trained") else GREY
-        axis.barh(position, 100 * row["mean"], color=colour, alpha=0.75, height=0.62)
-        axis.plot([100 * value for value in row["accuracies"]], [position] * len(row["accuracies"]), "k.", ms=4)
-        spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.1f}"
-        text = f"{100 * row['mean']:.1f} %{spread}"
-        axis.text(101, position, text, va="center", fontsize=9)
+        mean, spread = 100 * row["mean"], 100 * (row["spread"] or 0)
+        axis.errorbar(mean, position, xerr=spread or None, fmt="o", ms=7, color=colour, capsize=3)
+        if len(row["accuracies"]) > 1:
+            values = [100 * value for value in row["accuracies"]]
+            axis.plot(values, [position] * len(values), ".", color="black", ms=3)
+        shown = f"{mean:.1f} %" + (f" ± {spread:.1f}" if row["spread"] is not None else "")
+        axis.text(1.02, position, shown, va="center", fontsize=9, transform=axis.get_yaxis_transform())
+    lowest = min(100 * value for row in rows for value in row["accuracies"])
     axis.set_yticks(range(len(rows)), [_row_label(row, rows) for row in reversed(rows)], fontsize=9)
-    axis.set(xlim=(0, 100), xlabel="test accuracy, %")
+    axis.set(
+        xlim=(max(0, 5 * math.floor((lowest - 1) / 5)), 100), ylim=(-0.6, len(rows) - 0.4), xlabel="test accuracy, %"
+    )
+    axis.grid(axis="x", color="#e3e6ea")
+    axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     _save(figure, path)
 
@@ -146,5 +153,5 @@ def _figure(columns: int, rows: int, width: float, height: float):
 
 def _save(figure: Any, path: Path) -> None:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
+    figure.savefig(buffer, format="png", dpi=130, bbox_inches="tight", pad_inches=0.08)
     write(path, buffer.getvalue())

@@ -12,7 +12,7 @@ from ssl_cli.report import page, plots, table
 from ssl_cli.runs import Run, read_result
 from ssl_cli.schema import Config, SupervisedStage
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import obtain
+from ssl_cli.stages.pretrain import asked_for, obtain
 
 log = logging.getLogger("ssl_cli")
 
@@ -21,6 +21,9 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
     """Every arm for every seed, then one table and one page; the numbers of the run."""
     if run.result:
         return run.result
+    for _, arm in arms(config):  # before anything is trained
+        if arm.stage.name == "finetune" and arm.checkpoint != "auto":
+            asked_for(arm)
     results, pretrainings = [], []
     for seed in range(config.seed, config.seed + config.stage.seeds):
         seeded = replace(config, seed=seed)
@@ -34,27 +37,25 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
     starts = list(dict.fromkeys(pretrainings))
     rows = table.rows(results)
     plots.save_arms(rows, run.folder / "arms.png")
-    result = run.finish(
-        {
-            "stage": "compare",
-            "test_accuracy": _headline(rows, config),
-            "labels": results[0]["labels"],
-            "seed": config.seed,
-            "seeds": config.stage.seeds,
-            "images_per_second": read_result(starts[0])["images_per_second"],
-            "backbone_parameters": results[0]["backbone_parameters"],
-            "dataset": config.dataset.name,
-            "backbone": config.backbone.name,
-            "rows": rows,
-            "protocol": results[0]["protocol"],
-            "caveats": list(dict.fromkeys(caveat for result in results for caveat in result["caveats"])),
-            "softmax_slope_at_start": _slopes(results),
-            "pretrainings": [{"folder": str(start), **_pretraining_numbers(read_result(start))} for start in starts],
-            "environment": results[0]["environment"],
-        }
-    )
+    result = {
+        "stage": "compare",
+        "test_accuracy": _headline(rows, config),
+        "labels": results[0]["labels"],
+        "seed": config.seed,
+        "seeds": config.stage.seeds,
+        "images_per_second": read_result(starts[0])["images_per_second"],
+        "backbone_parameters": results[0]["backbone_parameters"],
+        "dataset": config.dataset.name,
+        "backbone": config.backbone.name,
+        "rows": rows,
+        "protocol": results[0]["protocol"],
+        "caveats": list(dict.fromkeys(caveat for result in results for caveat in result["caveats"])),
+        "softmax_slope_at_start": _slopes(results),
+        "pretrainings": [{"folder": str(start), **_pretraining_numbers(read_result(start))} for start in starts],
+        "environment": results[0]["environment"],
+    }
     page.write_report(run, result, starts)
-    return result
+    return run.finish(result)
 
 
 def arms(config: Config) -> Iterator[tuple[str, Config]]:
@@ -70,7 +71,8 @@ def arms(config: Config) -> Iterator[tuple[str, Config]]:
         yield "labels-augmented", replace(config, stage=baseline, head=new)
     yield "pretrained-frozen", replace(config, stage=replace(tuned, frozen=True), head=new)
     yield "same-head", replace(config, stage=tuned, head=same)
-    if config.head.keep not in (0, "all"):
+    layers = len(config.head.projection.arguments.get("widths", ()))
+    if config.head.keep not in (0, "all", layers):
         yield f"keep-{config.head.keep}", replace(config, stage=tuned)
     yield "new-head", replace(config, stage=tuned, head=new)
 

@@ -1,5 +1,6 @@
 """Pre-training: every training input, no labels."""
 
+import json
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from ssl_cli.evaluate import knn_monitor
 from ssl_cli.methods.base import Method
 from ssl_cli.randomness import derived_seed
 from ssl_cli.report import plots
-from ssl_cli.runs import Run, finished_runs, read_result, short
+from ssl_cli.runs import Run, finished_runs, read_result, short, write
 from ssl_cli.schema import Config, PretrainStage
 from ssl_cli.train import COLLAPSED, fit
 
@@ -110,14 +111,18 @@ def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
         ConfigError: the run asked for is not finished, is no pre-training or has another architecture.
     """
     if config.checkpoint != "auto":
-        return _asked_for(config)
+        return asked_for(config)
     own = run.folder / "pretrain"
+    choice = run.folder / "start.json"  # a resumed run starts from what it started from
+    if choice.exists() and (chosen := Path(json.loads(choice.read_text()))).exists():
+        return chosen
     if not own.exists():
         wanted = identity.pretraining(config, dataset, here)
         for root in dict.fromkeys((config.outputs, run.folder.parent, run.folder.parent.parent)):
             found = _find(root, wanted, deep=root == config.outputs)
             if found:
                 log.info("Pre-trained already with these settings: %s", short(found))
+                write(choice, json.dumps(str(found)))
                 return found
     settings = replace(config, stage=PretrainStage("pretrain"))
     pretrain(settings, run.child("pretrain", settings))
@@ -134,10 +139,17 @@ def _find(root: Path, wanted: str, deep: bool) -> Path | None:
 
 def _near(root: Path) -> list[Path]:
     """Results beside a run that was given a folder of its own outside `outputs`."""
-    return sorted([*root.glob("*/result.json"), *root.glob("*/pretrain/result.json")])
+    return sorted(
+        [*root.glob("*/result.json"), *root.glob("*/pretrain/result.json"), *root.glob("*/*/pretrain/result.json")]
+    )
 
 
-def _asked_for(config: Config) -> Path:
+def asked_for(config: Config) -> Path:
+    """The folder of the pre-training that `checkpoint` names.
+
+    Raises:
+        ConfigError: it is not finished, is no pre-training, or was trained with another network or range of pixels.
+    """
     import yaml
 
     folder = Path(config.checkpoint).expanduser().absolute()
@@ -148,10 +160,17 @@ def _asked_for(config: Config) -> Path:
     result = read_result(folder)
     if result is None:
         raise ConfigError(f"checkpoint={config.checkpoint}: is not finished; go on with it by resume={folder}")
-    if not (folder / "backbone.safetensors").exists():
-        raise ConfigError(f"checkpoint={config.checkpoint}: stage {result['stage']} has no backbone to start from")
+    if result["stage"] != "pretrain":
+        raise ConfigError(
+            f"checkpoint={config.checkpoint}: is a run of stage={result['stage']}; it must be a pre-training"
+        )
     theirs = yaml.safe_load((folder / "config.yaml").read_text())
     problems = []
+    if theirs["augment"]["scale"] != config.augment.scale:
+        problems.append(
+            f"augment.scale={config.augment.scale:g}: checkpoint={config.checkpoint} was trained with "
+            f"{theirs['augment']['scale']:g}"
+        )
     for group, name in (("backbone", config.backbone.name), ("head", config.head.name)):
         own = plain(config.backbone if group == "backbone" else config.head.projection)
         other = theirs[group] if group == "backbone" else theirs[group]["projection"]
