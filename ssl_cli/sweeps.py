@@ -48,7 +48,7 @@ def _what_varies(folder: Path) -> dict[str, list[str]]:
     flat = {job: dict(_flattened(settings)) for job, settings in jobs.items()}
     keys = list(dict.fromkeys(key for settings in flat.values() for key in settings))
     differing = [key for key in keys if len({str(settings.get(key)) for settings in flat.values()}) > 1]
-    named = [key.removesuffix("name") for key in differing if key.endswith((".name", ".kind")) and key.count(".") == 1]
+    named = [key.removesuffix("name") for key in differing if key.endswith(".name") and key.count(".") == 1]
     shown = [
         key
         for key in differing

@@ -301,3 +301,8 @@ def test_a_sweep_over_any_setting_keeps_its_runs_apart(smoke, tmp_path):
     summarise(tmp_path / "sweep")
     rows = json.loads((tmp_path / "sweep/sweep.json").read_text())
     assert [row["arm"].split(", ")[-1] for row in rows] == ["backbone.width=3", "backbone.width=4"]
+    for job, kind in enumerate(("balanced", "random")):
+        finetune(*smoke("stage=baseline", "budget.labels=20", f"budget={kind}", folder=f"kinds/{job}"))
+    summarise(tmp_path / "kinds")
+    rows = json.loads((tmp_path / "kinds/sweep.json").read_text())
+    assert [row["arm"].split(", ")[-1] for row in rows] == ["budget=balanced", "budget=random"]

@@ -17,8 +17,7 @@ from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen, choose
 from ssl_cli.data.datasets import Dataset, Split, load
 from ssl_cli.device import Machine, machine
-from ssl_cli.evaluate import confusion, outputs
-from ssl_cli.methods.base import accuracy
+from ssl_cli.evaluate import class_accuracy, confusion, outputs
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import derived_seed
 from ssl_cli.report import plots
@@ -138,10 +137,7 @@ def _monitor(
         watched["test_accuracy"] = test
 
     def monitor(method: Supervised) -> dict[str, float]:
-        return {
-            name: float(accuracy(outputs(method, split.inputs, config.augment.scale, here), split.labels))
-            for name, split in watched.items()
-        }
+        return {name: class_accuracy(method, split, config.augment.scale, here) for name, split in watched.items()}
 
     return (monitor if watched else None), select
 
@@ -174,8 +170,7 @@ def caveats(config: Config, batches: Batches) -> list[str]:
 
 def _softmax_slope(method: Supervised, dataset: Dataset, chosen: Chosen, config: Config, here: Machine) -> float | None:
     """How much gradient the head's softmax lets through before training; None where there is no softmax inside."""
-    last = list(method.head.modules())
-    if not any(isinstance(module, nn.Softmax) for module in last):
+    if not any(isinstance(module, nn.Softmax) for module in method.head.modules()):
         return None
     answers = outputs(method, dataset.train.inputs[chosen.train], config.augment.scale, here)
     return round(heads.saturation(answers), 5)
