@@ -68,8 +68,6 @@ def _schedule_problems(config: Config) -> Iterator[str]:
                 f"schedule.{name}.optimiser.momentum={phase.optimiser.momentum}: is for sgd; "
                 f"{phase.optimiser.name} takes 0"
             )
-        if phase.rate.warmup_epochs >= phase.epochs and phase.rate.warmup_epochs:
-            yield f"schedule.{name}.rate.warmup_epochs={phase.rate.warmup_epochs:g}: must be less than {phase.epochs} epochs"
 
 
 def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:

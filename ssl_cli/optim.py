@@ -24,7 +24,7 @@ def learning_rate(step: int, steps: int, steps_per_epoch: int, base: float, rate
 
     `cosine` ends at 0 after `steps`; `exponential` loses a factor `gamma` at the end of each epoch.
     """
-    warmup = round(rate.warmup_epochs * steps_per_epoch)
+    warmup = round(rate.warmup * steps)
     if step < warmup:
         return base * (step + 1) / warmup
     if rate.decay == "cosine":

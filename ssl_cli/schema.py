@@ -178,7 +178,7 @@ class Optimiser:
 class Rate:
     """The learning rate as a function of the step: linear warm-up, then a decay."""
 
-    warmup_epochs: Amount
+    warmup: Annotated[float, "[0, 1)"]  # share of all steps
     decay: Literal["constant", "cosine", "exponential"]
     gamma: Annotated[float, "(0, 1]"]  # exponential: the factor of one epoch
 

@@ -187,7 +187,7 @@ def _log(state: _State, metrics: Metrics, rate: float) -> None:
     if not math.isfinite(state.last["loss"]):
         raise TrainingError(
             f"the loss is {state.last['loss']} at step {state.step:,}: lower schedule's optimiser.lr, lengthen "
-            "rate.warmup_epochs, or set runtime.precision=float32"
+            "rate.warmup, or set runtime.precision=float32"
         )
     metrics.add(state.step, {**means, "rate": rate})
 
