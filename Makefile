@@ -1,4 +1,4 @@
-.PHONY: check test slow format
+.PHONY: check test slow bench format
 
 check:            ## what CI checks, in this environment
 	ruff check .
@@ -10,6 +10,11 @@ test:
 
 slow:             ## minutes, not seconds
 	pytest -m slow
+
+bench:            ## on an otherwise idle machine, after pip install '.[bench]'
+	python benchmarks/steps.py
+	python benchmarks/startup.py
+	python benchmarks/growth.py
 
 format:
 	ruff check --fix .

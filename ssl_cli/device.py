@@ -2,16 +2,20 @@
 
 import contextlib
 import ctypes
+import json
 import os
 import platform
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs import MACHINE, Run, write
 from ssl_cli.schema import Runtime
+
+REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,17 @@ class Machine:
 
     def autocast(self) -> AbstractContextManager:
         """Forward passes in the chosen precision; weights and losses stay float32."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+        reduced = REDUCED.get(self.precision)
+        return torch.autocast(self.device.type, reduced or torch.bfloat16, enabled=reduced is not None)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Keeps gradients of float16 from vanishing; does nothing in other precisions."""
+        return torch.amp.GradScaler(self.device.type, init_scale=1024.0, enabled=self.precision == "float16")
+
+    def wait(self) -> None:
+        """Until the device has done all it was given; for timing."""
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
 
     def place(self, module: nn.Module) -> nn.Module:
         """A module on the device, in the memory layout of the inputs."""
@@ -63,7 +77,7 @@ class Machine:
 
 
 def machine(runtime: Runtime) -> Machine:
-    """What the settings mean here; sets the number of threads.
+    """What the settings mean here.
 
     Raises:
         ConfigError: the device is not there.
@@ -73,13 +87,30 @@ def machine(runtime: Runtime) -> Machine:
     threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if runtime.threads != "auto":
         threads = runtime.threads
-    torch.set_num_threads(threads)
-    _keep_freed_memory()
-    precision = runtime.precision
-    if precision == "auto":
-        precision = "bfloat16" if _computes_bfloat16(device) else "float32"
+    precision = _best_precision(device) if runtime.precision == "auto" else runtime.precision
     channels_last = device.type != "mps" if runtime.channels_last == "auto" else runtime.channels_last
-    return Machine(device, precision, threads, channels_last)
+    return _prepared(Machine(device, precision, threads, channels_last))
+
+
+def machine_of(run: Run) -> Machine:
+    """What the run's settings mean here, decided when it began and kept: a resumed run computes as it did before.
+
+    Raises:
+        ConfigError: the device is not there (any more).
+    """
+    kept = run.folder / MACHINE
+    if not kept.exists():
+        here = machine(run.config.runtime)
+        write(kept, json.dumps({**asdict(here), "device": str(here.device)}, indent=1) + "\n")
+        return here
+    decided = json.loads(kept.read_text())
+    return machine(replace(run.config.runtime, **decided))
+
+
+def _prepared(here: Machine) -> Machine:
+    torch.set_num_threads(here.threads)
+    _keep_freed_memory()
+    return here
 
 
 def _keep_freed_memory() -> None:
@@ -112,12 +143,14 @@ def _require(device: torch.device) -> None:
         raise ConfigError(f"runtime.device={device}: is not on this machine; there is {', '.join(present)}")
 
 
-def _computes_bfloat16(device: torch.device) -> bool:
+def _best_precision(device: torch.device) -> str:
+    """The fastest that is safe: bfloat16 in hardware, float16 on older GPUs, else float32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
     if device.type == "cpu":
-        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return False
+        in_hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return "bfloat16" if in_hardware else "float32"
+    return "float32"
 
 
 def _processor() -> str:

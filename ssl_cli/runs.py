@@ -2,6 +2,7 @@
 
 config.yaml        the settings, resolved
 run.json           its id, the command, when it began
+machine.json       device and precision it computes with, decided at its beginning; compile.json: and torch.compile
 metrics.jsonl      a line each log step; nothing in it depends on the clock
 checkpoint.pt      everything a resume needs
 progress.json      seconds and inputs so far, saved with the checkpoint
@@ -31,6 +32,8 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.schema import Config
 
 log = logging.getLogger("ssl_cli")
+
+MACHINE = "machine.json"
 
 
 def write(path: Path, content: bytes | str) -> None:
@@ -73,8 +76,11 @@ class Run:
         self._opened = time.perf_counter()
 
     def child(self, name: str, config: Config) -> "Run":
-        """A run inside this one."""
-        return Run(self.folder / name, config)
+        """A run inside this one, computing as this one does."""
+        run = Run(self.folder / name, config)
+        if (self.folder / MACHINE).exists() and not (run.folder / MACHINE).exists():
+            write(run.folder / MACHINE, (self.folder / MACHINE).read_text())
+        return run
 
     @property
     def result(self) -> dict[str, Any] | None:

@@ -258,9 +258,10 @@ class Runtime:
     """How this machine is used; `auto` is decided, printed and saved at the start."""
 
     device: str
-    precision: Literal["auto", "float32", "bfloat16"]
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
     threads: Count | Literal["auto"]
     channels_last: bool | Literal["auto"]
+    compile: bool | Literal["auto"]  # torch.compile of the backbone
     checkpoint_seconds: Amount  # how often a running training is saved
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ssl_cli.compiling import compile_if_faster
 from ssl_cli.data.batches import Batches
 from ssl_cli.device import Machine
 from ssl_cli.errors import Interrupted, TrainingError
@@ -39,7 +40,8 @@ class Fitted:
     epochs: float
     inputs_per_second: float
     last: dict[str, float]
-    best_step: int | None = None
+    best_step: int | None
+    compile: dict[str, object]  # whether torch.compile was used, and why
 
 
 @dataclass
@@ -90,8 +92,10 @@ def fit(
     """
     steps = phase.epochs * batches.steps_per_epoch
     steps = min(steps, phase.max_steps or steps)
-    optimise = optimiser(method.parameters(), phase.optimiser)
-    state = _resumed(run, method, optimise, machine) or _State()
+    optimise, scaler = optimiser(method.parameters(), phase.optimiser), machine.scaler()
+    state = _resumed(run, method, optimise, scaler, machine) or _State()
+    seen, _ = prepared(batches, views, method, 0, seed, machine)
+    compiled = compile_if_faster(method.backbone, torch.cat(seen), steps, run, machine)
     clock = _Clock(run.progress())
     warned = False
 
@@ -99,34 +103,30 @@ def fit(
 
         def save() -> None:
             state.metrics_bytes = metrics.saved_size()
-            contents = {"state": vars(state), "method": method.state_dict(), "optimiser": optimise.state_dict()}
+            contents = {
+                "state": vars(state),
+                "method": method.state_dict(),
+                "optimiser": optimise.state_dict(),
+                "scaler": scaler.state_dict(),
+            }
             run.save_checkpoint(contents, clock.inputs, clock.seconds)
 
         method.train()
         while state.step < steps and not state.stopped:
             step = state.step
             began = time.perf_counter()
-            seed_network(derived_seed(seed, "network", step), machine.device)
-            batch = batches.at(step)
-            inputs = batch.inputs.to(machine.device, non_blocking=True)
-            labels = None if batch.labels is None else batch.labels.to(machine.device, non_blocking=True)
-            draws = generator(seed, "views", step, machine.device)
-            seen = tuple(map(machine.layout, views(inputs, method.n_views, draws)))
+            seen, labels = prepared(batches, views, method, step, seed, machine)
             ready = time.perf_counter()
 
             rate = learning_rate(step, steps, batches.steps_per_epoch, phase.optimiser.lr, phase.rate)
             for group in optimise.param_groups:
                 group["lr"] = rate
-            with machine.autocast():
-                loss, numbers = method.loss(seen, labels)
-            optimise.zero_grad(set_to_none=True)
-            loss.backward()
-            optimise.step()
+            numbers = take_step(method, optimise, scaler, seen, labels, machine)
             method.after_step(step, steps)
 
             state.step = step + 1
-            _add(state, {"loss": loss.detach(), **numbers})
-            clock.count(len(inputs), ready - began, time.perf_counter() - began)
+            _add(state, numbers)
+            clock.count(batches.size, ready - began, time.perf_counter() - began)
             bar.update()
             epoch_ends = state.step % batches.steps_per_epoch == 0 or state.step == steps
             if epoch_ends:
@@ -153,15 +153,49 @@ def fit(
     if state.best_weights is not None:
         method.load_state_dict(state.best_weights)
     epochs = state.step / batches.steps_per_epoch
-    return Fitted(state.step, epochs, clock.inputs / max(clock.seconds, 1e-9), dict(state.last), state.best_step)
+    rate = clock.inputs / max(clock.seconds, 1e-9)
+    return Fitted(state.step, epochs, rate, dict(state.last), state.best_step, compiled)
 
 
-def _resumed(run: Run, method: Method, optimise: torch.optim.Optimizer, machine: Machine) -> _State | None:
+def prepared(
+    batches: Batches, views: Views, method: Method, step: int, seed: int, machine: Machine
+) -> tuple[tuple[Tensor, ...], Tensor | None]:
+    """What the method gets at a step: views and labels, on the device; layers that draw are seeded too."""
+    seed_network(derived_seed(seed, "network", step), machine.device)
+    batch = batches.at(step)
+    inputs = batch.inputs.to(machine.device, non_blocking=True)
+    labels = None if batch.labels is None else batch.labels.to(machine.device, non_blocking=True)
+    draws = generator(seed, "views", step, machine.device)
+    return tuple(map(machine.layout, views(inputs, method.n_views, draws))), labels
+
+
+def take_step(
+    method: Method,
+    optimise: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    seen: tuple[Tensor, ...],
+    labels: Tensor | None,
+    machine: Machine,
+) -> dict[str, Tensor]:
+    """One step of the optimiser; the loss and the method's numbers, still on the device."""
+    with machine.autocast():
+        loss, numbers = method.loss(seen, labels)
+    optimise.zero_grad(set_to_none=True)
+    scaler.scale(loss).backward()
+    scaler.step(optimise)
+    scaler.update()
+    return {"loss": loss.detach(), **numbers}
+
+
+def _resumed(
+    run: Run, method: Method, optimise: torch.optim.Optimizer, scaler: torch.amp.GradScaler, machine: Machine
+) -> _State | None:
     saved = run.checkpoint()
     if saved is None:
         return None
     method.load_state_dict(saved["method"])
     optimise.load_state_dict(saved["optimiser"])
+    scaler.load_state_dict(saved["scaler"])
     state = _State(**saved["state"])
     state.window = {key: value.to(machine.device) for key, value in state.window.items()}
     if state.epoch_loss is not None:

@@ -1,6 +1,8 @@
+import re
 import struct
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -128,3 +130,43 @@ def test_fewer_items_than_a_batch_make_one_small_batch():
 
 def test_no_labels_leave_the_batch_where_none_are_given():
     assert batches("file").at(0).labels is None
+
+
+def write_arrays(root: Path, **files) -> None:
+    root.mkdir(exist_ok=True)
+    colour = np.arange(30 * 8 * 8 * 3, dtype=np.uint64).astype(np.uint8).reshape(30, 8, 8, 3)
+    contents = {
+        "train_inputs": colour, "test_inputs": colour[:10], "train_labels": np.arange(30) % 3 - 1,
+        "test_labels": np.arange(10) % 2, **files,
+    }  # fmt: skip
+    for name, array in contents.items():
+        np.save(root / f"{name}.npy", array)
+
+
+def test_your_own_arrays_are_mapped_channels_second_with_what_is_known_of_them(tmp_path):
+    write_arrays(tmp_path)
+    data = dataset("dataset=arrays", f"dataset.root={tmp_path}", "budget.labels=10", "augment=none")
+    written = np.load(tmp_path / "train_inputs.npy")
+    assert data.shape == (3, 8, 8)
+    assert data.train.inputs[7, 2, 3, 4] == written[7, 3, 4, 2]
+    assert (data.train.labels == UNKNOWN).sum() == 10
+    assert data.classes == ("0", "1")
+    with Path("/proc/self/maps").open() as maps:
+        assert any(str(tmp_path / "train_inputs.npy") in line for line in maps)
+
+
+@pytest.mark.parametrize(
+    ("files", "sentence"),
+    [
+        (
+            {"train_inputs": np.zeros((30, 8, 8))},
+            "train_inputs.npy holds float64 of shape (30, 8, 8); it must be uint8",
+        ),
+        ({"train_labels": np.zeros(29, int)}, "train_labels.npy holds int64 of shape (29,); it must be 30 integers"),
+        ({"test_labels": np.zeros(10)}, "test_labels.npy holds float64 of shape (10,); it must be 10 integers"),
+    ],
+)
+def test_arrays_that_cannot_be_data_are_refused(tmp_path, files, sentence):
+    write_arrays(tmp_path, **files)
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        dataset("dataset=arrays", f"dataset.root={tmp_path}", "augment=none")

@@ -63,3 +63,25 @@ def test_the_loss_stays_exact_where_the_network_computes_in_bfloat16():
     exact = nt_xent(z0, z1, 0.1)
     with torch.autocast("cpu", torch.bfloat16):
         assert nt_xent(z0, z1, 0.1) == exact
+
+
+@pytest.mark.parametrize("rows", [1, 5, 31])
+def test_similarities_in_blocks_give_the_same_loss_and_gradient(rows):
+    whole, blocks = ([z.requires_grad_() for z in pair(16, 10)] for _ in range(2))
+    losses = nt_xent(*whole, 0.2), nt_xent(*blocks, 0.2, matrix_bytes=rows * 32 * 8)
+    torch.testing.assert_close(losses[0], losses[1], atol=1e-9, rtol=0)
+    for loss in losses:
+        loss.backward()
+    for one, other in zip(whole, blocks, strict=True):
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-9, rtol=0)
+
+
+def test_blocks_keep_less_than_the_matrix_for_the_backward_pass():
+    def kept(matrix_bytes: int) -> int:
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()) or t, lambda t: t):
+            nt_xent(*(z.requires_grad_() for z in pair(64, 4)), 0.2, matrix_bytes)
+        return max(sizes)
+
+    assert kept(1 << 30) == 128 * 128
+    assert kept(16 * 128 * 8) < 16 * 128

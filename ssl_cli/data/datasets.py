@@ -141,6 +141,53 @@ def synthetic(facts: Facts) -> Dataset:
     return Dataset(split(facts.inputs, facts.unlabelled or 0), split(facts.test, 0), names)
 
 
+def arrays(root: Path, facts: Facts) -> Dataset:
+    """Your own inputs, as NumPy files that are mapped into memory and not read into it.
+
+    `train_inputs.npy`, `test_inputs.npy`: uint8, (N, H, W), (N, H, W, 3) or (N, C, H, W). `train_labels.npy`,
+    `test_labels.npy`: integers (N,), −1 where unknown; without the file for training no label is known. `classes.txt`,
+    if there is one: a name a line.
+
+    Raises:
+        ConfigError: a file is missing, or is not what it should be.
+    """
+    train_inputs, test_inputs = (_mapped(root, f"{part}_inputs.npy") for part in ("train", "test"))
+    train_labels = _labels(root, "train_labels.npy", len(train_inputs), optional=True)
+    test_labels = _labels(root, "test_labels.npy", len(test_inputs), optional=False)
+    names = root / "classes.txt"
+    count = int(max(train_labels.max(), test_labels.max())) + 1
+    classes = tuple(names.read_text().split("\n")[:count]) if names.exists() else tuple(map(str, range(count)))
+    return Dataset(Split(train_inputs, train_labels), Split(test_inputs, test_labels), classes)
+
+
+def _mapped(root: Path, name: str) -> Tensor:
+    path = root / name
+    if not path.is_file():
+        raise ConfigError(f"dataset.root={root}: {name} is missing there")
+    array = np.load(path, mmap_mode="c")  # private pages: nothing here writes, and torch wants to be able to
+    if array.dtype != np.uint8 or array.ndim not in (3, 4) or not len(array):
+        raise ConfigError(
+            f"dataset.root={root}: {name} holds {array.dtype} of shape {array.shape}; it must be uint8 of shape "
+            "(N, H, W), (N, H, W, 3) or (N, C, H, W)"
+        )
+    return _channels_second(torch.from_numpy(array))
+
+
+def _labels(root: Path, name: str, count: int, optional: bool) -> Tensor:
+    path = root / name
+    if optional and not path.exists():
+        return torch.full((count,), UNKNOWN)
+    if not path.is_file():
+        raise ConfigError(f"dataset.root={root}: {name} is missing there")
+    labels = np.load(path)
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,) or labels.min() < UNKNOWN:
+        raise ConfigError(
+            f"dataset.root={root}: {name} holds {labels.dtype} of shape {labels.shape}; it must be {count:,} integers, "
+            "−1 where unknown"
+        )
+    return torch.from_numpy(labels.astype(np.int64))
+
+
 def from_torchvision(
     which: Literal["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "SVHN", "STL10"],
     root: Path,
@@ -207,10 +254,13 @@ def _files(reader: type) -> list[str]:
 
 def _split(read: object) -> Split:
     """torchvision keeps (N, H, W), (N, H, W, 3) or (N, 3, H, W), as tensor or array."""
-    inputs = torch.as_tensor(read.data)
-    if inputs.ndim == 3:
-        inputs = inputs[:, None]
-    elif inputs.shape[-1] == 3:
-        inputs = inputs.permute(0, 3, 1, 2)
+    inputs = _channels_second(torch.as_tensor(read.data))
     labels = getattr(read, "targets", None)
     return Split(inputs.contiguous(), torch.as_tensor(read.labels if labels is None else labels).long())
+
+
+def _channels_second(inputs: Tensor) -> Tensor:
+    """(N, H, W), (N, H, W, 3) or (N, C, H, W) → (N, C, H, W), without copying."""
+    if inputs.ndim == 3:
+        return inputs[:, None]
+    return inputs.permute(0, 3, 1, 2) if inputs.shape[-1] == 3 else inputs

@@ -24,17 +24,28 @@ def save_views(dataset: Dataset, views: Any, count: int, seed: int, scale: float
     for draw in range(math.ceil(4 / count)):
         shown += [view.cpu().float() / scale for view in views(inputs, count, generator(seed, "shown views", draw))]
     rows = [torch.cat(list(F.pad(row, (1, 1, 1, 1), value=0.5)), dim=2) for row in shown]
-    mosaic = torch.cat(rows, dim=1).permute(1, 2, 0).clamp(0, 1)
-    figure, axes = _figure(1, 1, width=0.8 * len(inputs) + 0.8, height=0.8 * len(shown) + 0.2)
-    axis = axes[0][0]
-    axis.imshow(mosaic.expand(-1, -1, 3).numpy(), interpolation="nearest")
-    height = inputs.shape[-2] + 2
+    mosaic = (torch.cat(rows, dim=1).clamp(0, 1) * 255).byte().permute(1, 2, 0)
     names = ["input", *(f"view {number}" for number in range(1, len(shown)))]
-    axis.set_yticks([(row + 0.5) * height for row in range(len(shown))], names)
-    axis.set_xticks([])
-    axis.tick_params(left=False)
-    axis.spines[:].set_visible(False)
-    _save(figure, path)
+    _save_rows(mosaic.expand(-1, -1, 3), names, path)
+
+
+def _save_rows(mosaic: Tensor, names: list[str], path: Path) -> None:
+    """Rows of small pictures under their names: uint8 (rows · side, W, 3). By Pillow: it starts far faster than matplotlib."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    side = len(mosaic) // len(names)
+    larger = max(1, 72 // side)
+    picture = Image.fromarray(mosaic.contiguous().numpy())
+    picture = picture.resize((picture.width * larger, picture.height * larger), Image.Resampling.NEAREST)
+    margin, font = 64, ImageFont.load_default(14)
+    canvas = Image.new("RGB", (picture.width + margin, picture.height), "white")
+    canvas.paste(picture, (margin, 0))
+    draw = ImageDraw.Draw(canvas)
+    for row, name in enumerate(names):
+        draw.text((margin - 8, (row + 0.5) * side * larger), name, fill="black", font=font, anchor="rm")
+    buffer = io.BytesIO()
+    canvas.save(buffer, format="png")
+    write(path, buffer.getvalue())
 
 
 def save_curves(folder: Path, path: Path) -> None:

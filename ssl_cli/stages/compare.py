@@ -7,7 +7,7 @@ from typing import Any
 
 from ssl_cli.config import build
 from ssl_cli.data.datasets import load
-from ssl_cli.device import machine
+from ssl_cli.device import machine_of
 from ssl_cli.report import page, plots, table
 from ssl_cli.runs import Run, read_result
 from ssl_cli.schema import Config, SupervisedStage
@@ -24,13 +24,14 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
     for _, arm in arms(config):  # before anything is trained
         if arm.stage.name == "finetune" and arm.checkpoint != "auto":
             asked_for(arm)
+    here = machine_of(run)
     results, pretrainings = [], []
     for seed in range(config.seed, config.seed + config.stage.seeds):
         seeded = replace(config, seed=seed)
         folder = f"seed{seed}"
         for name, arm in arms(seeded):
             if arm.stage.name == "finetune":
-                start = obtain(seeded, run.child(folder, seeded), load(config.dataset), machine(config.runtime))
+                start = obtain(seeded, run.child(folder, seeded), load(config.dataset), here)
                 arm = replace(arm, checkpoint=str(start))
                 pretrainings.append(start)
             results.append(finetune(arm, run.child(f"{folder}/{name}", arm)))

@@ -16,7 +16,7 @@ from ssl_cli.config import build
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen, choose
 from ssl_cli.data.datasets import Dataset, Split, load
-from ssl_cli.device import Machine, machine
+from ssl_cli.device import Machine, machine_of
 from ssl_cli.evaluate import class_accuracy, confusion, outputs
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import derived_seed
@@ -34,7 +34,7 @@ def finetune(config: Config, run: Run) -> dict[str, Any]:
     """Train a classifier and test it once; the numbers of the run."""
     if run.result:
         return run.result
-    here = machine(config.runtime)
+    here = machine_of(run)
     dataset = load(config.dataset)
     chosen = choose(dataset, config.budget, config.seed)
     write(run.folder / "labels.csv", _labels_csv(dataset, chosen))
@@ -81,6 +81,7 @@ def finetune(config: Config, run: Run) -> dict[str, Any]:
         "softmax_slope_at_start": slope,
         "protocol": protocol(config),
         "caveats": caveats(config, batches),
+        "compile": fitted.compile,
         "pretraining": _origin(start),
         "environment": here.environment(),
     }

@@ -14,7 +14,7 @@ from ssl_cli.config import build, plain
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import choose
 from ssl_cli.data.datasets import Dataset, load
-from ssl_cli.device import Machine, machine
+from ssl_cli.device import Machine, machine_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import knn_monitor
 from ssl_cli.methods.base import Method
@@ -31,7 +31,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     """Train the backbone and the projection head; the numbers of the run."""
     if run.result:
         return run.result
-    here = machine(config.runtime)
+    here = machine_of(run)
     dataset = load(config.dataset)
     items = _inputs(dataset, config)
     method = here.place(pretraining_method(config, dataset))
@@ -73,6 +73,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
             "spread": spread,
             "collapsed": spread is not None and spread < COLLAPSED,
             "knn_accuracy": fitted.last.get("knn_accuracy"),
+            "compile": fitted.compile,
             "environment": here.environment(),
         }
     )
