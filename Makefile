@@ -9,7 +9,7 @@ test:
 	pytest
 
 slow:             ## minutes, not seconds
-	pytest -m slow
+	pytest -m slow -n 0
 
 bench:            ## on an otherwise idle machine, after pip install '.[bench]'
 	python benchmarks/steps.py

@@ -50,7 +50,12 @@ def _with_hydra(arguments: list[str]) -> None:
     asked, unknown = get_args_parser().parse_known_args(words)
     if unknown:
         raise ConfigError(*(f"{word}: no such option; see ssl-cli --help" for word in unknown))
-    if not (asked.help or asked.hydra_help or asked.shell_completion or asked.info):
+    if asked.help:
+        from ssl_cli import help
+
+        print(help.text(asked.overrides, asked.config_dir), end="")
+        return
+    if not (asked.hydra_help or asked.shell_completion or asked.info):
         config.precheck(asked.overrides, asked.multirun, asked.config_dir, asked.config_name)
 
     failures: list[str] = []

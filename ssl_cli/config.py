@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -85,7 +86,7 @@ def precheck(
     problems: list[str] = []
     configs: list[Config] = []
     with initialize_config_dir(str(folder()), version_base="1.3"):
-        search = [f"hydra.searchpath=[file://{Path(extra_folder).absolute()}]"] if extra_folder else []
+        search = _searched(extra_folder)
         parsed = [override for text in overrides if (override := _parsed(text, problems)) is not None]
         for job in _jobs(parsed, multirun, problems):
             try:
@@ -123,48 +124,80 @@ def _jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Ite
 
 
 def _job(search: list[str], overrides: list[str], name: str) -> Config:
+    """Compose once, then set each value by itself, so that each mistake shows by itself."""
+    settings, problems = _composed(search, overrides, name)
     try:
-        settings = compose(name, overrides=search + overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(*(_diagnosed(search, overrides, name) or [_first_line(error)])) from error
-    return check(resolved(settings))
+        config = check(resolved(settings))
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
+    return config
 
 
-def _diagnosed(search: list[str], overrides: list[str], name: str) -> list[str]:
-    """Why Hydra could not compose: each misspelt group option and key; then what is wrong with all that is left."""
+def _composed(search: list[str], overrides: list[str], name: str) -> tuple[DictConfig, list[str]]:
+    """The settings with all overrides that can be carried out, and a sentence for each that cannot.
+
+    Raises:
+        ConfigError: nothing can be composed at all.
+    """
+    groups = GlobalHydra.instance().config_loader().list_groups("")
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    choices = [override for override in parsed if _is_choice(override, groups)]
+    values = [override for override in parsed if override not in choices]
     problems: list[str] = []
-    parser = OverridesParser.create()
+    try:
+        settings = compose(name, overrides=[*search, *(choice.input_line for choice in choices)])
+    except (HydraException, OmegaConfBaseException) as error:
+        good, problems = _sorted_out(search, choices, name)
+        if not problems:
+            raise ConfigError(_first_line(error)) from error
+        settings = compose(name, overrides=[*search, *good])
+    keys = [*_keys(settings), *groups]
+    for override in values:
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config([override], settings)
+        except HydraException as error:
+            key = override.key_or_group
+            known = override.is_add() or override.is_delete() or key in keys
+            problems.append(
+                f"{override.input_line}: {_first_line(error)}" if known else f"{key}: no such key{nearest(key, keys)}"
+            )
+    return settings, problems
+
+
+def _is_choice(override: Override, groups: list[str]) -> bool:
+    """Whether it decides which files are composed; all else sets a value in what they give."""
+    key = override.key_or_group
+    return key in groups or "/" in key or override.package is not None or key.split(".")[0] == "hydra"
+
+
+def _sorted_out(search: list[str], choices: list[Override], name: str) -> tuple[list[str], list[str]]:
+    """The choices that can be composed, and a sentence for each that cannot."""
     good: list[str] = []
-    values: list[Override] = []
-    for override in parser.parse_overrides(overrides):
+    problems: list[str] = []
+    for override in choices:
         options = _options(override.key_or_group)
-        if override.is_delete() or override.is_add() or not options:
-            values.append(override)
+        if override.is_delete() or not options:
+            try:
+                compose(name, overrides=[*search, *good, override.input_line])
+                good.append(override.input_line)
+            except (HydraException, OmegaConfBaseException) as error:
+                keys = [
+                    f"hydra.{key}" for key in _keys(compose(name, overrides=search, return_hydra_config=True).hydra)
+                ]
+                hint = nearest(override.key_or_group, keys)
+                problems.append(
+                    f"{override.key_or_group}: no such key{hint}"
+                    if hint
+                    else f"{override.input_line}: {_first_line(error)}"
+                )
         elif _is_option(override, options):
             good.append(override.input_line)
         else:
             given = shown(override.value())
             problems.append(f"{override.key_or_group}={given}: no such choice{nearest(str(given), options)}")
-    try:
-        base = compose(name, overrides=search + good, return_hydra_config=True)
-    except (HydraException, OmegaConfBaseException) as error:
-        return [*problems, _first_line(error)]
-    keys = [*_keys(base), *GlobalHydra.instance().config_loader().list_groups("")]
-    for override in values:
-        if override.is_add() or override.is_delete() or override.key_or_group in keys:
-            try:
-                compose(name, overrides=[*search, *good, override.input_line])
-                good.append(override.input_line)
-            except (HydraException, OmegaConfBaseException) as error:
-                problems.append(f"{override.input_line}: {_first_line(error)}")
-        else:
-            problems.append(f"{override.key_or_group}: no such key{nearest(override.key_or_group, keys)}")
-    if problems:
-        try:
-            _job(search, good, name)
-        except ConfigError as error:
-            problems += error.problems
-    return problems
+    return good, problems
 
 
 def _options(group: str) -> list[str]:
@@ -188,6 +221,26 @@ def _keys(settings: DictConfig, prefix: str = "") -> Iterator[str]:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
+
+
+def described(overrides: Sequence[str], extra_folder: str | None = None) -> tuple[dict[str, list[str]], str]:
+    """For the help: the choices of every group, and the settings as YAML.
+
+    Raises:
+        ConfigError: an override cannot be carried out.
+    """
+    with initialize_config_dir(str(folder()), version_base="1.3"):
+        search = _searched(extra_folder)
+        settings, problems = _composed(search, list(overrides), NAME)
+    if problems:
+        raise ConfigError(*problems)
+    folders = [folder(), *([Path(extra_folder)] if extra_folder else [])]
+    choices = {group: sorted({p.stem for f in folders for p in (f / group).glob("*.yaml")}) for group in GROUPS}
+    return choices, OmegaConf.to_yaml(settings)
+
+
+def _searched(extra_folder: str | None) -> list[str]:
+    return [f"hydra.searchpath=[file://{Path(extra_folder).absolute()}]"] if extra_folder else []
 
 
 # Building

@@ -15,6 +15,7 @@ def contradictions(config: Config) -> Iterator[str]:
     facts = config.dataset.arguments.get("facts")
     yield from _budget_problems(config, facts if isinstance(facts, Facts) else None)
     yield from _schedule_problems(config)
+    yield from _batch_problems(config, facts if isinstance(facts, Facts) else None)
     yield from _view_problems(config, facts)
     yield from _head_problems(config, facts)
     if facts and facts.shape:
@@ -67,6 +68,29 @@ def _schedule_problems(config: Config) -> Iterator[str]:
             yield (
                 f"schedule.{name}.optimiser.momentum={phase.optimiser.momentum}: is for sgd; "
                 f"{phase.optimiser.name} takes 0"
+            )
+
+
+def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    """Batches that the data cannot fill, of the trainings that the stage makes."""
+    pretrain, supervised = config.schedule.pretrain, config.schedule.supervised
+    pretrains = config.stage.name == "pretrain" or (config.stage.name != "baseline" and config.checkpoint == "auto")
+    if pretrains and pretrain.batch_size < 2:
+        yield "schedule.pretrain.batch_size=1: must be at least 2, since inputs are told apart from each other"
+    if facts is None or facts.inputs is None:
+        return
+    labels = config.budget.labels or round((config.budget.fraction or 1) * facts.inputs)
+    everything = facts.inputs + (facts.unlabelled or 0)
+    counts = {
+        "pretrain": everything - (labels if config.budget.pretrain_on == "rest" else 0) if pretrains else 0,
+        "supervised": labels - round(config.budget.validation * labels) if config.stage.name != "pretrain" else 0,
+    }
+    for name, phase in (("pretrain", pretrain), ("supervised", supervised)):
+        full = counts[name] // min(phase.batch_size, counts[name]) if counts[name] > 0 else 0
+        if full and phase.steps_per_epoch is not None and phase.steps_per_epoch > full:
+            yield (
+                f"schedule.{name}.steps_per_epoch={phase.steps_per_epoch}: {counts[name]:,} inputs fill {full:,} batches "
+                f"of {phase.batch_size}; at most that many, or null for all"
             )
 
 

@@ -53,7 +53,7 @@ class Machine:
 
     def described(self) -> str:
         """For the first line of a run."""
-        threads = f", {self.threads} threads" if self.device.type == "cpu" else ""
+        threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.device.type == "cpu" else ""
         return f"{self.device}, {self.precision}{threads}"
 
     def environment(self) -> dict[str, object]:

@@ -180,7 +180,9 @@ def take_step(
     """One step of the optimiser; the loss and the method's numbers, still on the device."""
     with machine.autocast():
         loss, numbers = method.loss(seen, labels)
-    optimise.zero_grad(set_to_none=True)
+    for group in optimise.param_groups:  # zero_grad does this too, and asks the profiler first: a tenth of a small step
+        for parameter in group["params"]:
+            parameter.grad = None
     scaler.scale(loss).backward()
     scaler.step(optimise)
     scaler.update()

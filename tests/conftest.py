@@ -9,7 +9,9 @@ from ssl_cli.config import from_overrides
 from ssl_cli.runs import Run
 from ssl_cli.schema import Config
 
-SMALLEST = ("dataset=synthetic", "schedule=smoke", "runtime.precision=float32", "backbone.width=4")
+SMALLEST = (
+    "dataset=synthetic", "schedule=smoke", "runtime.precision=float32", "runtime.threads=1", "backbone.width=4",
+)  # fmt: skip
 
 
 @pytest.fixture

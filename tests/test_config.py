@@ -10,12 +10,15 @@ from ssl_cli.errors import ConfigError
 CHOICES = [
     f"{path.parent.name}={path.stem}"
     for path in sorted(folder().glob("*/*.yaml"))
-    if path.parent.name in config.GROUPS and path.parent.name not in ("experiment", "augment", "dataset", "head")
+    if path.parent.name in config.GROUPS
+    and path.parent.name not in ("experiment", "augment", "dataset", "head", "schedule")
 ]
 WITH_PARTNERS = [
     *CHOICES,
     *(f"experiment={path.stem}" for path in sorted((folder() / "experiment").glob("*.yaml"))),
-    *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "synthetic")),
+    "schedule=warfield dataset=mnist",
+    *(f"schedule={name}" for name in ("quick", "standard", "smoke")),
+    *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "synthetic", "arrays")),
     *(f"dataset={name} augment=natural" for name in ("cifar10", "cifar100", "svhn", "stl10")),
     *(f"augment={name}" for name in ("digits", "none", "warfield")),
     *(f"head={name}" for name in ("linear", "mlp", "simclr", "warfield")),
@@ -78,6 +81,8 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("method.temperature=0", "method.temperature=0: must be more than 0"),
         ("schedule.pretrain.optimiser.name=adamm", "must be one of sgd, adam, adamw; did you mean adam?"),
         ("schedule.supervised.optimiser.momentum=0.9", "schedule.supervised.optimiser.momentum=0.9: is for sgd"),
+        ("schedule.pretrain.batch_size=1", "schedule.pretrain.batch_size=1: must be at least 2"),
+        ("schedule=warfield", "schedule.pretrain.steps_per_epoch=116: 4,000 inputs fill 7 batches of 512"),
         ("schedule.supervised.select=best_validation", "needs budget.validation above 0"),
         ("runtime.device=gpu", "runtime.device=gpu: must be auto, cpu, cuda, cuda:N, mps or xpu"),
         ("runtime.precision=half", "runtime.precision=half: must be one of auto, float32, bfloat16"),

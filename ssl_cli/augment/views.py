@@ -62,7 +62,8 @@ class Views:
             matrices = self._matrices(draws, tuple(inputs.shape[-2:]))
             # Photographs that are only cropped show no world beyond their edge; moved digits stand on black.
             outside = "zeros" if self.affine.p or self.perspective.p else "border"
-            images = torch.cat([warp.resample(images, part, outside) for part in matrices.split(len(inputs))])
+            each = draws.spread(matrices).split(len(inputs))
+            images = torch.cat([warp.resample(images, part, outside) for part in each])
         else:
             images = images.repeat(count, 1, 1, 1)
         if self.alters:
@@ -70,16 +71,16 @@ class Views:
         return (images.mul_(self.scale) if self.scale != 1 else images).split(len(inputs))
 
     def _matrices(self, draws: "_Draws", size: tuple[int, int]) -> Tensor:
-        """Output to input of all geometry, (count · B, 3, 3)."""
+        """Output to input of all geometry, one for each draw: (drawn, 3, 3)."""
         height, width = size
-        total = warp.identity(draws.total, draws.device)
+        total = warp.identity(draws.drawn, draws.device)
         if self.crop.p:
             sides = warp.box_sides(draws.uniform(*self.crop.area), draws.log_uniform(*self.crop.ratio), size)
             top, left = (draws.uniform(0, 1) * (full - side) for full, side in zip(size, sides, strict=True))
             total = draws.where(self.crop.p, warp.crop(top, left, *sides, size), total)
         if self.flip.p:
-            flipped = warp.flip(draws.total, draws.device)
-            total = total @ draws.where(self.flip.p, flipped, warp.identity(draws.total, draws.device))
+            flipped = warp.flip(draws.drawn, draws.device)
+            total = total @ draws.where(self.flip.p, flipped, warp.identity(draws.drawn, draws.device))
         if self.affine.p:
             step = self.affine
             moved = warp.affine(
@@ -89,13 +90,13 @@ class Views:
                 scale=draws.uniform(*step.scale),
                 shear=draws.uniform(-step.shear, step.shear),
             )
-            total = total @ draws.where(step.p, moved, warp.identity(draws.total, draws.device))
+            total = total @ draws.where(step.p, moved, warp.identity(draws.drawn, draws.device))
         for distortion in self.perspective.distortion if self.perspective.p else ():
             corners = warp.corners_of(size, draws.device)
             inwards = torch.where(corners == 0, 1.0, -1.0) * distortion * corners.new_tensor([width / 2, height / 2])
             steps = torch.stack([draws.uniform(0, 1) for _ in range(8)], dim=1).view(-1, 4, 2)
             tilted = warp.perspective(corners + inwards * steps, size)
-            total = total @ draws.where(self.perspective.p, tilted, warp.identity(draws.total, draws.device))
+            total = total @ draws.where(self.perspective.p, tilted, warp.identity(draws.drawn, draws.device))
         return total
 
     def _altered(self, images: Tensor, draws: "_Draws") -> Tensor:
@@ -104,7 +105,7 @@ class Views:
         if self.grey.p:
             images = draws.some(self.grey.p, images, lambda part, _: pixels.grey(part).clone())
         for _ in range(self.blur.times if self.blur.p else 0):
-            sigma = draws.uniform(*self.blur.sigma)
+            sigma = draws.each(*self.blur.sigma)
             images = draws.some(
                 self.blur.p, images, lambda part, who, s=sigma: pixels.gaussian_blur(part, self.blur.kernel, s[who])
             )
@@ -112,8 +113,8 @@ class Views:
             images = draws.some(self.solarise.p, images, lambda part, _: pixels.solarise(part, self.solarise.threshold))
         if self.erase.p:
             size = tuple(images.shape[-2:])
-            sides = warp.box_sides(draws.uniform(*self.erase.area), draws.log_uniform(*self.erase.ratio), size)
-            box = [(draws.uniform(0, 1) * (full - side)).floor() for full, side in zip(size, sides, strict=True)]
+            sides = warp.box_sides(draws.each(*self.erase.area), draws.each_log(*self.erase.ratio), size)
+            box = [(draws.each(0, 1) * (full - side)).floor() for full, side in zip(size, sides, strict=True)]
             box += [side.round() for side in sides]
             images = draws.some(self.erase.p, images, lambda part, who: pixels.erase(part, *(v[who] for v in box)))
         return images
@@ -121,7 +122,7 @@ class Views:
     def _coloured(self, draws: "_Draws") -> Callable[[Tensor, Tensor], Tensor]:
         """Brightness, contrast, saturation and hue in an order drawn once a batch."""
         factors = [
-            (step, draws.uniform(max(0.0, 1 - strength), 1 + strength))
+            (step, draws.each(max(0.0, 1 - strength), 1 + strength))
             for step, strength in (
                 (pixels.brightness, self.colour.brightness),
                 (pixels.contrast, self.colour.contrast),
@@ -130,7 +131,7 @@ class Views:
             if strength
         ]
         if self.colour.hue:
-            factors.append((pixels.hue, draws.uniform(-self.colour.hue, self.colour.hue)))
+            factors.append((pixels.hue, draws.each(-self.colour.hue, self.colour.hue)))
         order = draws.order(len(factors))
 
         def coloured(part: Tensor, who: Tensor) -> Tensor:
@@ -151,12 +152,25 @@ class _Draws:
         self.source = source
         self.device = source.device
 
+    def spread(self, drawn: Tensor) -> Tensor:
+        """What was drawn, for every image: (drawn, …) → (total, …)."""
+        return drawn if self.drawn == self.total else drawn.repeat_interleave(self.total // self.drawn, dim=0)
+
     def uniform(self, low: float, high: float) -> Tensor:
-        numbers = torch.rand(self.drawn, generator=self.source, device=self.device) * (high - low) + low
-        return numbers if self.drawn == self.total else numbers.repeat_interleave(self.total // self.drawn)
+        """(drawn,)."""
+        return torch.rand(self.drawn, generator=self.source, device=self.device) * (high - low) + low
 
     def log_uniform(self, low: float, high: float) -> Tensor:
+        """(drawn,)."""
         return self.uniform(math.log(low), math.log(high)).exp()
+
+    def each(self, low: float, high: float) -> Tensor:
+        """(total,)."""
+        return self.spread(self.uniform(low, high))
+
+    def each_log(self, low: float, high: float) -> Tensor:
+        """(total,)."""
+        return self.spread(self.log_uniform(low, high))
 
     def order(self, length: int) -> list[int]:
         return torch.randperm(length, generator=self.source, device=self.device).tolist()
@@ -169,7 +183,7 @@ class _Draws:
 
     def some(self, p: float, images: Tensor, step: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """A step on those images for which a coin of probability `p` says so; the others cost nothing."""
-        who = (self.uniform(0, 1) < p).nonzero()[:, 0]
+        who = (self.each(0, 1) < p).nonzero()[:, 0]
         if len(who) == len(images):
             return step(images, who)
         return images.index_copy(0, who, step(images[who], who)) if len(who) else images

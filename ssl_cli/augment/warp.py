@@ -90,11 +90,11 @@ def resample(images: Tensor, matrices: Tensor, outside: str) -> Tensor:
     x = torch.arange(width, device=device) - (width - 1) / 2
     y = torch.arange(height, device=device) - (height - 1) / 2
     ones = torch.ones(height, width, device=device)
-    positions = torch.stack([x.expand(height, width), y[:, None].expand(height, width), ones], dim=-1).view(-1, 3)
+    positions = torch.stack([x.expand(height, width), y[:, None].expand(height, width), ones]).view(3, -1)
     to_unit = torch.tensor([[2 / width], [2 / height], [1.0]], device=device)  # grid_sample counts from −1 to 1
-    found = positions @ (to_unit * matrices).transpose(1, 2)  # (B, H·W, 3)
-    grid = found[..., :2] / found[..., 2:] if _projective(matrices) else found[..., :2]
-    grid = grid.view(-1, height, width, 2)
+    # All x, then all y: one matrix product and long rows; grid_sample takes them as they lie.
+    found = ((to_unit * matrices).view(-1, 3) @ positions).view(-1, 3, height, width)
+    grid = (found[:, :2] / found[:, 2:] if _projective(matrices) else found[:, :2]).permute(0, 2, 3, 1)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
 
 

@@ -30,11 +30,11 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
         seeded = replace(config, seed=seed)
         folder = f"seed{seed}"
         for name, arm in arms(seeded):
+            start = None
             if arm.stage.name == "finetune":
                 start = obtain(seeded, run.child(folder, seeded), load(config.dataset), here)
-                arm = replace(arm, checkpoint=str(start))
                 pretrainings.append(start)
-            results.append(finetune(arm, run.child(f"{folder}/{name}", arm)))
+            results.append(finetune(arm, run.child(f"{folder}/{name}", arm), start))
     starts = list(dict.fromkeys(pretrainings))
     rows = table.rows(results)
     plots.save_arms(rows, run.folder / "arms.png")

@@ -30,15 +30,22 @@ from ssl_cli.train import fit
 log = logging.getLogger("ssl_cli")
 
 
-def finetune(config: Config, run: Run) -> dict[str, Any]:
-    """Train a classifier and test it once; the numbers of the run."""
+def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, Any]:
+    """Train a classifier and test it once; the numbers of the run.
+
+    Args:
+        config: the settings; `stage.name` says whether it starts from a pre-training.
+        run: its folder.
+        start: the pre-training's folder, where the caller knows it; else `config.checkpoint` says it.
+    """
     if run.result:
         return run.result
     here = machine_of(run)
     dataset = load(config.dataset)
     chosen = choose(dataset, config.budget, config.seed)
     write(run.folder / "labels.csv", _labels_csv(dataset, chosen))
-    start = obtain(config, run, dataset, here) if config.stage.name == "finetune" else None
+    if config.stage.name == "finetune":
+        start = start or obtain(config, run, dataset, here)
     method = here.place(_classifier(config, dataset, start))
     arm = arm_name(config)
     log.info(
