@@ -83,7 +83,7 @@ ARTICLE = ("augment=warfield", "augment.pretrain.draw=sample", "head=warfield", 
 CASES = (
     Case(
         "warfield",
-        ("dataset=mnist5k", "backbone=warfield", "schedule=warfield", *ARTICLE),
+        ("dataset=mnist5k", "backbone=warfield", "schedule=warfield", "schedule.pretrain.steps_per_epoch=null", *ARTICLE),
         digits_of_a_sample,
         ("ssl_cli", "article", "lightly", "floor"),
         targets=(("article", 1 / 15), ("lightly", 1 / 20), ("floor", 1.25)),

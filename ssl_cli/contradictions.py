@@ -64,9 +64,9 @@ def _schedule_problems(config: Config) -> Iterator[str]:
     if supervised.select != "last" and not supervised.evaluate_every:
         yield f"schedule.supervised.select={supervised.select}: needs schedule.supervised.evaluate_every of at least 1"
     for name, phase in (("pretrain", config.schedule.pretrain), ("supervised", supervised)):
-        if phase.optimiser.momentum and phase.optimiser.name != "sgd":
+        if phase.optimiser.momentum and phase.optimiser.name not in ("sgd", "lars"):
             yield (
-                f"schedule.{name}.optimiser.momentum={phase.optimiser.momentum}: is for sgd; "
+                f"schedule.{name}.optimiser.momentum={phase.optimiser.momentum}: is for sgd and lars; "
                 f"{phase.optimiser.name} takes 0"
             )
 

@@ -19,7 +19,9 @@ class MLP(nn.Module):
         inputs: features that come in.
         widths: of the layers; `inputs` is as wide as what comes in, `classes` is as wide as the task asks.
         batch_norm: also behind the linear layers.
-        output: what follows the last layer: nothing (`linear`), or a `softmax`.
+        output: what the last layer ends in: nothing (`linear`), a `softmax`, or `batch_norm` with a factor and no
+            offset (SimCLRv2).
+        start: how the last layer begins: `random`, or at `zero` (SimCLRv2's classifiers).
         classes: the width of the last layer, where the task sets it.
 
     Raises:
@@ -31,7 +33,8 @@ class MLP(nn.Module):
         inputs: int,
         widths: list[Count | Literal["inputs", "classes"]],
         batch_norm: bool,
-        output: Literal["linear", "softmax"],
+        output: Literal["linear", "softmax", "batch_norm"],
+        start: Literal["random", "zero"],
         classes: int | None = None,
     ):
         super().__init__()
@@ -47,14 +50,25 @@ class MLP(nn.Module):
                 norm = [nn.BatchNorm1d(after)] if batch_norm else []
                 self.layers.append(nn.Sequential(nn.Linear(before, after, bias=not batch_norm), *norm, nn.ReLU()))
             else:
-                last = [nn.Softmax(dim=1)] if output == "softmax" else []
-                self.layers.append(nn.Sequential(nn.Linear(before, after), *last))
+                linear = nn.Linear(before, after, bias=output != "batch_norm")
+                if start == "zero":
+                    for parameter in linear.parameters():
+                        nn.init.zeros_(parameter)
+                last = {"linear": [], "softmax": [nn.Softmax(dim=1)], "batch_norm": [_factor_only(after)]}[output]
+                self.layers.append(nn.Sequential(linear, *last))
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs) → (B, outputs)."""
         for layer in self.layers:
             features = layer(features)
         return features
+
+
+def _factor_only(width: int) -> nn.BatchNorm1d:
+    """Batch norm whose offset stays zero."""
+    norm = nn.BatchNorm1d(width)
+    norm.register_parameter("bias", None)
+    return norm
 
 
 class Standardise(nn.Module):

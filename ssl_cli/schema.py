@@ -168,9 +168,10 @@ class Head:
 class Optimiser:
     """How gradients become steps."""
 
-    name: Literal["sgd", "adam", "adamw"]
+    name: Literal["sgd", "adam", "adamw", "lars"]
     lr: Positive
-    momentum: Annotated[float, "[0, 1)"]  # sgd only
+    lr_scale: Literal["none", "linear", "root"]  # lr as it stands, lr · B / 256, or lr · √B
+    momentum: Annotated[float, "[0, 1)"]  # sgd and lars
     weight_decay: Amount
 
 

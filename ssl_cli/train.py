@@ -19,7 +19,7 @@ from ssl_cli.data.batches import Batches
 from ssl_cli.device import Machine
 from ssl_cli.errors import Interrupted, TrainingError
 from ssl_cli.methods.base import Method, finest
-from ssl_cli.optim import learning_rate, optimiser
+from ssl_cli.optim import base_rate, learning_rate, optimiser
 from ssl_cli.randomness import derived_seed, generator, seed_network
 from ssl_cli.runs import Metrics, Run
 from ssl_cli.schema import Phase
@@ -96,6 +96,7 @@ def fit(
     state = _resumed(run, method, optimise, scaler, machine) or _State()
     seen, _ = prepared(batches, views, method, 0, seed, machine)
     compiled = compile_if_faster(method.backbone, torch.cat(seen), steps, run, machine)
+    base = base_rate(phase.optimiser, batches.size)
     clock = _Clock(run.progress())
     warned = False
 
@@ -118,7 +119,7 @@ def fit(
             seen, labels = prepared(batches, views, method, step, seed, machine)
             ready = time.perf_counter()
 
-            rate = learning_rate(step, steps, batches.steps_per_epoch, phase.optimiser.lr, phase.rate)
+            rate = learning_rate(step, steps, batches.steps_per_epoch, base, phase.rate)
             for group in optimise.param_groups:
                 group["lr"] = rate
             numbers = take_step(method, optimise, scaler, seen, labels, machine)

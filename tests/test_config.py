@@ -21,7 +21,7 @@ WITH_PARTNERS = [
     *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "synthetic", "arrays")),
     *(f"dataset={name} augment=natural" for name in ("cifar10", "cifar100", "svhn", "stl10")),
     *(f"augment={name}" for name in ("digits", "none", "warfield")),
-    *(f"head={name}" for name in ("linear", "mlp", "simclr", "warfield")),
+    *(f"head={name}" for name in ("linear", "mlp", "simclr", "simclr_v2", "warfield")),
 ]
 
 
@@ -80,7 +80,10 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("budget.labels=10 budget.validation=0.5", "leaves 5 of 10 labels to train on, fewer than the 10 classes"),
         ("method.temperature=0", "method.temperature=0: must be more than 0"),
         ("schedule.pretrain.optimiser.name=adamm", "must be one of sgd, adam, adamw; did you mean adam?"),
-        ("schedule.supervised.optimiser.momentum=0.9", "schedule.supervised.optimiser.momentum=0.9: is for sgd"),
+        (
+            "schedule.supervised.optimiser.momentum=0.9",
+            "schedule.supervised.optimiser.momentum=0.9: is for sgd and lars",
+        ),
         ("schedule.pretrain.batch_size=1", "schedule.pretrain.batch_size=1: must be at least 2"),
         ("schedule=warfield", "schedule.pretrain.steps_per_epoch=116: 4,000 inputs fill 7 batches of 512"),
         ("schedule.supervised.select=best_validation", "needs budget.validation above 0"),

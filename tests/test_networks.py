@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from ssl_cli import heads
-from ssl_cli.backbones.resnet import resnet18
+from ssl_cli.backbones.resnet import resnet, resnet18, torchvision_names
 from ssl_cli.backbones.small import small
 from ssl_cli.backbones.warfield import warfield
 from ssl_cli.config import from_overrides
@@ -22,6 +22,8 @@ def images(*shape: int) -> torch.Tensor:
         (small((1, 28, 28), 16), (1, 28, 28)),
         (resnet18((3, 32, 32), "auto"), (3, 32, 32)),
         (resnet18((1, 96, 96), "auto"), (1, 96, 96)),
+        (resnet((1, 28, 28), 18, 0.25, False, "auto"), (1, 28, 28)),
+        (resnet((3, 65, 71), 50, 0.125, True, "auto"), (3, 65, 71)),
     ],
 )
 def test_a_backbone_gives_its_features_and_those_of_its_layers(backbone, shape):
@@ -55,6 +57,60 @@ def test_resnet18_equals_torchvisions_with_the_same_weights():
         first[mine].load_state_dict(other.state_dict())
     theirs.fc = nn.Identity()
     torch.testing.assert_close(ours(images(1, 3, 224, 224)), theirs(images(1, 3, 224, 224)))
+
+
+IMAGENET = (3, 224, 224)
+
+
+@pytest.mark.parametrize(
+    ("settings", "parameters"),
+    [
+        ((IMAGENET, 50, 1.0, False, "imagenet"), 23_508_032),
+        ((IMAGENET, 50, 1.0, True, "imagenet"), 35_215_584),
+        ((IMAGENET, 50, 2.0, False, "imagenet"), 93_907_072),
+        ((IMAGENET, 50, 2.0, True, "imagenet"), 140_306_048),
+        ((IMAGENET, 152, 3.0, True, "imagenet"), 794_704_160),
+        (((3, 32, 32), 18, 1.0, False, "auto"), 11_173_056),
+        (((1, 28, 28), 18, 1.0, False, "auto"), 11_171_904),
+    ],
+)
+def test_resnets_have_the_parameters_of_simclr_v2s(settings, parameters):
+    with torch.device("meta"):  # counted, not made
+        assert count_parameters(resnet(*settings)) == parameters
+
+
+@pytest.mark.parametrize("depth", [50, 101])
+def test_a_resnets_weights_load_into_torchvisions_and_give_the_same_features(depth):
+    from torchvision import models
+
+    theirs, ours = getattr(models, f"resnet{depth}")().eval(), resnet(IMAGENET, depth, 1.0, False, "imagenet").eval()
+    for module in ours.modules():  # away from their first values, by which blocks would do nothing
+        if isinstance(module, nn.BatchNorm2d):
+            nn.init.normal_(module.weight, 0.5, 0.1)
+    theirs.fc = nn.Identity()
+    theirs.load_state_dict(torchvision_names(ours.state_dict()))
+    torch.testing.assert_close(ours(images(1, 3, 64, 64)), theirs(images(1, 3, 64, 64)))
+
+
+def test_blocks_begin_as_their_shortcuts():
+    network = resnet((1, 28, 28), 18, 0.25, False, "auto").eval()
+    block = network.stages[0].layer1[1]
+    inputs = images(2, 16, 8, 8)
+    torch.testing.assert_close(block(inputs), inputs)
+
+
+def test_selective_kernels_need_bottlenecks():
+    with pytest.raises(ValueError, match="depth=18 has no bottlenecks"):
+        resnet(IMAGENET, 18, 1.0, True, "auto")
+
+
+def test_simclr_v2s_head_has_its_parameters_and_its_classifier_begins_at_zero():
+    settings = from_overrides("head=simclr_v2").head
+    with torch.device("meta"):
+        assert count_parameters(heads.projection(settings)(inputs=2048)) == 8_659_072
+    head = classifier("head=simclr_v2")
+    assert len(head.kept) == 1
+    assert head(images(4, 32)).abs().max() == 0
 
 
 def classifier(*overrides: str, classes: int = 10) -> heads.KeptHead:

@@ -1,9 +1,10 @@
 import itertools
 
 import pytest
+import torch
 
-from ssl_cli.optim import learning_rate
-from ssl_cli.schema import Rate
+from ssl_cli.optim import LARS, base_rate, learning_rate
+from ssl_cli.schema import Optimiser, Rate
 
 
 def rates(steps: int, per_epoch: int, rate: Rate) -> list[float]:
@@ -24,3 +25,28 @@ def test_exponential_loses_its_factor_once_an_epoch():
 
 def test_a_constant_rate_stays():
     assert set(rates(10, 2, Rate(warmup=0, decay="constant", gamma=1.0))) == {1.0}
+
+
+@pytest.mark.parametrize(("scale", "rate"), [("none", 0.1), ("linear", 0.4), ("root", 3.2)])
+def test_the_rate_can_grow_with_the_batch(scale, rate):
+    assert base_rate(Optimiser("lars", 0.1, scale, 0.9, 1e-4), 1024) == pytest.approx(rate)
+
+
+def test_lars_moves_a_weight_by_a_share_of_its_length_and_a_bias_by_its_gradient():
+    weight, bias = torch.nn.Parameter(torch.full((2, 8), 3.0)), torch.nn.Parameter(torch.full((8,), 3.0))
+    made = LARS([weight, bias], lr=2.0, momentum=0.5, weight_decay=0.0)
+    for length in (1.0, 1.5):  # the second step has half the first one in it
+        before = weight.detach().clone(), bias.detach().clone()
+        weight.grad, bias.grad = torch.full((2, 8), 1e-5), torch.full((8,), 0.01)
+        made.step()
+        assert (before[0] - weight).norm().item() == pytest.approx(2 * 0.001 * 12 * length, rel=1e-2)
+        assert (before[1] - bias)[0].item() == pytest.approx(2 * 0.01 * length)
+
+
+def test_lars_decays_weights_and_no_biases():
+    weight, bias = torch.nn.Parameter(torch.ones(2, 2)), torch.nn.Parameter(torch.ones(2))
+    made = LARS([weight, bias], lr=1.0, momentum=0.0, weight_decay=0.1)
+    weight.grad, bias.grad = torch.zeros(2, 2), torch.zeros(2)
+    made.step()
+    assert weight[0, 0].item() == pytest.approx(0.999)
+    assert bias[0].item() == 1
