@@ -181,7 +181,9 @@ def take_step(
     """One step of the optimiser; the loss and the method's numbers, still on the device."""
     with machine.autocast():
         loss, numbers = method.loss(seen, labels)
-    for group in optimise.param_groups:  # zero_grad does this too, and asks the profiler first: a tenth of a small step
+    for (
+        group
+    ) in optimise.param_groups:  # zero_grad does this too, and asks the profiler first: a twentieth of a small step
         for parameter in group["params"]:
             parameter.grad = None
     scaler.scale(loss).backward()
