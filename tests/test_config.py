@@ -79,7 +79,7 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("head.projection.widths=[inputs,0]", "head.projection.widths[1]=0: must be"),
         ("budget.labels=10 budget.validation=0.5", "leaves 5 of 10 labels to train on, fewer than the 10 classes"),
         ("method.temperature=0", "method.temperature=0: must be more than 0"),
-        ("schedule.pretrain.optimiser.name=adamm", "must be one of sgd, adam, adamw; did you mean adam?"),
+        ("schedule.pretrain.optimiser.name=adamm", "must be one of sgd, adam, adamw, lars; did you mean adam?"),
         (
             "schedule.supervised.optimiser.momentum=0.9",
             "schedule.supervised.optimiser.momentum=0.9: is for sgd and lars",
