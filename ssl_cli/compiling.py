@@ -5,6 +5,7 @@ import json
 import logging
 import statistics
 import time
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -19,12 +20,14 @@ GAIN = 0.95  # a compiled step must take at most this share of the other
 REPEATS = 5
 
 
-def compile_if_faster(backbone: nn.Module, inputs: Tensor, steps: int, run: Run, machine: Machine) -> dict[str, Any]:
+def compile_if_faster(
+    backbone: nn.Module, inputs: Callable[[], Tensor], steps: int, run: Run, machine: Machine
+) -> dict[str, Any]:
     """Compile a backbone in place as `runtime.compile` says; what was decided, and why.
 
     Args:
         backbone: on its device.
-        inputs: one step's, as the backbone gets them.
+        inputs: makes one step's, as the backbone gets them; called for a trial only.
         steps: that the training takes.
         run: keeps the decision, so that a resumed run computes as before.
         machine: device and precision.
@@ -40,7 +43,9 @@ def compile_if_faster(backbone: nn.Module, inputs: Tensor, steps: int, run: Run,
     return decision
 
 
-def _decided(backbone: nn.Module, inputs: Tensor, steps: int, setting: bool | str, machine: Machine) -> dict[str, Any]:
+def _decided(
+    backbone: nn.Module, inputs: Callable[[], Tensor], steps: int, setting: bool | str, machine: Machine
+) -> dict[str, Any]:
     if setting != "auto":
         return {"compiled": setting, "reason": f"runtime.compile={str(setting).lower()}"}
     if not any(parameter.requires_grad for parameter in backbone.parameters()):
@@ -48,14 +53,15 @@ def _decided(backbone: nn.Module, inputs: Tensor, steps: int, setting: bool | st
     if steps < 100:
         return {"compiled": False, "reason": "a training this short makes no trial"}
     trial = copy.deepcopy(backbone)  # batch norm's running means must not know of it
-    eager = _seconds(trial, inputs, 1, machine)
+    sample = inputs()
+    eager = _seconds(trial, sample, 1, machine)
     if eager * steps < WORTH_A_TRIAL:
         return {"compiled": False, "reason": "a training this short makes no trial", "eager_seconds": eager}
     log.info("Trying torch.compile, for up to a minute.")
-    eager = _seconds(trial, inputs, REPEATS, machine)
+    eager = _seconds(trial, sample, REPEATS, machine)
     try:
         trial.compile()
-        compiled = _seconds(trial, inputs, REPEATS, machine)
+        compiled = _seconds(trial, sample, REPEATS, machine)
     except Exception as error:  # no compiler, an operator it does not know: whatever it is, the run goes on without
         reason = f"it does not compile here: {type(error).__name__}"
         log.info("torch.compile is off: %s.", reason)

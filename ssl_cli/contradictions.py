@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 from ssl_cli import signatures
-from ssl_cli.schema import Config, Facts, Shape
+from ssl_cli.schema import Budget, Config, Facts, Shape
 from ssl_cli.typed import shown, typed, words
 
 
@@ -37,7 +37,7 @@ def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         return
     if budget.labels is not None and budget.labels > facts.inputs:
         yield f"budget.labels={budget.labels}: dataset={config.dataset.name} has {facts.inputs:,} labelled inputs"
-    labels = budget.labels or round((budget.fraction or 1) * facts.inputs)
+    labels = _label_count(budget, facts.inputs)
     if budget.kind == "balanced" and facts.classes and labels < facts.classes:
         yield (
             f"budget.labels={labels}: budget=balanced needs one for each of the {facts.classes} classes of "
@@ -55,6 +55,10 @@ def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         )
     if budget.pretrain_on == "rest" and labels >= facts.inputs + (facts.unlabelled or 0):
         yield "budget.pretrain_on=rest: all inputs are in the budget, none is left to pre-train on"
+
+
+def _label_count(budget: Budget, labelled: int) -> int:
+    return budget.labels or round((budget.fraction or 1) * labelled)
 
 
 def _schedule_problems(config: Config) -> Iterator[str]:
@@ -79,7 +83,7 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         yield "schedule.pretrain.batch_size=1: must be at least 2, since inputs are told apart from each other"
     if facts is None or facts.inputs is None:
         return
-    labels = config.budget.labels or round((config.budget.fraction or 1) * facts.inputs)
+    labels = _label_count(config.budget, facts.inputs)
     everything = facts.inputs + (facts.unlabelled or 0)
     counts = {
         "pretrain": everything - (labels if config.budget.pretrain_on == "rest" else 0) if pretrains else 0,

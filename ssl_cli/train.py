@@ -1,25 +1,23 @@
 """The only training loop. Every batch, draw and rate is a function of the step and the seed."""
 
-import contextlib
 import copy
 import logging
 import math
-import signal
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ssl_cli.compiling import compile_if_faster
 from ssl_cli.data.batches import Batches
 from ssl_cli.device import Machine
 from ssl_cli.errors import Interrupted, TrainingError
+from ssl_cli.interruption import stop_requests
 from ssl_cli.methods.base import Method, finest
 from ssl_cli.optim import base_rate, learning_rate, optimiser
+from ssl_cli.progress import Clock, bar
 from ssl_cli.randomness import derived_seed, generator, seed_network
 from ssl_cli.runs import Metrics, Run
 from ssl_cli.schema import Phase
@@ -94,13 +92,14 @@ def fit(
     steps = min(steps, phase.max_steps or steps)
     optimise, scaler = optimiser(method.parameters(), phase.optimiser), machine.scaler()
     state = _resumed(run, method, optimise, scaler, machine) or _State()
-    seen, _ = prepared(batches, views, method, 0, seed, machine)
-    compiled = compile_if_faster(method.backbone, torch.cat(seen), steps, run, machine)
+    compiled = compile_if_faster(
+        method.backbone, lambda: torch.cat(prepared(batches, views, method, 0, seed, machine)[0]), steps, run, machine
+    )
     base = base_rate(phase.optimiser, batches.size)
-    clock = _Clock(run.progress())
+    clock = Clock(run.progress())
     warned = False
 
-    with run.metrics(state.metrics_bytes) as metrics, _stop_requests() as stop, _bar(run, steps, state.step) as bar:
+    with run.metrics(state.metrics_bytes) as metrics, stop_requests() as stop, bar(run, steps, state.step) as shown:
 
         def save() -> None:
             state.metrics_bytes = metrics.saved_size()
@@ -128,13 +127,13 @@ def fit(
             state.step = step + 1
             _add(state, numbers)
             clock.count(batches.size, ready - began, time.perf_counter() - began)
-            bar.update()
+            shown.update()
             epoch_ends = state.step % batches.steps_per_epoch == 0 or state.step == steps
             if epoch_ends:
                 _end_epoch(state, batches, phase)
             if state.step % phase.log_every == 0 or state.step == steps or state.stopped:
                 _log(state, metrics, rate)
-                bar.set_postfix_str(clock.described(state.last), refresh=False)
+                shown.set_postfix_str(clock.described(state.last), refresh=False)
                 warned = _watch(state, warned)
             if epoch_ends:
                 epoch = math.ceil(state.step / batches.steps_per_epoch)
@@ -181,9 +180,8 @@ def take_step(
     """One step of the optimiser; the loss and the method's numbers, still on the device."""
     with machine.autocast():
         loss, numbers = method.loss(seen, labels)
-    for (
-        group
-    ) in optimise.param_groups:  # zero_grad does this too, and asks the profiler first: a twentieth of a small step
+    # What zero_grad does, which asks the profiler first: a twentieth of a small step.
+    for group in optimise.param_groups:
         for parameter in group["params"]:
             parameter.grad = None
     scaler.scale(loss).backward()
@@ -269,69 +267,3 @@ def _evaluate(state: _State, metrics: Metrics, method: Method, monitor: Monitor,
     if select and numbers[select] > state.best:
         state.best, state.best_step = numbers[select], state.step
         state.best_weights = copy.deepcopy(method.state_dict())
-
-
-class _Clock:
-    """Inputs a second, and the share of time that goes into batches and views."""
-
-    def __init__(self, before: dict[str, float]):
-        self.inputs = int(before.get("inputs", 0))
-        self.seconds = before.get("training_seconds", 0.0)
-        self._data = self._here = 0.0
-        self._inputs_here = 0
-        self._saved = time.perf_counter()
-
-    def count(self, inputs: int, data: float, whole: float) -> None:
-        self.inputs += inputs
-        self._inputs_here += inputs
-        self.seconds += whole
-        self._here += whole
-        self._data += data
-
-    def since_save(self) -> float:
-        return time.perf_counter() - self._saved
-
-    def saved(self) -> None:
-        self._saved = time.perf_counter()
-
-    def described(self, numbers: dict[str, float]) -> str:
-        rate, share = self._inputs_here / self._here, self._data / self._here
-        return f"loss {numbers['loss']:.3f}, {rate:,.0f} inputs/s, {share:.0%} on data and views"
-
-
-class _Stop:
-    received = 0
-
-
-@contextlib.contextmanager
-def _stop_requests() -> Iterator[_Stop]:
-    """Ctrl-C and SIGTERM wait for the end of the step; a second one does not."""
-    stop = _Stop()
-
-    def request(number: int, _frame: object) -> None:
-        if stop.received:
-            raise Interrupted(number)
-        stop.received = number
-
-    before = {}
-    with contextlib.suppress(ValueError):  # not in the main thread: the program around us deals with signals
-        before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _bar(run: Run, steps: int, done: int) -> tqdm:
-    terminal = sys.stderr.isatty()
-    return tqdm(
-        total=steps,
-        initial=done,
-        desc=run.config.stage.name,
-        unit="step",
-        mininterval=0.2 if terminal else 30.0,  # a log file needs fewer lines,
-        delay=0 if terminal else 30.0,  # and none of a short training
-        leave=False,
-        dynamic_ncols=True,
-    )

@@ -1,0 +1,33 @@
+"""Ctrl-C and SIGTERM while training."""
+
+import contextlib
+import signal
+from collections.abc import Iterator
+
+from ssl_cli.errors import Interrupted
+
+
+class Stop:
+    """The signal that was received, 0 for none."""
+
+    received = 0
+
+
+@contextlib.contextmanager
+def stop_requests() -> Iterator[Stop]:
+    """Ctrl-C and SIGTERM wait for the end of the step; a second one does not."""
+    stop = Stop()
+
+    def request(number: int, _frame: object) -> None:
+        if stop.received:
+            raise Interrupted(number)
+        stop.received = number
+
+    before = {}
+    with contextlib.suppress(ValueError):  # not in the main thread: the program around us deals with signals
+        before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
