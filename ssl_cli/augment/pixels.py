@@ -3,6 +3,8 @@
 Images are float (B, C, H, W) in [0, 1]; strengths are (B,). Each step agrees with torchvision's functional of that name.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +18,7 @@ def _each(strength: Tensor) -> Tensor:
 
 def _blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
     share = _each(share)
-    return (images * share + other * (1 - share)).clamp(0, 1)
+    return (images * share).add_(other * (1 - share)).clamp_(0, 1)
 
 
 def grey(images: Tensor) -> Tensor:
@@ -29,7 +31,7 @@ def grey(images: Tensor) -> Tensor:
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:
     """0 is black, 1 is the image."""
-    return (images * _each(factor)).clamp(0, 1)
+    return (images * _each(factor)).clamp_(0, 1)
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
@@ -65,17 +67,40 @@ def solarise(images: Tensor, threshold: float) -> Tensor:
     return torch.where(images >= threshold, 1 - images, images)
 
 
-def gaussian_blur(images: Tensor, kernel: int, sigma: Tensor) -> Tensor:
-    """Separable, mirrored at the edges; `kernel` in pixels, odd, no wider than twice the image's side less one."""
-    count, channels, height, width = images.shape
-    reach = kernel // 2
-    offsets = torch.arange(-reach, reach + 1, device=images.device, dtype=images.dtype)
-    weights = torch.exp(-0.5 * (offsets / sigma[:, None]) ** 2)
-    weights = (weights / weights.sum(1, keepdim=True)).repeat_interleave(channels, 0)[:, None, None]
-    rows = F.pad(images, (reach, reach, reach, reach), mode="reflect").view(1, count * channels, height + 2 * reach, -1)
-    rows = F.conv2d(rows, weights, groups=count * channels)
-    columns = F.conv2d(rows, weights.transpose(2, 3), groups=count * channels)
-    return columns.view(count, channels, height, width)
+def gaussian_blur(images: Tensor, kernel: int, *sigmas: Tensor) -> Tensor:
+    """Separable, mirrored at the edges, once for each of `sigmas`; a sigma of 0 leaves its image as it is.
+
+    `kernel` is in pixels, odd, no wider than twice the image's side less one.
+    """
+    height, width = images.shape[-2:]
+    down = _blur_along(height, kernel, sigmas)[:, None]
+    across = down if width == height else _blur_along(width, kernel, sigmas)[:, None]
+    return down @ images @ across.transpose(2, 3)
+
+
+def _blur_along(side: int, kernel: int, sigmas: tuple[Tensor, ...]) -> Tensor:
+    """What all blurs in a row do to a line of pixels, as a matrix: (B, side, side).
+
+    A matrix product a side is the same work for every sigma, on every device; a convolution in which each image has
+    its own weights is not.
+    """
+    sources = _mirrored(side, kernel, sigmas[0].device)
+    offsets = torch.arange(kernel, device=sources.device) - kernel // 2
+    total = None
+    for sigma in sigmas:
+        weights = torch.exp(-0.5 * (offsets / sigma.clamp_min(1e-3)[:, None]) ** 2)
+        weights = weights / weights.sum(1, keepdim=True)
+        one = (weights @ sources).view(-1, side, side)
+        total = one if total is None else one @ total
+    return total
+
+
+@functools.lru_cache(maxsize=8)
+def _mirrored(side: int, kernel: int, device: torch.device) -> Tensor:
+    """Which pixel of a line lies at each offset from each, as zeros and ones: (kernel, side · side)."""
+    position = (torch.arange(side)[None] + torch.arange(kernel)[:, None] - kernel // 2).abs()
+    position = (side - 1) - ((side - 1) - position).abs()
+    return F.one_hot(position, side).view(kernel, -1).to(device, torch.float32)
 
 
 def erase(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:

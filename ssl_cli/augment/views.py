@@ -91,12 +91,21 @@ class Views:
                 shear=draws.uniform(-step.shear, step.shear),
             )
             total = total @ draws.where(step.p, moved, warp.identity(draws.drawn, draws.device))
-        for distortion in self.perspective.distortion if self.perspective.p else ():
-            corners = warp.corners_of(size, draws.device)
-            inwards = torch.where(corners == 0, 1.0, -1.0) * distortion * corners.new_tensor([width / 2, height / 2])
-            steps = torch.stack([draws.uniform(0, 1) for _ in range(8)], dim=1).view(-1, 4, 2)
-            tilted = warp.perspective(corners + inwards * steps, size)
-            total = total @ draws.where(self.perspective.p, tilted, warp.identity(draws.drawn, draws.device))
+        if self.perspective.p:
+            total = self._tilted(total, draws, size)
+        return total
+
+    def _tilted(self, total: Tensor, draws: "_Draws", size: tuple[int, int]) -> Tensor:
+        """All perspectives are found at once: on small images, their many small operations cost as much as resampling."""
+        height, width = size
+        corners = warp.corners_of(size, draws.device)
+        inwards = torch.where(corners == 0, 1.0, -1.0) * corners.new_tensor([width / 2, height / 2])
+        moved, coins = [], []
+        for distortion in self.perspective.distortion:
+            moved.append(corners + inwards * distortion * draws.uniform(0, 1, 8).view(-1, 4, 2))
+            coins.append(draws.coin(self.perspective.p))
+        for tilted, coin in zip(warp.perspective(torch.cat(moved), size).split(draws.drawn), coins, strict=True):
+            total = torch.where(coin, total @ tilted, total)
         return total
 
     def _altered(self, images: Tensor, draws: "_Draws") -> Tensor:
@@ -104,11 +113,8 @@ class Views:
             images = draws.some(self.colour.p, images, self._coloured(draws))
         if self.grey.p:
             images = draws.some(self.grey.p, images, lambda part, _: pixels.grey(part).clone())
-        for _ in range(self.blur.times if self.blur.p else 0):
-            sigma = draws.each(*self.blur.sigma)
-            images = draws.some(
-                self.blur.p, images, lambda part, who, s=sigma: pixels.gaussian_blur(part, self.blur.kernel, s[who])
-            )
+        if self.blur.p:
+            images = self._blurred(images, draws)
         if self.solarise.p:
             images = draws.some(self.solarise.p, images, lambda part, _: pixels.solarise(part, self.solarise.threshold))
         if self.erase.p:
@@ -118,6 +124,17 @@ class Views:
             box += [side.round() for side in sides]
             images = draws.some(self.erase.p, images, lambda part, who: pixels.erase(part, *(v[who] for v in box)))
         return images
+
+    def _blurred(self, images: Tensor, draws: "_Draws") -> Tensor:
+        """All blurs at once, on the images that get at least one."""
+        sigmas = [draws.each(*self.blur.sigma) for _ in range(self.blur.times)]
+        sigmas = [torch.where(draws.each(0, 1) < self.blur.p, sigma, 0.0) for sigma in sigmas]
+        who = torch.stack(sigmas).amax(0).nonzero()[:, 0]
+        if not len(who):
+            return images
+        return images.index_copy_(
+            0, who, pixels.gaussian_blur(images[who], self.blur.kernel, *(s[who] for s in sigmas))
+        )
 
     def _coloured(self, draws: "_Draws") -> Callable[[Tensor, Tensor], Tensor]:
         """Brightness, contrast, saturation and hue in an order drawn once a batch."""
@@ -156,9 +173,9 @@ class _Draws:
         """What was drawn, for every image: (drawn, …) → (total, …)."""
         return drawn if self.drawn == self.total else drawn.repeat_interleave(self.total // self.drawn, dim=0)
 
-    def uniform(self, low: float, high: float) -> Tensor:
-        """(drawn,)."""
-        return torch.rand(self.drawn, generator=self.source, device=self.device) * (high - low) + low
+    def uniform(self, low: float, high: float, *more: int) -> Tensor:
+        """(drawn, *more)."""
+        return torch.rand(self.drawn, *more, generator=self.source, device=self.device).mul_(high - low).add_(low)
 
     def log_uniform(self, low: float, high: float) -> Tensor:
         """(drawn,)."""
@@ -175,15 +192,17 @@ class _Draws:
     def order(self, length: int) -> list[int]:
         return torch.randperm(length, generator=self.source, device=self.device).tolist()
 
+    def coin(self, p: float) -> Tensor:
+        """True with probability `p`, for matrices: (drawn, 1, 1)."""
+        return (self.uniform(0, 1) < p).view(-1, 1, 1)
+
     def where(self, p: float, matrices: Tensor, otherwise: Tensor) -> Tensor:
         """The matrices where a coin of probability `p` says so."""
-        if p >= 1:
-            return matrices
-        return torch.where((self.uniform(0, 1) < p).view(-1, 1, 1), matrices, otherwise)
+        return matrices if p >= 1 else torch.where(self.coin(p), matrices, otherwise)
 
     def some(self, p: float, images: Tensor, step: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """A step on those images for which a coin of probability `p` says so; the others cost nothing."""
+        """A step on those images for which a coin of probability `p` says so; the others cost nothing and stay in place."""
         who = (self.each(0, 1) < p).nonzero()[:, 0]
         if len(who) == len(images):
             return step(images, who)
-        return images.index_copy(0, who, step(images[who], who)) if len(who) else images
+        return images.index_copy_(0, who, step(images[who], who)) if len(who) else images

@@ -5,6 +5,8 @@ A matrix maps output to input positions, in pixels from the image's centre, the 
 shear and corner points are torchvision's.
 """
 
+import functools
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -86,16 +88,20 @@ def resample(images: Tensor, matrices: Tensor, outside: str) -> Tensor:
         outside: what lies beyond the edge, `zeros` or `border`.
     """
     height, width = images.shape[-2:]
-    device = images.device
+    to_unit = matrices.new_tensor([[2 / width], [2 / height], [1.0]])  # grid_sample counts from −1 to 1
+    # All x, then all y: one matrix product and long rows; grid_sample takes them as they lie.
+    found = ((to_unit * matrices).view(-1, 3) @ _positions(height, width, images.device)).view(-1, 3, height, width)
+    grid = found[:, :2].div_(found[:, 2:]) if _projective(matrices) else found[:, :2]
+    return F.grid_sample(images, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode=outside, align_corners=False)
+
+
+@functools.lru_cache(maxsize=8)
+def _positions(height: int, width: int, device: torch.device) -> Tensor:
+    """Every pixel's x, y and 1, from the image's centre: (3, H · W)."""
     x = torch.arange(width, device=device) - (width - 1) / 2
     y = torch.arange(height, device=device) - (height - 1) / 2
     ones = torch.ones(height, width, device=device)
-    positions = torch.stack([x.expand(height, width), y[:, None].expand(height, width), ones]).view(3, -1)
-    to_unit = torch.tensor([[2 / width], [2 / height], [1.0]], device=device)  # grid_sample counts from −1 to 1
-    # All x, then all y: one matrix product and long rows; grid_sample takes them as they lie.
-    found = ((to_unit * matrices).view(-1, 3) @ positions).view(-1, 3, height, width)
-    grid = (found[:, :2] / found[:, 2:] if _projective(matrices) else found[:, :2]).permute(0, 2, 3, 1)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode=outside, align_corners=False)
+    return torch.stack([x.expand(height, width), y[:, None].expand(height, width), ones]).view(3, -1)
 
 
 def _projective(matrices: Tensor) -> bool:
