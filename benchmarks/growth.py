@@ -140,6 +140,9 @@ def _draw(rows: list[dict]) -> None:
         axis = axis or next(axes)
         axis.plot(*zip(*points, strict=True), "o-", ms=4, lw=1.4, label=label)
         axis.set(title=title, xlabel=across, ylabel=up, xscale="log")
+        measured = sorted({across for line in axis.lines for across in line.get_xdata()})
+        axis.set_xticks(measured, [f"{number:,}" for number in measured], fontsize=8)
+        axis.minorticks_off()
         axis.set_ylim(bottom=0)
         axis.spines[["top", "right"]].set_visible(False)
         if label:

@@ -109,9 +109,9 @@ def _close(result: dict[str, Any], folder: Path, finished_before: bool) -> None:
     from ssl_cli.runs import short
 
     place = shlex.quote(short(folder))
-    if result["stage"] == "compare":
-        from ssl_cli.report import table
+    from ssl_cli.report import table
 
+    if result["stage"] in ("compare", "simclr_v2"):
         labels = f"{result['labels']:,} labels, {result['backbone']}"
         table.show(result["rows"], f"{result['dataset']}, {labels}")
         log.info("Weights that count: %s.", result["protocol"])
@@ -122,6 +122,10 @@ def _close(result: dict[str, Any], folder: Path, finished_before: bool) -> None:
             log.info("Collapsed in pre-training, counted apart: seed %s.", ", ".join(collapsed))
         log.info("Report: %s/report.html (%.0f s)", place, result["seconds"])
         log.info("Next: ssl-cli -m budget.labels=50,100,200    what each label buys")
+    elif result["stage"] == "probe":
+        table.show_layers(result)
+        log.info("Weights that count: %s. Picture: %s/probe.png (%.0f s)", result["protocol"], place, result["seconds"])
+        log.info("Next: ssl-cli probe budget=all    with every label, the usual linear evaluation")
     elif result["stage"] == "pretrain":
         knn = result["knn_accuracy"]
         shown = "" if knn is None else f", kNN accuracy {100 * knn:.1f} % (training labels, display only)"

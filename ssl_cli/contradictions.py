@@ -78,7 +78,7 @@ def _schedule_problems(config: Config) -> Iterator[str]:
 def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     """Batches that the data cannot fill, of the trainings that the stage makes."""
     pretrain, supervised = config.schedule.pretrain, config.schedule.supervised
-    pretrains = config.stage.name == "pretrain" or (config.stage.name != "baseline" and config.checkpoint == "auto")
+    pretrains = config.stage.name == "pretrain" or (_starts_pretrained(config) and config.checkpoint == "auto")
     if pretrains and pretrain.batch_size < 2:
         yield "schedule.pretrain.batch_size=1: must be at least 2, since inputs are told apart from each other"
     if facts is None or facts.inputs is None:
@@ -98,6 +98,12 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
             )
 
 
+def _starts_pretrained(config: Config) -> bool:
+    if config.stage.name == "distill":
+        return config.stage.start == "pretrained" or config.stage.teacher == "auto"
+    return config.stage.name not in ("pretrain", "baseline")
+
+
 def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     for name in ("pretrain", "supervised"):
         steps = getattr(config.augment, name).arguments
@@ -115,6 +121,11 @@ def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         if blur and blur.p and facts and facts.shape and blur.kernel > 2 * min(facts.shape[1:]) - 1:
             yield f"{where}.blur.kernel={blur.kernel}: is wider than inputs of {facts.shape[1]}×{facts.shape[2]} allow"
         colour = steps.get("colour")
+        if colour and colour.hue * colour.strength > 0.5:
+            yield (
+                f"{where}.colour: hue={colour.hue:g} times strength={colour.strength:g} is {colour.hue * colour.strength:g}; "
+                "at most 0.5, half of the colour circle"
+            )
         if facts and facts.shape and facts.shape[0] == 1 and colour and colour.p and (colour.saturation or colour.hue):
             yield (
                 f"{where}.colour: saturation={colour.saturation:g} and hue={colour.hue:g} need colour, and "
@@ -135,10 +146,12 @@ def _head_problems(config: Config, facts: Facts | None) -> Iterator[str]:
 
 
 def _shape_problems(config: Config, shape: Shape) -> Iterator[str]:
-    annotation = signatures.parameters(config.backbone.path)["shape"].annotation
-    complaints: list[str] = []
-    typed(list(shape), annotation, "shape", complaints)
-    if complaints:
-        sides = "×".join(map(str, shape[1:]))
-        interval = get_args(annotation)[1]
-        yield f"backbone={config.backbone.name}: inputs of {sides} do not fit; sides must be {words(interval)}"
+    students = {"backbone@stage.student": config.stage.student} if config.stage.name == "simclr_v2" else {}
+    for key, network in {"backbone": config.backbone, **students}.items():
+        annotation = signatures.parameters(network.path)["shape"].annotation
+        complaints: list[str] = []
+        typed(list(shape), annotation, "shape", complaints)
+        if complaints:
+            sides = "×".join(map(str, shape[1:]))
+            interval = get_args(annotation)[1]
+            yield f"{key}={network.name}: inputs of {sides} do not fit; sides must be {words(interval)}"

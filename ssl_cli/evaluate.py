@@ -45,10 +45,11 @@ def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_label
 
     (N, D), (N,), (M, D), (M,) → the share of queries that the vote gets right.
     """
-    similarity = F.normalize(queries, dim=1) @ F.normalize(bank, dim=1).T
-    weights, nearest = similarity.topk(min(neighbours, len(bank)), dim=1)
+    bank = F.normalize(bank, dim=1).T
     votes = torch.zeros(len(queries), int(bank_labels.max()) + 1)
-    votes.scatter_add_(1, bank_labels[nearest], (weights / 0.1).exp())
+    for part, given in zip(F.normalize(queries, dim=1).split(BATCH), votes.split(BATCH), strict=True):
+        weights, nearest = (part @ bank).topk(min(neighbours, bank.shape[1]), dim=1)
+        given.scatter_add_(1, bank_labels[nearest], (weights / 0.1).exp())
     return float(accuracy(votes, query_labels))
 
 

@@ -105,13 +105,17 @@ class Blur:
 
 @dataclass(frozen=True)
 class Colour:
-    """Brightness, contrast and saturation by 1 ± value, hue by a share of the colour circle, in random order."""
+    """Brightness, contrast and saturation by 1 ± value, hue by a share of the colour circle, in random order.
+
+    `strength` is a factor on all four (s in SimCLR).
+    """
 
     p: Part
     brightness: Amount
     contrast: Amount
     saturation: Amount
     hue: Annotated[float, "[0, 0.5]"]
+    strength: Amount
 
 
 @dataclass(frozen=True)
@@ -159,6 +163,21 @@ class Head:
     projection: Target
     classifier: Target
     keep: NotNegative | Literal["all"]
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """What a contrastive loss repels an anchor from, beside the other inputs of the batch, and what it spares.
+
+    queue: embeddings of earlier batches, this many, by a network that follows with `momentum` (0: none).
+    debias: the share of negatives that are taken to be of the anchor's own class.
+    cancel: the share of negatives, the most similar ones, that is left out.
+    """
+
+    queue: NotNegative
+    momentum: Annotated[float, "[0, 1)"]
+    debias: Annotated[float, "[0, 1)"]
+    cancel: Annotated[float, "[0, 1)"]
 
 
 # Training
@@ -218,11 +237,12 @@ class Supervised(Phase):
 
 @dataclass(frozen=True)
 class Schedule:
-    """Both trainings of a comparison."""
+    """All trainings: without labels, on labels, and on a teacher's answers."""
 
     name: str
     pretrain: Phase
     supervised: Supervised
+    distill: Phase
 
 
 # Stages
@@ -241,6 +261,42 @@ class SupervisedStage:
 
     name: Literal["baseline", "finetune"]
     frozen: bool
+
+
+@dataclass(frozen=True)
+class ProbeStage:
+    """A linear classifier and nearest neighbours on the features of layers: `all`, or their numbers from 1 on."""
+
+    name: Literal["probe"]
+    layers: list[Count] | Literal["all"]
+    neighbours: Count
+
+
+@dataclass(frozen=True)
+class DistillStage:
+    """A student learns a teacher's answers to every training input.
+
+    teacher: a run's folder, or `auto` for a fine-tuning with the same settings.
+    start: the student's first weights.
+    alpha: the weight of the teacher's answers; labels weigh 1 − alpha.
+    """
+
+    name: Literal["distill"]
+    teacher: str
+    start: Literal["random", "pretrained"]
+    temperature: Positive
+    alpha: Part
+
+
+@dataclass(frozen=True)
+class SystemStage:
+    """SimCLRv2's three steps with a big network, and a small `student`, for `seeds` seeds from `seed` on."""
+
+    name: Literal["simclr_v2"]
+    seeds: Count
+    student: Target
+    self_temperature: Positive
+    temperature: Positive
 
 
 @dataclass(frozen=True)
@@ -273,7 +329,7 @@ class Config:
     seed: NotNegative
     checkpoint: str
     outputs: Path
-    stage: PretrainStage | SupervisedStage | CompareStage
+    stage: PretrainStage | SupervisedStage | ProbeStage | DistillStage | CompareStage | SystemStage
     dataset: Target
     budget: Budget
     augment: Augment

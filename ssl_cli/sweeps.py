@@ -8,6 +8,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+LABELS = "budget.labels"
+
 
 class SweepTable(Callback):
     """After the last job of a sweep: the table of all of them, also as `sweep.json` and `sweep.png`."""
@@ -24,23 +26,67 @@ def summarise(folder: Path) -> None:
 
     finished = list(finished_runs(folder))
     varied = _what_varies(folder)
-    supervised = [
-        {**result, "arm": ", ".join((result["arm"], *varied.get(path.relative_to(folder).parts[0], ())))}
-        for path, result in finished
-        if result["stage"] in ("baseline", "finetune")
-    ]
+    supervised, points = [], {}
+    axis = _axis(varied, {result["labels"] for _, result in finished if result["labels"]})
+    for path, result in finished:
+        if result["stage"] not in ("baseline", "finetune", "distill"):
+            continue
+        own = varied.get(path.relative_to(folder).parts[0], {})
+        arm = _with_settings(result["arm"], own)
+        supervised.append({**result, "arm": arm})
+        others = {key: value for key, value in own.items() if key != axis}
+        points[arm] = (_with_settings(result["arm"], others), _number(own.get(axis)))
     if not supervised:
         log.info("Sweep finished: %s runs in %s", len(finished), short(folder))
         return
     made = table.rows(supervised)
     write(folder / "sweep.json", json.dumps(made, indent=1) + "\n")
-    several = len({row["labels"] for row in made}) > 1
-    (plots.save_label_curves if several else plots.save_arms)(made, folder / "sweep.png")
+    if axis is None:
+        plots.save_arms(made, folder / "sweep.png")
+    else:
+        for row in made:
+            row["line"], row["x"] = points[row["arm"].removesuffix(table.COLLAPSED)]
+            row["x"] = row["labels"] if axis == LABELS else row["x"]
+        plots.save_lines(made, _axis_name(axis, varied), folder / "sweep.png")
     table.show(made, f"{supervised[0]['dataset']}, all runs of the sweep")
     log.info("Table and picture: %s", short(folder))
 
 
-def _what_varies(folder: Path) -> dict[str, list[str]]:
+def _with_settings(arm: str, settings: dict[str, Any]) -> str:
+    return ", ".join(
+        (arm, *(f"{key.removesuffix('.name').removesuffix('.kind')}={value}" for key, value in settings.items()))
+    )
+
+
+def _axis(varied: dict[str, dict[str, Any]], labels: set[int]) -> str | None:
+    """What the picture is drawn over: the setting with the most values, if they are numbers or lists."""
+    values: dict[str, set[str]] = {}
+    for settings in varied.values():
+        for key, value in settings.items():
+            values.setdefault(key, set()).add(str(value))
+    drawable = {
+        key: len(found)
+        for key, found in values.items()
+        if all(_number(settings[key]) is not None for settings in varied.values())
+    }
+    if len(labels) > 1:
+        drawable[LABELS] = len(labels)
+    return max(drawable, key=drawable.get, default=None)
+
+
+def _axis_name(axis: str, varied: dict[str, dict[str, Any]]) -> str:
+    lists = any(isinstance(settings.get(axis), list) for settings in varied.values())
+    return f"entries of {axis}" if lists else axis.removeprefix("budget.")
+
+
+def _number(value: Any) -> float | None:
+    """A number as it is, a list by its length, anything else not at all."""
+    if isinstance(value, list):
+        return len(value)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _what_varies(folder: Path) -> dict[str, dict[str, Any]]:
     """By job, the settings in which the sweep's jobs differ, but for seed and number of labels, which have columns."""
     import yaml
 
@@ -52,13 +98,10 @@ def _what_varies(folder: Path) -> dict[str, list[str]]:
     shown = [
         key
         for key in differing
-        if key not in ("seed", "budget.labels", "stage.name")
+        if key not in ("seed", LABELS, "stage.name")
         and (key.endswith(".name") or not any(key.startswith(group) for group in named))
     ]
-    return {
-        job: [f"{key.removesuffix('.name').removesuffix('.kind')}={settings.get(key)}" for key in shown]
-        for job, settings in flat.items()
-    }
+    return {job: {key: settings.get(key) for key in shown} for job, settings in flat.items()}
 
 
 def _flattened(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

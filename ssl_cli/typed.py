@@ -16,7 +16,13 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.schema import Shape, Target
 
 # Arguments that the program gives, not the settings.
-GIVEN = {"backbone": ("shape",), "method": ("backbone", "head"), "head": ("inputs", "classes"), "augment": ("scale",)}
+GIVEN = {
+    "backbone": ("shape",),
+    "method": ("backbone", "head"),
+    "head": ("inputs", "classes"),
+    "augment": ("scale",),
+    "stage": ("shape",),
+}
 INVALID = object()  # stands for a value that has been complained about
 
 
@@ -51,7 +57,7 @@ def typed(value: Any, kind: Any, key: str, problems: list[str]) -> Any:
         allowed = [str(option) for option in get_args(kind)]
         problems.append(f"{key}={shown(value)}: must be {one_of(allowed)}{nearest(str(value), allowed)}")
         return INVALID
-    if _is(value, kind):
+    if origin is None and _is(value, kind):
         return Path(value).expanduser().absolute() if kind is Path else kind(value)
     problems.append(f"{key}={shown(value)}: must be {_type_name(kind)}")
     return INVALID

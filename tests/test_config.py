@@ -72,7 +72,7 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
             "head=warfield ends in 10, and dataset=cifar100 has 100 classes",
         ),
         ("backbone=warfield dataset=synthetic dataset.facts.shape=[1,16,16]", "inputs of 16×16 do not fit"),
-        ("augment=natural", "saturation=0.4 and hue=0.1 need colour, and dataset=mnist5k is grey"),
+        ("augment=natural", "saturation=0.8 and hue=0.2 need colour, and dataset=mnist5k is grey"),
         ("augment.pretrain.affine.scale=[1.2,0.8]", "augment.pretrain.affine.scale=[1.2, 0.8]: must rise"),
         ("augment.pretrain.blur.kernel=4", "augment.pretrain.blur.kernel=4: must be odd"),
         ("augment.pretrain.blur.kernel=101", "augment.pretrain.blur.kernel=101: is wider than inputs of 28×28 allow"),

@@ -1,3 +1,4 @@
+import gzip
 import re
 import struct
 from pathlib import Path
@@ -46,6 +47,33 @@ def test_torchvisions_files_are_read_from_the_root(tmp_path):
     )  # fmt: skip
     assert data.train.inputs.shape == (30, 1, 28, 28)
     assert data.test.labels.tolist() == [item % 10 for item in range(20)]
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_distributions_own_folder_of_the_same_files_is_read_too(tmp_path, packed):
+    write_mnist(tmp_path, 30, 20)
+    for file in (tmp_path / "MNIST" / "raw").iterdir():
+        if packed:
+            (tmp_path / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
+        else:
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    facts = ("budget.labels=20", "dataset.facts.inputs=30", "dataset.facts.test=20")
+    here = dataset("dataset=fashion_mnist", f"dataset.root={tmp_path}", *facts)
+    there = dataset("dataset=mnist", f"dataset.root={tmp_path}", *facts)
+    assert torch.equal(here.train.inputs, there.train.inputs)
+    assert torch.equal(here.test.labels, there.test.labels)
+    assert here.classes[9] == "Ankle boot"
+
+
+@pytest.mark.parametrize("damage", [lambda content: content[:-5], lambda content: b"<html>no such page</html>"])
+def test_damaged_files_are_refused(tmp_path, damage):
+    write_mnist(tmp_path, 30, 20)
+    for file in (tmp_path / "MNIST" / "raw").iterdir():
+        (tmp_path / file.name).write_bytes(
+            damage(file.read_bytes()) if "t10k-images" in file.name else file.read_bytes()
+        )
+    with pytest.raises(ConfigError, match="t10k-images-idx3-ubyte is no IDX file of bytes, or is cut off"):
+        dataset("dataset=fashion_mnist", f"dataset.root={tmp_path}")
 
 
 def test_data_that_is_not_what_the_settings_say_is_refused(tmp_path):

@@ -16,9 +16,10 @@ from ssl_cli.randomness import generator
 from ssl_cli.report import table
 from ssl_cli.runs import Run, read_metrics
 from ssl_cli.stages.compare import arms, compare
-from ssl_cli.stages.finetune import _classifier, finetune
+from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import fresh_backbone, pretrain, pretraining_method
 from ssl_cli.sweeps import summarise
+from ssl_cli.trained import fresh_classifier
 
 PROMISED = {
     "stage", "test_accuracy", "labels", "seed", "seconds", "images_per_second", "backbone_parameters", "run_id",
@@ -93,7 +94,7 @@ def test_saved_weights_give_back_the_tested_answers(smoke):
     )  # fmt: skip
     result = finetune(config, run)
     dataset = load(config.dataset)
-    method = _classifier(replace(config, seed=99), dataset, None)
+    method = fresh_classifier(replace(config, seed=99), dataset, None)
     method.backbone.load_state_dict(load_file(run.folder / "backbone.safetensors"))
     method.head.load_state_dict(load_file(run.folder / "classifier.safetensors"))
     answers = outputs(method, dataset.test.inputs, 1.0, machine(config.runtime)).argmax(1)
@@ -170,8 +171,8 @@ def test_a_frozen_backbone_stays_as_it_was(smoke, tmp_path):
 def test_every_arm_starts_from_the_same_weights_and_the_same_new_classifier(smoke):
     config, _ = smoke("stage=finetune", "budget.labels=20")
     dataset = load(config.dataset)
-    one = _classifier(config, dataset, None).state_dict()
-    other = _classifier(replace(config, stage=replace(config.stage, name="baseline")), dataset, None).state_dict()
+    one = fresh_classifier(config, dataset, None).state_dict()
+    other = fresh_classifier(replace(config, stage=replace(config.stage, name="baseline")), dataset, None).state_dict()
     assert all(torch.equal(one[key], other[key]) for key in one)
     fresh = pretraining_method(config, dataset).backbone.state_dict()
     assert all(torch.equal(fresh[key], one[f"backbone.{key}"]) for key in fresh)
@@ -260,7 +261,7 @@ def test_arms_differ_in_nothing_but_what_they_are_named_for():
 def test_collapsed_seeds_are_counted_apart():
     def result(seed: int, accuracy: float, collapsed: bool) -> dict:
         return {"arm": "a", "labels": 5, "seed": seed, "test_accuracy": accuracy, "seconds": 1.0,
-                "pretraining": {"collapsed": collapsed}}  # fmt: skip
+                "backbone_parameters": 9, "images_per_second": 1.0, "pretraining": {"collapsed": collapsed}}  # fmt: skip
 
     healthy, broken = table.rows([result(0, 0.5, False), result(1, 0.1, True), result(2, 0.7, False)])
     assert (healthy["seeds"], healthy["mean"], broken["seeds"]) == ([0, 2], pytest.approx(0.6), [1])

@@ -138,17 +138,18 @@ class Views:
 
     def _coloured(self, draws: "_Draws") -> Callable[[Tensor, Tensor], Tensor]:
         """Brightness, contrast, saturation and hue in an order drawn once a batch."""
+        strength = self.colour.strength
         factors = [
-            (step, draws.each(max(0.0, 1 - strength), 1 + strength))
-            for step, strength in (
+            (step, draws.each(max(0.0, 1 - strength * amount), 1 + strength * amount))
+            for step, amount in (
                 (pixels.brightness, self.colour.brightness),
                 (pixels.contrast, self.colour.contrast),
                 (pixels.saturation, self.colour.saturation),
             )
-            if strength
+            if strength * amount
         ]
-        if self.colour.hue:
-            factors.append((pixels.hue, draws.each(-self.colour.hue, self.colour.hue)))
+        if strength * self.colour.hue:
+            factors.append((pixels.hue, draws.each(-strength * self.colour.hue, strength * self.colour.hue)))
         order = draws.order(len(factors))
 
         def coloured(part: Tensor, who: Tensor) -> Tensor:

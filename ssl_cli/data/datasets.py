@@ -1,6 +1,7 @@
 """Data sets: each function gives one `Dataset`, all inputs in one uint8 tensor."""
 
 import contextlib
+import gzip
 import hashlib
 import importlib.util
 import json
@@ -19,6 +20,7 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.schema import Facts, Target
 
 UNKNOWN = -1  # the label of an input that has none
+MNIST_FAMILY = ("MNIST", "FashionMNIST", "KMNIST")
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,8 @@ def from_torchvision(
 ) -> Dataset:
     """A data set that torchvision reads and, where allowed, fetches.
 
+    Files of the MNIST family may also lie in `root` itself, packed by gzip or not, as Linux distributions ship them.
+
     Raises:
         ConfigError: its files are not below `root` and could not be fetched.
     """
@@ -205,9 +209,49 @@ def from_torchvision(
     splits = ({"split": "train+unlabeled"}, {"split": "test"}) if which == "STL10" else (
         ({"split": "train"}, {"split": "test"}) if which == "SVHN" else ({"train": True}, {"train": False})
     )  # fmt: skip
+    if which in MNIST_FAMILY and not _folder(reader, root).exists() and _has_idx(root):
+        return Dataset(_idx_split(root, "train"), _idx_split(root, "t10k"), tuple(map(str, reader.classes)))
     train, test = (_read(reader, root, download, **split) for split in splits)
     classes = tuple(map(str, getattr(train, "classes", None) or range(facts.classes)))
     return Dataset(_split(train), _split(test), classes)
+
+
+def _has_idx(root: Path) -> bool:
+    return all(_idx_path(root, part, kind) for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1"))
+
+
+def _idx_path(root: Path, part: str, kind: str) -> Path | None:
+    names = (f"{part}-{kind}-ubyte", f"{part}-{kind}-ubyte.gz")
+    return next((path for path in map(root.joinpath, names) if path.is_file()), None)
+
+
+def _idx_split(root: Path, part: str) -> Split:
+    inputs, labels = (_idx(_idx_path(root, part, kind)) for kind in ("images-idx3", "labels-idx1"))
+    if inputs.ndim != 3 or labels.shape != (len(inputs),):
+        raise ConfigError(
+            f"dataset.root={root}: the {part} files hold inputs of shape {inputs.shape} and labels of {labels.shape}; "
+            "they must be (N, H, W) and (N,)"
+        )
+    return Split(torch.from_numpy(inputs)[:, None], torch.from_numpy(labels).long())
+
+
+def _idx(path: Path) -> np.ndarray:
+    """An IDX file of bytes (LeCun et al., 1998): two zeros, type 8, the number of sides, then the sides, then the bytes.
+
+    Raises:
+        ConfigError: it is something else, or cut off.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read()
+    except (OSError, EOFError) as error:
+        raise ConfigError(f"dataset.root={path.parent}: {path.name} cannot be read ({error})") from error
+    sides = content[3] if len(content) > 3 and content[:3] == b"\0\0\x08" else 0
+    shape = np.frombuffer(content, ">u4", sides, 4) if len(content) >= 4 + 4 * sides else []
+    data = np.frombuffer(content, np.uint8, offset=4 + 4 * len(shape))
+    if not len(shape) or data.size != np.prod(shape):
+        raise ConfigError(f"dataset.root={path.parent}: {path.name} is no IDX file of bytes, or is cut off")
+    return data.reshape(shape).copy()
 
 
 def _read(reader: type, root: Path, download: bool, **split: object):

@@ -1,13 +1,17 @@
-"""SimCLR (Chen et al., 2020)."""
+"""SimCLR (Chen et al., 2020), and what was proposed since for its negatives."""
+
+import copy
+import math
 
 import torch
+import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.schema import Positive
+from ssl_cli.schema import Negatives, Positive
 
-MATRIX_BYTES = 256 << 20  # of similarities kept at once: the whole matrix up to B = 4,096 in float32
+MATRIX_BYTES = 256 << 20  # of similarities at once: the whole matrix up to B = 4,096 in float32
 
 
 def nt_xent(z0: Tensor, z1: Tensor, temperature: float, matrix_bytes: int = MATRIX_BYTES) -> Tensor:
@@ -54,17 +58,109 @@ class _Anchors(torch.autograd.Function):
         return of_loss * ctx.saved_tensors[0], None, None
 
 
+def nt_xent_with(
+    z0: Tensor, z1: Tensor, temperature: float, debias: float = 0.0, cancel: float = 0.0, queue: Tensor | None = None
+) -> Tensor:
+    """NT-Xent with other negatives; without any of the options it is `nt_xent`.
+
+    Args:
+        z0, z1: (B, D) each.
+        temperature: of the similarities.
+        debias: the share τ⁺ of negatives that are taken to be of the anchor's class; their part of the sum over
+            negatives is estimated by the positive and taken off (Chuang et al., 2020, equation 8).
+        cancel: the share of an anchor's negatives, the most similar ones, that is left out (after Huynh et al., 2022).
+        queue: (Q, D), further negatives without gradient (He et al., 2020).
+    """
+    with torch.autocast(z0.device.type, enabled=False):
+        z = F.normalize(torch.cat([z0, z1]), dim=1)
+        count = len(z)
+        positive = (z * z.roll(count // 2, 0)).sum(1) / temperature
+        similarity = z @ torch.cat([z, F.normalize(queue, dim=1)] if queue is not None else [z]).T / temperature
+        own = torch.arange(count, device=z.device)
+        similarity[own, own] = similarity[own, own.roll(count // 2)] = -torch.inf
+        negatives = similarity.shape[1] - 2
+        left_out = min(round(cancel * negatives), negatives - 1)
+        if left_out:
+            similarity = similarity.scatter(1, similarity.topk(left_out, dim=1).indices, -torch.inf)
+        sums = similarity.logsumexp(1)
+        if debias:
+            # Relative to the largest that can be, e^(1/temperature), so that nothing overflows.
+            most, kept = 1 / temperature, negatives - left_out
+            clean = ((sums - most).exp() - kept * debias * (positive - most).exp()) / (1 - debias)
+            sums = clean.clamp_min(max(kept * math.exp(-2 * most), 1e-30)).log() + most
+        return F.softplus(sums - positive).mean()
+
+
 class SimCLR(Method):
-    """Two views of an input attract each other and repel all other inputs of the batch."""
+    """Two views of an input attract each other and repel all other inputs of the batch.
+
+    Args:
+        backbone, head: the network.
+        temperature: of the similarities.
+        negatives: what else repels, and what does not.
+    """
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, temperature: Positive):
+    def __init__(self, backbone: nn.Module, head, temperature: Positive, negatives: Negatives):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.temperature = temperature
+        self.negatives = negatives
+        if negatives.queue:
+            self.follower = copy.deepcopy(nn.Sequential(self.backbone, self.head)).requires_grad_(False)
+            self.register_buffer("queue", torch.zeros(negatives.queue, self.head.outputs))
+            self.register_buffer("queued", torch.zeros((), dtype=torch.int64))
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """NT-Xent of the projections; both views pass through the network as one batch."""
-        z = self.head(self.backbone(torch.cat(views))).float()
-        return nt_xent(*z.chunk(2), self.temperature), {"spread": embedding_spread(z)}
+        """NT-Xent of the projections; both views pass through the network as one batch, and of all processes together."""
+        inputs = torch.cat(views)
+        z0, z1 = (gathered(z) for z in self.head(self.backbone(inputs)).float().chunk(2))
+        wants = self.negatives
+        if not (wants.queue or wants.debias or wants.cancel):
+            loss = nt_xent(z0, z1, self.temperature)
+        else:
+            queue = self.queue[: int(self.queued.clamp_max(wants.queue))] if wants.queue else None
+            loss = nt_xent_with(z0, z1, self.temperature, wants.debias, wants.cancel, queue)
+            if wants.queue:
+                self._enqueue(inputs)
+        return loss, {"spread": embedding_spread(torch.cat([z0, z1]))}
+
+    @torch.no_grad()
+    def _enqueue(self, inputs: Tensor) -> None:
+        """The follower's view of this batch takes the place of the oldest."""
+        keys = gathered(F.normalize(self.follower(inputs).float(), dim=1))[: self.negatives.queue]
+        places = (torch.arange(len(keys), device=keys.device) + self.queued) % self.negatives.queue
+        self.queue[places] = keys
+        self.queued += len(keys)
+
+    @torch.no_grad()
+    def after_step(self, step: int, steps: int) -> None:
+        """The follower moves towards the network (He et al., 2020, equation 2)."""
+        if self.negatives.queue:
+            leaders = [*self.backbone.parameters(), *self.head.parameters()]
+            torch._foreach_lerp_(list(self.follower.parameters()), leaders, 1 - self.negatives.momentum)
+
+
+def gathered(z: Tensor) -> Tensor:
+    """The embeddings of all processes by rank; gradients find their way back: (B, D) → (B · processes, D).
+
+    Each process then has the whole loss; averaging gradients over processes, as DistributedDataParallel does, gives its
+    gradient.
+    """
+    together = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return _Gathered.apply(z) if together else z
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, z: Tensor) -> Tensor:
+        everyone = [torch.empty_like(z) for _ in range(torch.distributed.get_world_size())]
+        torch.distributed.all_gather(everyone, z.contiguous())
+        return torch.cat(everyone)
+
+    @staticmethod
+    def backward(ctx, of_all: Tensor) -> Tensor:
+        total = of_all.contiguous().clone()
+        torch.distributed.all_reduce(total)
+        return total.chunk(torch.distributed.get_world_size())[torch.distributed.get_rank()]

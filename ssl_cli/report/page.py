@@ -8,7 +8,7 @@ from ssl_cli.report import table
 from ssl_cli.runs import Run, write
 
 
-def write_report(run: Run, result: dict[str, Any], pretrainings: list[Path]) -> Path:
+def write_report(run: Run, result: dict[str, Any], pretrainings: list[Path], shown: dict[str, str]) -> Path:
     """`report.html` in the run's folder: table, pictures inside the page, settings."""
     from jinja2 import Environment
 
@@ -19,13 +19,11 @@ def write_report(run: Run, result: dict[str, Any], pretrainings: list[Path]) -> 
         pictures += [(name, start / "curves.png")]
     pictures += [("Views: an input above draws of it", pretrainings[0] / "views.png")]
     first = run.folder / f"seed{run.config.seed}"
-    pictures += [
-        (f"Confusion on the test set, {arm}", first / arm / "confusion.png") for arm in ("labels-only", "new-head")
-    ]
+    pictures += [(f"On the test set: {title}", first / arm / "confusion.png") for title, arm in shown.items()]
     html = page.render(
         result=result,
-        headings=table.HEADINGS,
-        rows=[table.cells(row) for row in result["rows"]],
+        headings=table.headings(result["rows"]),
+        rows=[table.cells(row, result["rows"]) for row in result["rows"]],
         collapsed=[p["seed"] for p in result["pretrainings"] if p["collapsed"]],
         pictures=[(title, _embedded(path)) for title, path in pictures if path.exists()],
         settings=(run.folder / "config.yaml").read_text(),

@@ -55,6 +55,7 @@ def save_curves(folder: Path, path: Path) -> None:
         "knn_accuracy": ("kNN, training labels", GREEN),
         "accuracy": ("training batches", BLUE),
         "validation_accuracy": ("validation", ORANGE),
+        "agreement": ("agreement with the teacher", GREEN),
         "test_accuracy": ("test", GREY),
     }
     drawn = [key for key in accuracies if any(key in line for line in lines)]
@@ -100,8 +101,9 @@ def save_arms(rows: list[dict[str, Any]], path: Path) -> None:
     """A dot an arm with one standard deviation either way, and a small dot a seed."""
     figure, axes = _figure(1, 1, width=7.5, height=0.9 + 0.42 * len(rows))
     axis = axes[0][0]
+    colours = {"pre-trained": BLUE, "distilled": GREEN}
     for position, row in enumerate(reversed(rows)):
-        colour = ORANGE if row["collapsed"] else BLUE if row["arm"].startswith("pre-trained") else GREY
+        colour = ORANGE if row["collapsed"] else next((c for word, c in colours.items() if word in row["arm"]), GREY)
         mean, spread = 100 * row["mean"], 100 * (row["spread"] or 0)
         axis.errorbar(mean, position, xerr=spread or None, fmt="o", ms=7, color=colour, capsize=3)
         if len(row["accuracies"]) > 1:
@@ -120,22 +122,43 @@ def save_arms(rows: list[dict[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def save_label_curves(rows: list[dict[str, Any]], path: Path) -> None:
-    """Accuracy against the number of labels, a line an arm, a band of one standard deviation."""
+def save_layers(rows: list[dict[str, Any]], path: Path) -> None:
+    """Accuracy of both probes by layer, for random and for pre-trained weights."""
     figure, axes = _figure(1, 1, width=7.5, height=4.2)
     axis = axes[0][0]
-    for arm in dict.fromkeys(row["arm"] for row in rows):
-        points = sorted((row for row in rows if row["arm"] == arm), key=lambda row: row["labels"])
-        labels, means = [row["labels"] for row in points], [100 * row["mean"] for row in points]
+    for weights, colour, word in (("pretrained", BLUE, "pre-trained"), ("random", GREY, "random weights")):
+        own = [row for row in rows if row["weights"] == weights]
+        for kind, style, name in (("linear", "o-", "linear"), ("knn", "s--", "kNN")):
+            heights = [100 * row[kind] for row in own]
+            axis.plot(
+                [row["layer"] for row in own], heights, style, color=colour, ms=4, lw=1.4, label=f"{name}, {word}"
+            )
+    names = dict(sorted({row["layer"]: row["name"] for row in rows}.items()))
+    axis.set_xticks(list(names), list(names.values()), fontsize=8)
+    axis.set(ylabel="test accuracy, %")
+    axis.grid(axis="y", color="#e3e6ea")
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def save_lines(rows: list[dict[str, Any]], name: str, path: Path) -> None:
+    """Accuracy against a swept number (`x` of each row), a `line` for the rest, a band of one standard deviation."""
+    figure, axes = _figure(1, 1, width=7.5, height=4.2)
+    axis = axes[0][0]
+    for line in dict.fromkeys(row["line"] for row in rows):
+        points = sorted((row for row in rows if row["line"] == line), key=lambda row: row["x"])
+        across, means = [row["x"] for row in points], [100 * row["mean"] for row in points]
         spreads = [100 * (row["spread"] or 0) for row in points]
-        (line,) = axis.plot(labels, means, "o-", ms=4, lw=1.6, label=arm)
+        (drawn,) = axis.plot(across, means, "o-", ms=4, lw=1.6, label=line)
         low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
-        axis.fill_between(labels, low, high, color=line.get_color(), alpha=0.15, lw=0)
-    ticks = sorted({row["labels"] for row in rows})
-    axis.set_xscale("log")
+        axis.fill_between(across, low, high, color=drawn.get_color(), alpha=0.15, lw=0)
+    ticks = sorted({row["x"] for row in rows})
+    if min(ticks) > 0 and max(ticks) >= 4 * min(ticks):
+        axis.set_xscale("log")
     axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axis.minorticks_off()
-    axis.set(xlabel="labels", ylabel="test accuracy, %")
+    axis.set(xlabel=name, ylabel="test accuracy, %")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False)
     _save(figure, path)

@@ -6,10 +6,14 @@ from typing import Any
 
 from ssl_cli.schema import Config
 
+COLLAPSED = " (collapsed)"  # behind the name of an arm
+
 
 def arm_name(config: Config) -> str:
     """What a supervised run is called in every table."""
     augmented = any(getattr(step, "p", 0) for step in config.augment.supervised.arguments.values())
+    if config.stage.name == "distill":
+        return "distilled" if config.stage.start == "random" else "distilled, from pre-trained weights"
     if config.stage.frozen:
         start = "random weights" if config.stage.name == "baseline" else "pre-trained"
         return f"{start}, frozen"
@@ -27,7 +31,7 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Arms in the order of their first appearance, by labels; runs on a collapsed pre-training are counted apart.
 
     Each row: arm, labels, collapsed, seeds (the list), accuracies (theirs), mean, spread (the standard deviation over
-    seeds, None for one), seconds (the mean).
+    seeds, None for one), seconds (the mean), backbone_parameters, images_per_second (the mean).
     """
     groups: dict[tuple, dict[int, dict[str, Any]]] = defaultdict(dict)
     for result in results:
@@ -40,7 +44,7 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
         accuracies = [run["test_accuracy"] for run in runs.values()]
         made.append(
             {
-                "arm": arm + (" (collapsed)" if collapsed else ""),
+                "arm": arm + (COLLAPSED if collapsed else ""),
                 "labels": labels,
                 "collapsed": collapsed,
                 "seeds": list(runs),
@@ -48,16 +52,26 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "mean": statistics.mean(accuracies),
                 "spread": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
                 "seconds": statistics.mean(run["seconds"] for run in runs.values()),
+                "backbone_parameters": next(iter(runs.values()))["backbone_parameters"],
+                "images_per_second": statistics.mean(run["images_per_second"] for run in runs.values()),
             }
         )
     return made
 
 
-def cells(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    """A row as people read it."""
+def headings(made: list[dict[str, Any]]) -> tuple[str, ...]:
+    """What `cells` gives; the network's size is a column where it varies."""
+    sizes = ("parameters", "inputs/s") if _sizes_vary(made) else ()
+    return ("arm", *sizes, "labels", "seeds", "test accuracy", "seconds")
+
+
+def cells(row: dict[str, Any], made: list[dict[str, Any]]) -> tuple[str, ...]:
+    """A row of a table as people read it."""
     spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.1f}"
+    sizes = (f"{row['backbone_parameters']:,}", f"{row['images_per_second']:,.0f}") if _sizes_vary(made) else ()
     return (
         row["arm"],
+        *sizes,
         f"{row['labels']:,}",
         str(len(row["seeds"])),
         f"{100 * row['mean']:.1f} %{spread}",
@@ -65,18 +79,39 @@ def cells(row: dict[str, Any]) -> tuple[str, str, str, str, str]:
     )
 
 
-HEADINGS = ("arm", "labels", "seeds", "test accuracy", "seconds")
+def _sizes_vary(made: list[dict[str, Any]]) -> bool:
+    return len({row["backbone_parameters"] for row in made}) > 1
 
 
 def show(made: list[dict[str, Any]], title: str) -> None:
     """The table on the terminal."""
+    show_cells(title, headings(made), [cells(row, made) for row in made])
+
+
+def show_cells(title: str, heads: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
+    """Any table on the terminal; its first column is text, the others are numbers."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold")
-    for heading in HEADINGS:
-        table.add_column(heading, justify="left" if heading == "arm" else "right", no_wrap=True)
-    for row in made:
-        table.add_row(*cells(row))
-    Console(width=None if Console().is_terminal else 100).print(table)
+    for number, heading in enumerate(heads):
+        table.add_column(heading, justify="right" if number else "left", no_wrap=True)
+    for line in lines:
+        table.add_row(*line)
+    Console(width=None if Console().is_terminal else 120).print(table)
+
+
+def show_layers(result: dict[str, Any]) -> None:
+    """What a probe found, a line a layer."""
+    found = {(row["layer"], row["weights"]): row for row in result["layers"]}
+    lines = []
+    for number in sorted({layer for layer, _ in found}):
+        random, trained = found[number, "random"], found[number, "pretrained"]
+        numbers = [f"{100 * row[kind]:.1f} %" for kind in ("linear", "knn") for row in (random, trained)]
+        lines.append((random["name"], f"{random['features']:,}", *numbers))
+    show_cells(
+        f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}",
+        ("layer", "features", "linear, random", "linear, pre-trained", "kNN, random", "kNN, pre-trained"),
+        lines,
+    )

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ssl_cli.config import build
@@ -35,17 +36,40 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
                 start = obtain(seeded, run.child(folder, seeded), load(config.dataset), here)
                 pretrainings.append(start)
             results.append(finetune(arm, run.child(f"{folder}/{name}", arm), start))
+    shown = {"confusion, labels only": "labels-only", "confusion, new head": "new-head"}
+    return side_by_side(config, run, results, pretrainings, _headline(config), shown)
+
+
+def side_by_side(
+    config: Config,
+    run: Run,
+    results: list[dict[str, Any]],
+    pretrainings: list[Path],
+    headline: str,
+    shown: dict[str, str],
+) -> dict[str, Any]:
+    """One table and one page of the arms of all seeds; the numbers of the run.
+
+    Args:
+        config, run: of the whole.
+        results: of every arm of every seed.
+        pretrainings: folders of those behind them.
+        headline: how the name begins of the arm whose mean, over seeds that did not collapse if there are any, is the
+            run's accuracy.
+        shown: for the page, titles and folders of arms of the first seed whose confusion is shown.
+    """
     starts = list(dict.fromkeys(pretrainings))
     rows = table.rows(results)
     plots.save_arms(rows, run.folder / "arms.png")
+    wanted = [row for row in rows if row["arm"].startswith(headline)]
     result = {
-        "stage": "compare",
-        "test_accuracy": _headline(rows, config),
+        "stage": config.stage.name,
+        "test_accuracy": next((row["mean"] for row in wanted if not row["collapsed"]), wanted[0]["mean"]),
         "labels": results[0]["labels"],
         "seed": config.seed,
         "seeds": config.stage.seeds,
         "images_per_second": read_result(starts[0])["images_per_second"],
-        "backbone_parameters": results[0]["backbone_parameters"],
+        "backbone_parameters": read_result(starts[0])["backbone_parameters"],
         "dataset": config.dataset.name,
         "backbone": config.backbone.name,
         "rows": rows,
@@ -55,7 +79,7 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
         "pretrainings": [{"folder": str(start), **_pretraining_numbers(read_result(start))} for start in starts],
         "environment": results[0]["environment"],
     }
-    page.write_report(run, result, starts)
+    page.write_report(run, result, starts, shown)
     return run.finish(result)
 
 
@@ -85,11 +109,9 @@ def _without_randomness(config: Config):
     return replace(config.augment.supervised, arguments=off)
 
 
-def _headline(rows: list[dict[str, Any]], config: Config) -> float:
-    """The mean accuracy of fine-tuning as `head.keep` says, over the seeds that did not collapse if there are any."""
-    wanted = table.arm_name(replace(config, stage=SupervisedStage("finetune", frozen=False)))
-    found = [row for row in rows if row["arm"].startswith(wanted)]
-    return next((row["mean"] for row in found if not row["collapsed"]), found[0]["mean"])
+def _headline(config: Config) -> str:
+    """Fine-tuning as `head.keep` says."""
+    return table.arm_name(replace(config, stage=SupervisedStage("finetune", frozen=False)))
 
 
 def _slopes(results: list[dict[str, Any]]) -> dict[str, list[float]]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ssl_cli import heads
@@ -18,14 +17,15 @@ from ssl_cli.data.budget import Chosen, choose
 from ssl_cli.data.datasets import Dataset, Split, load
 from ssl_cli.device import Machine, machine_of
 from ssl_cli.evaluate import class_accuracy, confusion, outputs
+from ssl_cli.methods.distillation import Distillation
 from ssl_cli.methods.supervised import Supervised
-from ssl_cli.randomness import derived_seed
 from ssl_cli.report import plots
 from ssl_cli.report.table import arm_name
 from ssl_cli.runs import Run, read_result, short, write
 from ssl_cli.schema import Config
-from ssl_cli.stages.pretrain import count_parameters, fresh_backbone, obtain, pretraining_method
-from ssl_cli.train import fit
+from ssl_cli.stages.pretrain import count_parameters, obtain
+from ssl_cli.train import Fitted, fit
+from ssl_cli.trained import fresh_classifier
 
 log = logging.getLogger("ssl_cli")
 
@@ -43,10 +43,10 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     here = machine_of(run)
     dataset = load(config.dataset)
     chosen = choose(dataset, config.budget, config.seed)
-    write(run.folder / "labels.csv", _labels_csv(dataset, chosen))
-    if config.stage.name == "finetune":
-        start = start or obtain(config, run, dataset, here)
-    method = here.place(_classifier(config, dataset, start))
+    write(run.folder / "labels.csv", labels_csv(dataset, chosen))
+    pretrained = config.stage.name == "finetune"
+    start = (start or obtain(config, run, dataset, here)) if pretrained else None
+    method = here.place(fresh_classifier(config, dataset, start))
     arm = arm_name(config)
     log.info(
         "%s: %s (%s parameters), %s labels of %s, on %s → %s",
@@ -56,20 +56,36 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     slope = _softmax_slope(method, dataset, chosen, config, here)
     backbone = method.backbone
     views, train, validation, test = _views_and_data(config, dataset, chosen, method, here)
-    monitor, select = _monitor(config, validation, test, here)
     phase = config.schedule.supervised
+    monitor, select = watcher(phase.select, config.augment.scale, validation, test, here)
     batches = Batches(*train, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor, select)
 
+    result = tested(config, run, method, backbone, test, dataset, chosen, fitted, here) | {
+        "labels_trained_on": _trained_on(batches),
+        "train_accuracy": fitted.last["accuracy"],
+        "softmax_slope_at_start": slope,
+        "protocol": protocol(config),
+        "caveats": caveats(config, batches),
+        "pretraining": origin(start),
+    }
+    return run.finish(result)
+
+
+def tested(
+    config: Config, run: Run, method: Supervised | Distillation, backbone: nn.Module, test: Split, dataset: Dataset,
+    chosen: Chosen, fitted: Fitted, here: Machine,
+) -> dict[str, Any]:  # fmt: skip
+    """Test a trained classifier once, save its weights and pictures; the numbers that every classifier has."""
     answers = outputs(method, test.inputs, config.augment.scale, here)
     run.save_weights("backbone", backbone)
     run.save_weights("classifier", method.head)
     table = confusion(answers.argmax(1), test.labels, len(dataset.classes))
     plots.save_confusion(table, dataset.classes, run.folder / "confusion.png")
     plots.save_curves(run.folder, run.folder / "curves.png")
-    result = {
+    return {
         "stage": config.stage.name,
-        "arm": arm,
+        "arm": arm_name(config),
         "test_accuracy": round(int((answers.argmax(1) == test.labels).sum()) / len(test), 6),
         "labels": len(chosen),
         "seed": config.seed,
@@ -78,35 +94,14 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
         "dataset": config.dataset.name,
         "backbone": config.backbone.name,
         "labels_hash": chosen.hash(),
-        "labels_trained_on": _trained_on(batches),
         "validation_accuracy": fitted.last.get("validation_accuracy"),
         "steps": fitted.steps,
         "best_step": fitted.best_step,
         "epochs": round(fitted.epochs, 3),
         "train_loss": fitted.last["loss"],
-        "train_accuracy": fitted.last["accuracy"],
-        "softmax_slope_at_start": slope,
-        "protocol": protocol(config),
-        "caveats": caveats(config, batches),
         "compile": fitted.compile,
-        "pretraining": _origin(start),
         "environment": here.environment(),
     }
-    return run.finish(result)
-
-
-def _classifier(config: Config, dataset: Dataset, start: Path | None) -> Supervised:
-    """Backbone and kept layers from the start, or fresh; the new classifier is the same one in every arm."""
-    backbone = fresh_backbone(config, dataset)
-    keeps = config.head.keep != 0
-    projected = pretraining_method(config, dataset).head if keeps else None
-    if start:
-        backbone.load_state_dict(load_file(start / "backbone.safetensors"))
-        if keeps:
-            projected.load_state_dict(load_file(start / "head.safetensors"))
-    torch.manual_seed(derived_seed(config.seed, "classifier"))
-    head = heads.classifier(config.head, projected, backbone.dim, len(dataset.classes))
-    return Supervised(backbone, head, config.schedule.supervised.label_smoothing)
 
 
 def _views_and_data(config: Config, dataset: Dataset, chosen: Chosen, method: Supervised, here: Machine):
@@ -126,26 +121,25 @@ def _views_and_data(config: Config, dataset: Dataset, chosen: Chosen, method: Su
 
     seen = featured(Split(train.inputs[chosen.train], train.labels[chosen.train]))
     method.head = here.place(nn.Sequential(heads.Standardise(seen.inputs), method.head))
-    return _as_they_are, (seen.inputs, seen.labels, None), featured(held_out), featured(test)
+    return as_they_are, (seen.inputs, seen.labels, None), featured(held_out), featured(test)
 
 
-def _as_they_are(inputs: Tensor, count: int, _source: torch.Generator) -> tuple[Tensor, ...]:
+def as_they_are(inputs: Tensor, count: int, _source: torch.Generator) -> tuple[Tensor, ...]:
+    """The views of features: there is nothing to vary."""
     return (inputs,) * count
 
 
-def _monitor(
-    config: Config, validation: Split, test: Split, here: Machine
-) -> tuple[Callable[[Supervised], dict[str, float]] | None, str | None]:
+def watcher(
+    choice: str, scale: float, validation: Split, test: Split, here: Machine
+) -> tuple[Callable[[nn.Module], dict[str, float]] | None, str | None]:
     """What is watched while training, and which number chooses the weights. The test set is, only if asked for."""
-    select = {"last": None, "best_validation": "validation_accuracy", "best_test": "test_accuracy"}[
-        config.schedule.supervised.select
-    ]
+    select = {"last": None, "best_validation": "validation_accuracy", "best_test": "test_accuracy"}[choice]
     watched = {"validation_accuracy": validation} if len(validation) else {}
     if select == "test_accuracy":
         watched["test_accuracy"] = test
 
-    def monitor(method: Supervised) -> dict[str, float]:
-        return {name: class_accuracy(method, split, config.augment.scale, here) for name, split in watched.items()}
+    def monitor(method: nn.Module) -> dict[str, float]:
+        return {name: class_accuracy(method, split, scale, here) for name, split in watched.items()}
 
     return (monitor if watched else None), select
 
@@ -190,7 +184,8 @@ def _trained_on(batches: Batches) -> int:
     return batches.count if everything else batches.steps_per_epoch * batches.size
 
 
-def _origin(start: Path | None) -> dict[str, Any] | None:
+def origin(start: Path | None) -> dict[str, Any] | None:
+    """What a result says of the pre-training behind it."""
     if start is None:
         return None
     result = read_result(start)
@@ -198,7 +193,8 @@ def _origin(start: Path | None) -> dict[str, Any] | None:
     return {"folder": str(start), **{key: result.get(key) for key in kept}}
 
 
-def _labels_csv(dataset: Dataset, chosen: Chosen) -> str:
+def labels_csv(dataset: Dataset, chosen: Chosen) -> str:
+    """Which items' labels were seen, and for what."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["item", "label", "class", "part"])

@@ -1,0 +1,129 @@
+"""A student from a teacher's answers to every training input."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ssl_cli.config import build
+from ssl_cli.data.batches import Batches
+from ssl_cli.data.budget import Chosen, choose
+from ssl_cli.data.datasets import UNKNOWN, Dataset, Split, load
+from ssl_cli.device import machine_of
+from ssl_cli.errors import ConfigError
+from ssl_cli.methods.distillation import Distillation
+from ssl_cli.report.table import arm_name
+from ssl_cli.runs import Run, read_result, short, write
+from ssl_cli.schema import Config, SupervisedStage
+from ssl_cli.stages.finetune import finetune, labels_csv, origin, tested, watcher
+from ssl_cli.stages.pretrain import count_parameters, obtain
+from ssl_cli.train import fit
+from ssl_cli.trained import classifier_of, fresh_classifier, settings_of
+
+log = logging.getLogger("ssl_cli")
+
+TEACHERS = ("baseline", "finetune", "distill")
+
+
+def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, Any]:
+    """Train a student on a teacher's answers and test it once; the numbers of the run.
+
+    Args:
+        config: the settings; `backbone` is the student's.
+        run: its folder.
+        start: the pre-training's folder, where the caller knows it and `stage.start` asks for one.
+
+    Raises:
+        ConfigError: the teacher is no finished classifier for this data.
+    """
+    if run.result:
+        return run.result
+    here = machine_of(run)
+    dataset = load(config.dataset)
+    teacher_folder, teacher_config = _teacher(config, run)
+    chosen = choose(dataset, config.budget, config.seed)
+    _check(config, teacher_folder, teacher_config, dataset, chosen)
+    write(run.folder / "labels.csv", labels_csv(dataset, chosen))
+    if config.stage.start == "pretrained":
+        start = start or obtain(config, run, dataset, here)
+    student = fresh_classifier(config, dataset, start)
+    teacher = here.place(classifier_of(teacher_folder, teacher_config, dataset))
+    method = here.place(
+        Distillation(student.backbone, student.head, teacher, config.stage.temperature, config.stage.alpha)
+    )
+    log.info(
+        "%s: %s (%s parameters) from %s (%s parameters), %s inputs of %s, on %s → %s",
+        arm_name(config), config.backbone.name, f"{count_parameters(method.backbone):,}", teacher_config.backbone.name,
+        f"{sum(p.numel() for p in teacher.backbone.parameters()):,}", f"{len(dataset.train):,}", config.dataset.name,
+        here.described(), short(run.folder),
+    )  # fmt: skip
+    views = build(config.augment.supervised, scale=config.augment.scale)
+    phase = config.schedule.distill
+    seen = _seen(dataset, chosen)
+    batches = Batches(
+        dataset.train.inputs, seen, None, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch
+    )
+    held_out = Split(dataset.train.inputs[chosen.validation], dataset.train.labels[chosen.validation])
+    monitor, _ = watcher("last", config.augment.scale, held_out, dataset.test, here)
+    fitted = fit(method, batches, views, phase, run, here, config.seed, monitor)
+
+    taught = read_result(teacher_folder)
+    result = tested(config, run, method, method.backbone, dataset.test, dataset, chosen, fitted, here) | {
+        "agreement": fitted.last["agreement"],
+        "teacher": {
+            "folder": str(teacher_folder),
+            **{key: taught[key] for key in ("run_id", "backbone", "backbone_parameters", "test_accuracy")},
+        },
+        "softmax_slope_at_start": None,
+        "protocol": "the last weights; test set read once",
+        "caveats": [],
+        "pretraining": origin(start) or taught["pretraining"],
+    }
+    return run.finish(result)
+
+
+def _teacher(config: Config, run: Run) -> tuple[Path, Config]:
+    """The teacher's folder and settings; `auto` fine-tunes one with the settings of this run."""
+    asked = config.stage.teacher
+    if asked != "auto":
+        return Path(asked).expanduser().absolute(), settings_of("stage.teacher", asked, TEACHERS)
+    own = replace(config, stage=SupervisedStage("finetune", frozen=False))
+    child = run.child("teacher", own)
+    finetune(own, child)
+    return child.folder, own
+
+
+def _check(config: Config, folder: Path, teacher: Config, dataset: Dataset, chosen: Chosen) -> None:
+    problems = []
+    taught = read_result(folder)
+    if taught["labels_hash"] != chosen.hash():
+        problems.append(
+            f"stage.teacher={config.stage.teacher}: saw {taught['labels']:,} labels drawn with seed={taught['seed']}, other "
+            f"ones than the {len(chosen):,} of this run; give the teacher's budget and seed"
+        )
+    if teacher.augment.scale != config.augment.scale:
+        problems.append(
+            f"augment.scale={config.augment.scale:g}: stage.teacher={config.stage.teacher} was trained with "
+            f"{teacher.augment.scale:g}"
+        )
+    theirs, own = load(teacher.dataset), dataset
+    if theirs.shape != own.shape or len(theirs.classes) != len(own.classes):
+        problems.append(
+            f"stage.teacher={config.stage.teacher}: was trained on dataset={teacher.dataset.name} with {len(theirs.classes)} "
+            f"classes and inputs of {_sides(theirs)}; dataset={config.dataset.name} has {len(own.classes)} and {_sides(own)}"
+        )
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _sides(dataset: Dataset) -> str:
+    return "×".join(map(str, dataset.shape))
+
+
+def _seen(dataset: Dataset, chosen: Chosen) -> torch.Tensor:
+    """The labels that may be seen, `UNKNOWN` everywhere else: int64 (N,)."""
+    seen = torch.full_like(dataset.train.labels, UNKNOWN)
+    seen[chosen.train] = dataset.train.labels[chosen.train]
+    return seen

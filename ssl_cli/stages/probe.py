@@ -1,0 +1,160 @@
+"""What each layer knows: a linear classifier and nearest neighbours on its frozen features."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from ssl_cli import heads
+from ssl_cli.data.batches import Batches
+from ssl_cli.data.budget import choose
+from ssl_cli.data.datasets import Dataset, Split, load
+from ssl_cli.device import Machine, machine_of
+from ssl_cli.errors import ConfigError
+from ssl_cli.evaluate import class_accuracy, knn_accuracy, outputs
+from ssl_cli.methods.base import Method
+from ssl_cli.methods.supervised import Supervised
+from ssl_cli.randomness import derived_seed
+from ssl_cli.report import plots
+from ssl_cli.runs import Run, write
+from ssl_cli.schema import Config
+from ssl_cli.stages.finetune import as_they_are, labels_csv, origin
+from ssl_cli.stages.pretrain import count_parameters, obtain, pretraining_method
+from ssl_cli.train import fit
+
+log = logging.getLogger("ssl_cli")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A place where features can be had: its number from 1 on, its name, and its (N, D) features of the splits."""
+
+    number: int
+    name: str
+    train: Tensor
+    test: Tensor
+
+
+def probe(config: Config, run: Run) -> dict[str, Any]:
+    """Probe every layer asked for, of random and of pre-trained weights; the numbers of the run.
+
+    Raises:
+        ConfigError: a layer is asked for that is not there.
+    """
+    if run.result:
+        return run.result
+    here = machine_of(run)
+    dataset = load(config.dataset)
+    chosen = choose(dataset, config.budget, config.seed)
+    write(run.folder / "labels.csv", labels_csv(dataset, chosen))
+    start = obtain(config, run, dataset, here)
+    labelled = Split(dataset.train.inputs[chosen.train], dataset.train.labels[chosen.train])
+    rows = []
+    for weights in ("random", "pretrained"):
+        method = pretraining_method(config, dataset)
+        if weights == "pretrained":
+            method.backbone.load_state_dict(load_file(start / "backbone.safetensors"))
+            method.head.load_state_dict(load_file(start / "head.safetensors"))
+        names = layer_names(method)
+        for layer in _layers(config, here.place(method), names, labelled, dataset.test, here):
+            rows.append(
+                {"weights": weights, "layer": layer.number, "name": layer.name, "features": layer.test.shape[1]}
+            )
+            rows[-1] |= _probed(config, run, weights, layer, labelled, dataset, here)
+            log.info(
+                "%s weights, %s (%s features): linear %.1f %%, kNN %.1f %%",
+                weights, layer.name, f"{layer.test.shape[1]:,}", 100 * rows[-1]["linear"], 100 * rows[-1]["knn"],
+            )  # fmt: skip
+    plots.save_layers(rows, run.folder / "probe.png")
+    last = max(
+        (row for row in rows if row["weights"] == "pretrained"), key=lambda row: _is_backbone(row) * row["layer"]
+    )
+    return run.finish(
+        {
+            "stage": "probe",
+            "test_accuracy": last["linear"],
+            "labels": len(chosen),
+            "seed": config.seed,
+            "images_per_second": None,
+            "backbone_parameters": count_parameters(method.backbone),
+            "dataset": config.dataset.name,
+            "backbone": config.backbone.name,
+            "labels_hash": chosen.hash(),
+            "neighbours": config.stage.neighbours,
+            "layers": rows,
+            "protocol": "the last weights; test set read once a layer, and no layer chosen by it",
+            "caveats": [],
+            "pretraining": origin(start),
+            "environment": here.environment(),
+        }
+    )
+
+
+def layer_names(method: Method) -> list[str]:
+    """The stages of the backbone, the last of them being its features, then the layers of the projection head."""
+    stages = [f"backbone {number}" for number in range(1, len(method.backbone.stages) + 1)]
+    return stages + [f"head {number}" for number in range(1, len(method.head.layers) + 1)]
+
+
+def _is_backbone(row: dict[str, Any]) -> bool:
+    return row["name"].startswith("backbone")
+
+
+class _Layers(nn.Module):
+    """The features of several layers side by side: (B, …) → (B, sum of their widths)."""
+
+    def __init__(self, method: Method, numbers: list[int]):
+        super().__init__()
+        self.backbone, self.head, self.numbers = method.backbone, method.head, numbers
+        self.widths: list[int] = []
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        found = self.backbone.layers(inputs)
+        for layer in self.head.layers:
+            found.append(layer(found[-1]))
+        picked = [found[number - 1] for number in self.numbers]
+        self.widths = [features.shape[1] for features in picked]
+        return torch.cat(picked, dim=1)
+
+
+def _layers(config: Config, method: Method, names: list[str], train: Split, test: Split, here: Machine) -> list[Layer]:
+    asked = config.stage.layers
+    numbers = list(range(1, len(names) + 1)) if asked == "all" else sorted(set(asked))
+    if numbers[-1] > len(names):
+        raise ConfigError(
+            f"stage.layers: {numbers[-1]} is not there; backbone={config.backbone.name} and head={config.head.name} have "
+            f"{len(names)} layers ({', '.join(names)})"
+        )
+    network = _Layers(method, numbers)
+    features = [outputs(network, split.inputs, config.augment.scale, here) for split in (train, test)]
+    parts = zip(*(whole.split(network.widths, dim=1) for whole in features), strict=True)
+    return [
+        Layer(number, names[number - 1], seen.contiguous(), asked.contiguous())
+        for number, (seen, asked) in zip(numbers, parts, strict=True)
+    ]
+
+
+def _probed(
+    config: Config, run: Run, weights: str, layer: Layer, labelled: Split, dataset: Dataset, here: Machine
+) -> dict[str, float]:
+    """The test accuracy of both probes of a layer. The linear one trains by `schedule.supervised` in a run of its own."""
+    voted = knn_accuracy(layer.train, labelled.labels, layer.test, dataset.test.labels, config.stage.neighbours)
+    torch.manual_seed(derived_seed(config.seed, "classifier"))
+    linear = nn.Linear(layer.train.shape[1], len(dataset.classes))
+    method = here.place(
+        Supervised(
+            nn.Identity(),
+            nn.Sequential(heads.Standardise(layer.train), linear),
+            config.schedule.supervised.label_smoothing,
+        )
+    )
+    phase = replace(config.schedule.supervised, evaluate_every=0)
+    batches = Batches(layer.train, labelled.labels, None, phase.batch_size, "shuffle", config.seed)
+    child = run.child(str(Path(weights) / layer.name.replace(" ", "")), config)
+    fit(method, batches, as_they_are, phase, child, here, config.seed)
+    right = class_accuracy(method, Split(layer.test, dataset.test.labels), config.augment.scale, here)
+    return {"linear": round(right, 6), "knn": round(voted, 6)}

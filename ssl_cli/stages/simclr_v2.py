@@ -1,0 +1,78 @@
+"""SimCLRv2's three steps, and what to compare them with (Chen et al., 2020b)."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ssl_cli.data.datasets import load
+from ssl_cli.device import machine_of
+from ssl_cli.runs import Run
+from ssl_cli.schema import Config, DistillStage, SupervisedStage
+from ssl_cli.stages.compare import side_by_side
+from ssl_cli.stages.distill import distill
+from ssl_cli.stages.finetune import finetune
+from ssl_cli.stages.pretrain import asked_for, obtain
+
+MIDDLE = "big-middle"  # its classifier is the first teacher
+LABELS_ONLY, TUNED = SupervisedStage("baseline", frozen=False), SupervisedStage("finetune", frozen=False)
+
+
+def simclr_v2(config: Config, run: Run) -> dict[str, Any]:
+    """Pre-train the big network, fine-tune it in four ways, distil it into itself and that into the student.
+
+    Raises:
+        ConfigError: the pre-training asked for does not fit.
+    """
+    if run.result:
+        return run.result
+    if config.checkpoint != "auto":
+        asked_for(config)
+    here = machine_of(run)
+    results, pretrainings = [], []
+    for seed in range(config.seed, config.seed + config.stage.seeds):
+        seeded = replace(config, seed=seed)
+        inside = run.child(f"seed{seed}", seeded)
+        start = obtain(seeded, inside, load(config.dataset), here)
+        pretrainings.append(start)
+        for name, arm_config in tuned_arms(seeded):
+            result = finetune(arm_config, inside.child(name, arm_config), start)
+            results.append(_named(result, name))
+        teacher = inside.folder / MIDDLE
+        for name, arm_config in distilled_arms(seeded, teacher):
+            begins = start if arm_config.stage.start == "pretrained" else None
+            results.append(_named(distill(arm_config, inside.child(name, arm_config), begins), name))
+    shown = {"the big network, fine-tuned from the middle": MIDDLE, "the small student": "small-distilled"}
+    return side_by_side(config, run, results, pretrainings, "small: distilled", shown)
+
+
+def tuned_arms(config: Config) -> Iterator[tuple[str, Config]]:
+    """What is trained on labels, by the name of its folder. All arms see the same labels through the same views."""
+    new, same = replace(config.head, keep=0), replace(config.head, keep="all")
+    small = replace(config, backbone=config.stage.student, head=new)
+    yield "small-labels-only", replace(small, stage=LABELS_ONLY)
+    yield "big-labels-only", replace(config, stage=LABELS_ONLY, head=new)
+    yield "big-linear-probe", replace(config, stage=replace(TUNED, frozen=True), head=new)
+    if config.head.keep != 0:
+        yield "big-new-head", replace(config, stage=TUNED, head=new)
+    if config.head.keep != "all":
+        yield "big-same-head", replace(config, stage=TUNED, head=same)
+    yield MIDDLE, replace(config, stage=TUNED)
+
+
+def distilled_arms(config: Config, teacher: Path) -> Iterator[tuple[str, Config]]:
+    """The fine-tuned network into itself, then that into the small student, which begins at random."""
+    stage = DistillStage("distill", str(teacher), "pretrained", config.stage.self_temperature, alpha=1.0)
+    yield "big-distilled", replace(config, stage=stage)
+    second = replace(
+        stage, teacher=str(teacher.parent / "big-distilled"), start="random", temperature=config.stage.temperature
+    )
+    yield (
+        "small-distilled",
+        replace(config, stage=second, backbone=config.stage.student, head=replace(config.head, keep=0)),
+    )
+
+
+def _named(result: dict[str, Any], name: str) -> dict[str, Any]:
+    size, _, _ = name.partition("-")
+    return {**result, "arm": f"{size}: {result['arm']}"}
