@@ -133,7 +133,14 @@ def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
             )
 
 
+def projects(config: Config) -> bool:
+    """Whether the method has a projection head, of which fine-tuning could keep something."""
+    return "head" in signatures.parameters(config.method.path)
+
+
 def _head_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    if config.head.keep != 0 and not projects(config):
+        yield f"head.keep={config.head.keep}: method={config.method.name} has no projection head to keep; use head.keep=0"
     widths = config.head.projection.arguments.get("widths")
     if widths is not None and isinstance(config.head.keep, int) and config.head.keep > len(widths):
         yield f"head.keep={config.head.keep}: head={config.head.name} has {len(widths)} projection layers"

@@ -277,12 +277,14 @@ class DistillStage:
     """A student learns a teacher's answers to every training input.
 
     teacher: a run's folder, or `auto` for a fine-tuning with the same settings.
+    sees: what the teacher answers to: the student's `view`, or the `input` as it is.
     start: the student's first weights.
     alpha: the weight of the teacher's answers; labels weigh 1 − alpha.
     """
 
     name: Literal["distill"]
     teacher: str
+    sees: Literal["view", "input"]
     start: Literal["random", "pretrained"]
     temperature: Positive
     alpha: Part
@@ -295,6 +297,7 @@ class SystemStage:
     name: Literal["simclr_v2"]
     seeds: Count
     student: Target
+    sees: Literal["view", "input"]
     self_temperature: Positive
     temperature: Positive
 

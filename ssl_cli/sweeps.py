@@ -40,7 +40,6 @@ def summarise(folder: Path) -> None:
         log.info("Sweep finished: %s runs in %s", len(finished), short(folder))
         return
     made = table.rows(supervised)
-    write(folder / "sweep.json", json.dumps(made, indent=1) + "\n")
     if axis is None:
         plots.save_arms(made, folder / "sweep.png")
     else:
@@ -48,6 +47,7 @@ def summarise(folder: Path) -> None:
             row["line"], row["x"] = points[row["arm"].removesuffix(table.COLLAPSED)]
             row["x"] = row["labels"] if axis == LABELS else row["x"]
         plots.save_lines(made, _axis_name(axis, varied), folder / "sweep.png")
+    write(folder / "sweep.json", json.dumps(made, indent=1) + "\n")
     table.show(made, f"{supervised[0]['dataset']}, all runs of the sweep")
     log.info("Table and picture: %s", short(folder))
 

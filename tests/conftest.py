@@ -38,7 +38,7 @@ def smoke(tmp_path):
     def prepare(*overrides: str, folder: str = "run") -> tuple[Config, Run]:
         small = [word for word in SMALLEST if not any(o.split("=")[0] == word.split("=")[0] for o in overrides)]
         if any(word.startswith("backbone=") and word != "backbone=small" for word in overrides):
-            small.remove("backbone.width=4")
+            small = [word for word in small if word != "backbone.width=4"]
         config = from_overrides(f"outputs={tmp_path / 'outputs'}", *small, *overrides)
         return config, Run(tmp_path / folder, config)
 

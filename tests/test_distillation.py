@@ -48,6 +48,12 @@ def test_without_weight_on_the_teacher_it_is_cross_entropy_of_the_known_labels()
     assert method.loss((view,), labels)[0].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
+def test_the_teacher_may_see_the_input_while_the_student_sees_a_view():
+    method, view, whole = distilled(same=False), torch.randn(5, 3, 2, 2), torch.randn(5, 3, 2, 2)
+    expected = F.cross_entropy(method(view), F.softmax(distilled()(whole), dim=1))
+    assert method.loss((view, whole), None)[0].item() == pytest.approx(expected.item(), abs=1e-6)
+
+
 def test_both_terms_are_weighed_by_alpha():
     view, labels = torch.randn(6, 3, 2, 2), torch.tensor([0, -1, 3, 2, -1, 1])
     ends = [distilled(alpha=alpha, same=False).loss((view,), labels)[0].item() for alpha in (0.0, 1.0)]
@@ -88,8 +94,9 @@ def test_a_student_learns_from_a_run_that_stays_as_it_is(smoke):
     assert load_file(student.folder / "backbone.safetensors")["stages.0.0.weight"].shape[0] == 3
 
 
-def test_auto_fine_tunes_the_teacher_first(smoke):
-    config, run = smoke("stage=distill", "stage.start=pretrained", "budget.labels=20")
+@pytest.mark.parametrize("sees", ["view", "input"])
+def test_auto_fine_tunes_the_teacher_first(smoke, sees):
+    config, run = smoke("stage=distill", "stage.start=pretrained", f"stage.sees={sees}", "budget.labels=20")
     result = distill(config, run)
     assert (run.folder / "teacher" / "classifier.safetensors").exists()
     assert result["pretraining"]["folder"].endswith("pretrain")

@@ -296,6 +296,28 @@ def test_training_can_stop_before_its_first_log_line(smoke):
     assert finetune(config, run)["train_loss"] > 0
 
 
+def test_a_sweep_is_drawn_over_its_numbers(smoke, tmp_path):
+    jobs = [(width, keep) for width in (3, 4, 6) for keep in (0, 1)]
+    for job, (width, keep) in enumerate(jobs):
+        overrides = (f"backbone.width={width}", f"head.keep={keep}", "budget.labels=20")
+        finetune(*smoke("stage=finetune", *overrides, folder=f"sweep/{job}"))
+    summarise(tmp_path / "sweep")
+    rows = json.loads((tmp_path / "sweep/sweep.json").read_text())
+    assert sorted((row["x"], row["line"]) for row in rows) == sorted(
+        (width, ("pre-trained, new head", "pre-trained, 1 of 2 head layers kept")[keep] + f", head.keep={keep}")
+        for width, keep in jobs
+    )
+    assert (tmp_path / "sweep/sweep.png").stat().st_size > 5000
+
+
+def test_a_swept_list_counts_by_its_entries(smoke, tmp_path):
+    for job, widths in enumerate(("[8]", "[inputs,8]")):
+        overrides = (f"head.projection.widths={widths}", "budget.labels=20")
+        finetune(*smoke("stage=finetune", *overrides, folder=f"sweep/{job}"))
+    summarise(tmp_path / "sweep")
+    assert [row["x"] for row in json.loads((tmp_path / "sweep/sweep.json").read_text())] == [1, 2]
+
+
 def test_a_sweep_over_any_setting_keeps_its_runs_apart(smoke, tmp_path):
     for job, width in enumerate((3, 4)):
         finetune(*smoke("stage=baseline", "budget.labels=20", f"backbone.width={width}", folder=f"sweep/{job}"))

@@ -8,7 +8,11 @@ from torch import Tensor, nn
 class Method(nn.Module):
     """What is trained, and on what: a backbone, whatever stands on it, and a loss of views.
 
-    A subclass is one file and one YAML in `conf/method`. `n_views` says how many random views of each input it wants.
+    A subclass is one file and one YAML in `conf/method`. `n_views` says how many random views of each input it wants. Its
+    constructor is given what it names of `backbone`, `head` (the factory of projection heads: `head(inputs=D)` or
+    `head(inputs=D, classes=C)`) and `shape` (channels, height, width of the inputs); the rest is its settings.
+
+    `head` is the projection head, of which fine-tuning may keep layers; None where there is none.
     """
 
     n_views = 1
@@ -16,6 +20,7 @@ class Method(nn.Module):
     def __init__(self, backbone: nn.Module):
         super().__init__()
         self.backbone = backbone
+        self.head: nn.Module | None = None
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to minimise, and numbers worth logging.
@@ -28,6 +33,10 @@ class Method(nn.Module):
 
     def after_step(self, step: int, steps: int) -> None:
         """What moves without a gradient, after optimiser step `step` of `steps`."""
+
+    def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """What one would look at to see what was learnt: names, and (N, C, H, W) in the range of the views."""
+        return {}
 
 
 def finest(numbers: Tensor) -> Tensor:

@@ -32,12 +32,12 @@ class Distillation(Method):
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """α · the teacher's cross-entropy over the batch + (1 − α) · that of the known labels, each divided by B.
 
-        Both networks see the same view. `agreement` is how often their first choice is the same.
+        The student sees the first view and the teacher the last, which may be the same one. `agreement` is how often
+        their first choice is the same.
         """
-        (view,) = views
-        logits = self(view).float()
+        logits = self(views[0]).float()
         with torch.no_grad():
-            wanted = F.softmax(self._teacher[0](view).float() / self.temperature, dim=1)
+            wanted = F.softmax(self._teacher[0](views[-1]).float() / self.temperature, dim=1)
         loss = self.alpha * F.cross_entropy(logits / self.temperature, wanted)
         if self.alpha < 1:
             known = F.cross_entropy(logits, labels, ignore_index=UNKNOWN, reduction="sum")

@@ -20,20 +20,31 @@ BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
 def save_views(dataset: Dataset, views: Any, count: int, seed: int, scale: float, path: Path) -> None:
     """Ten inputs, each above `count` views of it and, where a method takes fewer than four, some more draws."""
     inputs = dataset.train.inputs[:10]
-    shown = [encode(inputs, 1.0)]
+    shown = {"input": encode(inputs, 1.0)}
     for draw in range(math.ceil(4 / count)):
-        shown += [view.cpu().float() / scale for view in views(inputs, count, generator(seed, "shown views", draw))]
-    rows = [torch.cat(list(F.pad(row, (1, 1, 1, 1), value=0.5)), dim=2) for row in shown]
-    mosaic = (torch.cat(rows, dim=1).clamp(0, 1) * 255).byte().permute(1, 2, 0)
-    names = ["input", *(f"view {number}" for number in range(1, len(shown)))]
-    _save_rows(mosaic.expand(-1, -1, 3), names, path)
+        for view in views(inputs, count, generator(seed, "shown views", draw)):
+            shown[f"view {len(shown)}"] = view.cpu().float() / scale
+    _save_rows(shown, path)
 
 
-def _save_rows(mosaic: Tensor, names: list[str], path: Path) -> None:
-    """Rows of small pictures under their names: uint8 (rows · side, W, 3). By Pillow: it starts far faster than matplotlib."""
+def save_pretext(dataset: Dataset, views: Any, method: Any, seed: int, scale: float, machine: Any, path: Path) -> None:
+    """What the method shows of its task on ten inputs, if it shows anything."""
+    inputs = dataset.train.inputs[:10].to(machine.device)
+    seen = views(inputs, method.n_views, generator(seed, "shown views", 0, machine.device))
+    method.eval()
+    with torch.inference_mode(), machine.autocast():
+        shown = {name: images.float().cpu() / scale for name, images in method.pictures(seen).items()}
+    if shown:
+        _save_rows(shown, path)
+
+
+def _save_rows(shown: dict[str, Tensor], path: Path) -> None:
+    """Rows of small pictures beside their names, (N, C, H, W) in 0 to 1. By Pillow: it starts far faster than matplotlib."""
     from PIL import Image, ImageDraw, ImageFont
 
-    side = len(mosaic) // len(names)
+    rows = [torch.cat(list(F.pad(row, (1, 1, 1, 1), value=0.5)), dim=2) for row in shown.values()]
+    mosaic = (torch.cat(rows, dim=1).clamp(0, 1) * 255).byte().permute(1, 2, 0).expand(-1, -1, 3)
+    side = rows[0].shape[1]
     larger = max(1, 72 // side)
     picture = Image.fromarray(mosaic.contiguous().numpy())
     picture = picture.resize((picture.width * larger, picture.height * larger), Image.Resampling.NEAREST)
@@ -41,7 +52,7 @@ def _save_rows(mosaic: Tensor, names: list[str], path: Path) -> None:
     canvas = Image.new("RGB", (picture.width + margin, picture.height), "white")
     canvas.paste(picture, (margin, 0))
     draw = ImageDraw.Draw(canvas)
-    for row, name in enumerate(names):
+    for row, name in enumerate(shown):
         draw.text((margin - 8, (row + 0.5) * side * larger), name, fill="black", font=font, anchor="rm")
     buffer = io.BytesIO()
     canvas.save(buffer, format="png")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.config import build
+from ssl_cli.contradictions import projects
 from ssl_cli.data.datasets import load
 from ssl_cli.device import machine_of
 from ssl_cli.report import page, plots, table
@@ -95,7 +96,8 @@ def arms(config: Config) -> Iterator[tuple[str, Config]]:
     if augmented:
         yield "labels-augmented", replace(config, stage=baseline, head=new)
     yield "pretrained-frozen", replace(config, stage=replace(tuned, frozen=True), head=new)
-    yield "same-head", replace(config, stage=tuned, head=same)
+    if projects(config):
+        yield "same-head", replace(config, stage=tuned, head=same)
     layers = len(config.head.projection.arguments.get("widths", ()))
     if config.head.keep not in (0, "all", layers):
         yield f"keep-{config.head.keep}", replace(config, stage=tuned)

@@ -1,12 +1,13 @@
 """A student from a teacher's answers to every training input."""
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from ssl_cli.augment.views import Views, encode
 from ssl_cli.config import build
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen, choose
@@ -60,6 +61,8 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
         here.described(), short(run.folder),
     )  # fmt: skip
     views = build(config.augment.supervised, scale=config.augment.scale)
+    if config.stage.sees == "input":
+        views = _WithInputs(views, config.augment.scale)
     phase = config.schedule.distill
     seen = _seen(dataset, chosen)
     batches = Batches(
@@ -120,6 +123,17 @@ def _check(config: Config, folder: Path, teacher: Config, dataset: Dataset, chos
 
 def _sides(dataset: Dataset) -> str:
     return "×".join(map(str, dataset.shape))
+
+
+@dataclass(frozen=True)
+class _WithInputs:
+    """The student's view, and the inputs as they are for the teacher."""
+
+    views: Views
+    scale: float
+
+    def __call__(self, inputs: torch.Tensor, count: int, source: torch.Generator) -> tuple[torch.Tensor, ...]:
+        return (*self.views(inputs, count, source), encode(inputs, self.scale))
 
 
 def _seen(dataset: Dataset, chosen: Chosen) -> torch.Tensor:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ssl_cli import heads, identity
+from ssl_cli import heads, identity, signatures
 from ssl_cli.config import build, plain
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import choose
@@ -51,8 +51,10 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor)
 
     run.save_weights("backbone", method.backbone)
-    run.save_weights("head", method.head)
+    if method.head is not None:
+        run.save_weights("head", method.head)
     plots.save_curves(run.folder, run.folder / "curves.png")
+    plots.save_pretext(dataset, views, method, config.seed, config.augment.scale, here, run.folder / "pretext.png")
     spread = fitted.last.get("spread")
     return run.finish(
         {
@@ -83,7 +85,9 @@ def pretraining_method(config: Config, dataset: Dataset) -> Method:
     """The method with fresh weights, which depend on the seed alone."""
     backbone = fresh_backbone(config, dataset)
     torch.manual_seed(derived_seed(config.seed, "projection"))
-    return build(config.method, backbone=backbone, head=heads.projection(config.head))
+    offered = {"backbone": backbone, "head": heads.projection(config.head), "shape": dataset.shape}
+    taken = signatures.parameters(config.method.path)
+    return build(config.method, **{name: thing for name, thing in offered.items() if name in taken})
 
 
 def fresh_backbone(config: Config, dataset: Dataset) -> nn.Module:

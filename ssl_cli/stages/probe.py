@@ -58,7 +58,8 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
         method = pretraining_method(config, dataset)
         if weights == "pretrained":
             method.backbone.load_state_dict(load_file(start / "backbone.safetensors"))
-            method.head.load_state_dict(load_file(start / "head.safetensors"))
+            if method.head is not None:
+                method.head.load_state_dict(load_file(start / "head.safetensors"))
         names = layer_names(method)
         for layer in _layers(config, here.place(method), names, labelled, dataset.test, here):
             rows.append(
@@ -97,7 +98,11 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
 def layer_names(method: Method) -> list[str]:
     """The stages of the backbone, the last of them being its features, then the layers of the projection head."""
     stages = [f"backbone {number}" for number in range(1, len(method.backbone.stages) + 1)]
-    return stages + [f"head {number}" for number in range(1, len(method.head.layers) + 1)]
+    return stages + [f"head {number}" for number in range(1, len(_head_layers(method)) + 1)]
+
+
+def _head_layers(method: Method) -> list[nn.Module]:
+    return [] if method.head is None else list(method.head.layers)
 
 
 def _is_backbone(row: dict[str, Any]) -> bool:
@@ -109,12 +114,12 @@ class _Layers(nn.Module):
 
     def __init__(self, method: Method, numbers: list[int]):
         super().__init__()
-        self.backbone, self.head, self.numbers = method.backbone, method.head, numbers
+        self.backbone, self.head, self.numbers = method.backbone, nn.ModuleList(_head_layers(method)), numbers
         self.widths: list[int] = []
 
     def forward(self, inputs: Tensor) -> Tensor:
         found = self.backbone.layers(inputs)
-        for layer in self.head.layers:
+        for layer in self.head:
             found.append(layer(found[-1]))
         picked = [found[number - 1] for number in self.numbers]
         self.widths = [features.shape[1] for features in picked]

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ssl_cli.contradictions import projects
 from ssl_cli.data.datasets import load
 from ssl_cli.device import machine_of
 from ssl_cli.runs import Run
@@ -55,14 +56,16 @@ def tuned_arms(config: Config) -> Iterator[tuple[str, Config]]:
     yield "big-linear-probe", replace(config, stage=replace(TUNED, frozen=True), head=new)
     if config.head.keep != 0:
         yield "big-new-head", replace(config, stage=TUNED, head=new)
-    if config.head.keep != "all":
+    if config.head.keep != "all" and projects(config):
         yield "big-same-head", replace(config, stage=TUNED, head=same)
     yield MIDDLE, replace(config, stage=TUNED)
 
 
 def distilled_arms(config: Config, teacher: Path) -> Iterator[tuple[str, Config]]:
     """The fine-tuned network into itself, then that into the small student, which begins at random."""
-    stage = DistillStage("distill", str(teacher), "pretrained", config.stage.self_temperature, alpha=1.0)
+    stage = DistillStage(
+        "distill", str(teacher), config.stage.sees, "pretrained", config.stage.self_temperature, alpha=1.0
+    )
     yield "big-distilled", replace(config, stage=stage)
     second = replace(
         stage, teacher=str(teacher.parent / "big-distilled"), start="random", temperature=config.stage.temperature

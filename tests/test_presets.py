@@ -1,0 +1,41 @@
+"""Presets that no test can afford to run: they compose as they stand, and train two steps of everything when made small."""
+
+import pytest
+
+from ssl_cli.config import folder, from_overrides
+from ssl_cli.stages.compare import compare
+from ssl_cli.stages.probe import probe
+from ssl_cli.stages.simclr_v2 import simclr_v2
+
+STAGES = {"compare": compare, "probe": probe, "simclr_v2": simclr_v2}
+SMALL = (
+    "dataset.facts.inputs=40", "dataset.facts.test=10", "augment.pretrain.blur.kernel=3", "runtime.threads=1",
+    *(f"schedule.{name}.max_steps=2" for name in ("pretrain", "supervised", "distill")),
+    *(f"schedule.{name}.batch_size=4" for name in ("pretrain", "supervised", "distill")),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (folder() / "experiment").glob("*.yaml")))
+def test_every_preset_composes(name):
+    assert from_overrides(f"experiment={name}")
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("simclr_cifar10", ["dataset.facts.shape=[3,32,32]"]),
+        ("simclr_imagenet", ["dataset.facts.shape=[3,64,64]", "backbone.width=0.125"]),
+        (
+            "simclr_v2_imagenet",
+            ["dataset.facts.shape=[3,64,64]", "backbone.width=0.125", "backbone.depth=50", "stage.student.width=0.125",
+             "budget.fraction=0.5", "method.negatives.queue=16"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_papers_settings_train_two_steps_on_synthetic_photographs(smoke, name, overrides):
+    backbone = "resnet18" if "cifar" in name else "resnet"
+    config, run = smoke(
+        f"experiment={name}", "dataset=synthetic", "schedule=standard", f"backbone={backbone}", *SMALL, *overrides
+    )
+    result = STAGES[config.stage.name](config, run)
+    assert 0 <= result["test_accuracy"] <= 1
