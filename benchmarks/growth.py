@@ -143,7 +143,10 @@ def _draw(rows: list[dict]) -> None:
         measured = sorted({across for line in axis.lines for across in line.get_xdata()})
         axis.set_xticks(measured, [f"{number:,}" for number in measured], fontsize=8)
         axis.minorticks_off()
-        axis.set_ylim(bottom=0)
+        if up == "MiB":
+            axis.set_ylim(0, 1.1 * max(height for line in axis.lines for height in line.get_ydata()))
+        else:
+            axis.set_yscale("log")
         axis.spines[["top", "right"]].set_visible(False)
         if label:
             axis.legend(fontsize=8, frameon=False)
