@@ -179,7 +179,7 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path) -> None:
 
 def save_shifts(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
     """Accuracy against strength, a panel a shift, a line an arm, a band of one standard deviation."""
-    figure, axes = _figure(len(strengths), 1, width=max(5.0, 3.0 * len(strengths)), height=3.2 + 0.17 * len(rows))
+    figure, axes = _figure(len(strengths), 1, width=max(5.0, 3.0 * len(strengths)), height=3.2 + 0.06 * len(rows))
     for axis, (name, values) in zip(axes[0], strengths.items(), strict=True):
         for row in rows:
             points = [row["clean"], *row["shifts"][name]["at"]]
@@ -193,7 +193,7 @@ def save_shifts(rows: list[dict[str, Any]], strengths: dict[str, list[float]], p
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel("test accuracy, %")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", fontsize=8, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     _save(figure, path)
 
 

@@ -101,7 +101,7 @@ def show_cells(title: str, heads: tuple[str, ...], lines: list[tuple[str, ...]])
         table.add_column(heading, justify="right" if number else "left", no_wrap=True)
     for line in lines:
         table.add_row(*line)
-    Console(width=None if Console().is_terminal else 120).print(table)
+    Console(width=None if Console().is_terminal else 160).print(table)
 
 
 def show_layers(result: dict[str, Any]) -> None:
@@ -173,5 +173,5 @@ def show_shifts(made: list[dict[str, Any]], title: str) -> None:
 
 
 def _percent(number: dict[str, float | None]) -> str:
-    spread = "" if number["spread"] is None else f" ± {100 * number['spread']:.1f}"
+    spread = "" if number["spread"] is None else f"±{100 * number['spread']:.1f}"  # tight: there are many columns
     return f"{100 * number['mean']:.1f}{spread}"
