@@ -129,6 +129,7 @@ def test_labels_and_unlabelled_inputs_train_a_classifier_that_can_be_read_back(s
     config, run = smoke(
         "stage=semi", f"stage.method={method}", "budget.labels=20", "schedule.semi.max_steps=150",
         "schedule.semi.epochs=20", "augment=none", "stage.fixmatch.threshold=0.6", "stage.fixmatch.momentum=0.9",
+        "stage.pseudo_label.begin=0.5", "stage.pseudo_label.full=1.0",
     )  # fmt: skip
     result = semi(config, run)
     assert result["test_accuracy"] > 0.5  # ten classes
