@@ -11,6 +11,7 @@ from ssl_cli.stages.compare import compare
 from ssl_cli.stages.evaluate import evaluate
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
+from ssl_cli.stages.simclr_v2 import simclr_v2
 from ssl_cli.sweeps import summarise
 
 COLOURED = torch.rand(4, 3, 17, 20, generator=torch.Generator().manual_seed(0))
@@ -146,7 +147,7 @@ def test_what_is_no_finished_classifier_is_refused(smoke, tmp_path):
     for name, reason in (
         ("pretrained", "is a run of stage=pretrain; it must be baseline or finetune"),
         ("unfinished", "is not finished; go on with it by resume="),
-        ("nowhere", "is no run's folder"),
+        ("nowhere", "is no run's folder; it must be that of a finished run or comparison"),
     ):
         with pytest.raises(ConfigError, match=f"stage.run=.*{name}: {reason}"):
             evaluate(*smoke("stage=evaluate", f"stage.run={tmp_path / name}", folder=f"of-{name}"))
@@ -163,3 +164,12 @@ def test_a_sweep_of_evaluations_ends_in_one_table(smoke, tmp_path):
     assert [row["arm"] for row in rows] == [
         f"labels only, with augmentation, stage.shifts.noise=[{strength}]" for strength in (0.1, 0.9)
     ]
+
+
+def test_a_whole_simclr_v2_keeps_its_big_and_small_networks_apart(smoke):
+    config, whole = smoke(
+        "stage=simclr_v2", "head=simclr_v2", "budget.labels=20", "stage.student.width=2", folder="whole"
+    )
+    arms = [row["arm"] for row in simclr_v2(config, whole)["rows"]]
+    result = evaluate(*smoke("stage=evaluate", f"stage.run={whole.folder}", "stage.shifts.noise=[0.1]"))
+    assert [row["arm"] for row in result["rows"]] == arms

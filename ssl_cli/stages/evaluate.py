@@ -99,6 +99,8 @@ def _classifiers(asked: str) -> Iterator[Trained]:
         ConfigError: it is neither, or not finished.
     """
     folder = Path(asked).expanduser().absolute()
+    if not (folder / "config.yaml").exists():
+        raise ConfigError(f"stage.run={asked}: is no run's folder; it must be that of a finished run or comparison")
     whole = read_result(folder)
     if whole is None or whole["stage"] not in ("compare", "simclr_v2"):
         yield Trained(folder, settings_of("stage.run", asked, (*CLASSIFIERS, "compare", "simclr_v2")), whole)
