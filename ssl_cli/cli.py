@@ -126,6 +126,10 @@ def _close(result: dict[str, Any], folder: Path, finished_before: bool) -> None:
         table.show_layers(result)
         log.info("Weights that count: %s. Picture: %s/probe.png (%.0f s)", result["protocol"], place, result["seconds"])
         log.info("Next: ssl-cli probe budget=all    with every label, the usual linear evaluation")
+    elif result["stage"] == "evaluate":
+        table.show_shifts(result["rows"], f"{result['dataset']}, shifted")
+        log.info("%s. Pictures: %s/shifts.png and inputs.png (%.0f s)", result["protocol"], place, result["seconds"])
+        log.info("Next: ssl-cli compare stage.seeds=3    several seeds, whose spread an evaluation shows")
     elif result["stage"] == "pretrain":
         knn = result["knn_accuracy"]
         shown = "" if knn is None else f", kNN accuracy {100 * knn:.1f} % (training labels, display only)"

@@ -15,6 +15,7 @@ def contradictions(config: Config) -> Iterator[str]:
     facts = config.dataset.arguments.get("facts")
     yield from _budget_problems(config, facts if isinstance(facts, Facts) else None)
     yield from _schedule_problems(config)
+    yield from _stage_problems(config)
     yield from _batch_problems(config, facts if isinstance(facts, Facts) else None)
     yield from _view_problems(config, facts)
     yield from _head_problems(config, facts)
@@ -67,7 +68,11 @@ def _schedule_problems(config: Config) -> Iterator[str]:
         yield "schedule.supervised.select=best_validation: needs budget.validation above 0"
     if supervised.select != "last" and not supervised.evaluate_every:
         yield f"schedule.supervised.select={supervised.select}: needs schedule.supervised.evaluate_every of at least 1"
-    for name, phase in (("pretrain", config.schedule.pretrain), ("supervised", supervised)):
+    for name, phase in (
+        ("pretrain", config.schedule.pretrain),
+        ("supervised", supervised),
+        ("semi", config.schedule.semi),
+    ):
         if phase.optimiser.momentum and phase.optimiser.name not in ("sgd", "lars"):
             yield (
                 f"schedule.{name}.optimiser.momentum={phase.optimiser.momentum}: is for sgd and lars; "
@@ -77,7 +82,7 @@ def _schedule_problems(config: Config) -> Iterator[str]:
 
 def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     """Batches that the data cannot fill, of the trainings that the stage makes."""
-    pretrain, supervised = config.schedule.pretrain, config.schedule.supervised
+    pretrain, supervised, semi = config.schedule.pretrain, config.schedule.supervised, config.schedule.semi
     pretrains = config.stage.name == "pretrain" or (_starts_pretrained(config) and config.checkpoint == "auto")
     if pretrains and pretrain.batch_size < 2:
         yield "schedule.pretrain.batch_size=1: must be at least 2, since inputs are told apart from each other"
@@ -87,9 +92,10 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     everything = facts.inputs + (facts.unlabelled or 0)
     counts = {
         "pretrain": everything - (labels if config.budget.pretrain_on == "rest" else 0) if pretrains else 0,
-        "supervised": labels - round(config.budget.validation * labels) if config.stage.name != "pretrain" else 0,
+        "supervised": labels - round(config.budget.validation * labels) if _trains_on_labels_alone(config) else 0,
+        "semi": everything if config.stage.name == "semi" else 0,
     }
-    for name, phase in (("pretrain", pretrain), ("supervised", supervised)):
+    for name, phase in (("pretrain", pretrain), ("supervised", supervised), ("semi", semi)):
         full = counts[name] // min(phase.batch_size, counts[name]) if counts[name] > 0 else 0
         if full and phase.steps_per_epoch is not None and phase.steps_per_epoch > full:
             yield (
@@ -98,10 +104,30 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
             )
 
 
+def _trains_on_labels_alone(config: Config) -> bool:
+    return config.stage.name not in ("pretrain", "semi", "evaluate")
+
+
 def _starts_pretrained(config: Config) -> bool:
     if config.stage.name == "distill":
         return config.stage.start == "pretrained" or config.stage.teacher == "auto"
-    return config.stage.name not in ("pretrain", "baseline")
+    if config.stage.name == "semi":
+        return config.stage.start == "pretrained"
+    return config.stage.name not in ("pretrain", "baseline", "evaluate")
+
+
+def _stage_problems(config: Config) -> Iterator[str]:
+    """What the settings of a stage contradict among themselves, or lack."""
+    stage = config.stage
+    if stage.name == "semi" and stage.pseudo_label.begin >= stage.pseudo_label.full:
+        yield (
+            f"stage.pseudo_label.full={stage.pseudo_label.full:g}: must be above "
+            f"stage.pseudo_label.begin={stage.pseudo_label.begin:g}"
+        )
+    if stage.name == "evaluate" and stage.run is None:
+        yield "stage.run=null: must be the folder of a finished run or comparison, such as outputs/compare/…"
+    if stage.name == "evaluate" and not any(vars(stage.shifts).values()):
+        yield "stage.shifts: all lists are empty; give at least one of them a strength"
 
 
 def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:

@@ -237,15 +237,18 @@ class Supervised(Phase):
 
 @dataclass(frozen=True)
 class Schedule:
-    """All trainings: without labels, on labels, and on a teacher's answers."""
+    """All trainings: without labels, on labels, on a teacher's answers, and on labels and unlabelled inputs together."""
 
     name: str
     pretrain: Phase
     supervised: Supervised
     distill: Phase
+    semi: Phase  # its batch_size counts the inputs without a label
 
 
 # Stages
+
+CLASSIFIERS = ("baseline", "finetune", "distill", "semi")  # those that end in one classifier
 
 
 @dataclass(frozen=True)
@@ -291,6 +294,64 @@ class DistillStage:
 
 
 @dataclass(frozen=True)
+class FixMatch:
+    """A weak view labels the strong one where its answer reaches `threshold`; a running average of weights is tested."""
+
+    threshold: Part
+    weight: Amount
+    momentum: Annotated[float, "[0, 1)"]
+
+
+@dataclass(frozen=True)
+class PseudoLabel:
+    """The network's first choice is the label, with a weight that grows between two shares of all steps."""
+
+    weight: Amount
+    begin: Part
+    full: Part
+
+
+@dataclass(frozen=True)
+class SemiStage:
+    """Labels and unlabelled inputs in every batch, `labelled` of the former.
+
+    start: the first weights.
+    """
+
+    name: Literal["semi"]
+    method: Literal["pseudo_label", "fixmatch"]
+    start: Literal["random", "pretrained"]
+    labelled: Count
+    fixmatch: FixMatch
+    pseudo_label: PseudoLabel
+
+
+@dataclass(frozen=True)
+class Shifts:
+    """The strengths at which test inputs are shifted; see `ssl_cli.augment.shifts` for what they mean."""
+
+    noise: list[Positive]
+    blur: list[Positive]
+    contrast: list[Annotated[float, "(0, 1]"]]
+    rotation: list[Annotated[float, "(0, 180]"]]
+    inversion: list[Annotated[float, "(0, 1]"]]
+
+
+@dataclass(frozen=True)
+class EvaluateStage:
+    """Finished classifiers on shifted test inputs.
+
+    run: the folder of one, or of a comparison.
+    other: another data set to test them on.
+    """
+
+    name: Literal["evaluate"]
+    run: str | None
+    other: Target | None
+    shifts: Shifts
+
+
+@dataclass(frozen=True)
 class SystemStage:
     """SimCLRv2's three steps with a big network, and a small `student`, for `seeds` seeds from `seed` on."""
 
@@ -332,7 +393,16 @@ class Config:
     seed: NotNegative
     checkpoint: str
     outputs: Path
-    stage: PretrainStage | SupervisedStage | ProbeStage | DistillStage | CompareStage | SystemStage
+    stage: (
+        PretrainStage
+        | SupervisedStage
+        | ProbeStage
+        | DistillStage
+        | SemiStage
+        | EvaluateStage
+        | CompareStage
+        | SystemStage
+    )
     dataset: Target
     budget: Budget
     augment: Augment

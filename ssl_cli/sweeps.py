@@ -8,6 +8,8 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from ssl_cli.schema import CLASSIFIERS
+
 LABELS = "budget.labels"
 
 
@@ -26,16 +28,22 @@ def summarise(folder: Path) -> None:
 
     finished = list(finished_runs(folder))
     varied = _what_varies(folder)
-    supervised, points = [], {}
+    supervised, shifted, points = [], [], {}
     axis = _axis(varied, {result["labels"] for _, result in finished if result["labels"]})
     for path, result in finished:
-        if result["stage"] not in ("baseline", "finetune", "distill"):
-            continue
         own = varied.get(path.relative_to(folder).parts[0], {})
+        if result["stage"] == "evaluate":
+            shifted += [{**row, "arm": _with_settings(row["arm"], own)} for row in result["rows"]]
+        if result["stage"] not in CLASSIFIERS:
+            continue
         arm = _with_settings(result["arm"], own)
         supervised.append({**result, "arm": arm})
         others = {key: value for key, value in own.items() if key != axis}
         points[arm] = (_with_settings(result["arm"], others), _number(own.get(axis)))
+    if shifted:
+        write(folder / "sweep.json", json.dumps(shifted, indent=1) + "\n")
+        table.show_shifts(shifted, "All runs of the sweep, shifted")
+        return
     if not supervised:
         log.info("Sweep finished: %s runs in %s", len(finished), short(folder))
         return

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssl_cli.data.datasets import UNKNOWN
 from ssl_cli.randomness import generator
 
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs: uint8 (B, C, H, W), or float features (B, D); labels: int64 (B,), or None in pre-training."""
+    """inputs: uint8 (B, C, H, W), or float features (B, D); labels: int64 (B,), `UNKNOWN` where there is none, or None in
+    pre-training.
+    """
 
     inputs: Tensor
     labels: Tensor | None
@@ -59,3 +62,30 @@ class Batches:
                 items = items[torch.randperm(self.count, generator=generator(self.seed, "order", epoch))]
             self._epoch = (epoch, items.to(self.inputs.device))
         return self._epoch[1]
+
+
+@dataclass
+class MixedBatches:
+    """Labelled inputs, then unlabelled ones in every batch; an epoch is one of the unlabelled ones.
+
+    Each part has its own order, and the labelled one begins anew as often as it must.
+    """
+
+    labelled: Batches
+    unlabelled: Batches
+
+    @property
+    def size(self) -> int:
+        """Inputs of a batch, with and without label."""
+        return self.labelled.size + self.unlabelled.size
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches until every unlabelled input was seen."""
+        return self.unlabelled.steps_per_epoch
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step, counted from 0 over all epochs."""
+        known, other = self.labelled.at(step), self.unlabelled.at(step).inputs
+        unknown = known.labels.new_full((len(other),), UNKNOWN)
+        return Batch(torch.cat([known.inputs, other]), torch.cat([known.labels, unknown]))

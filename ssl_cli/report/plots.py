@@ -24,7 +24,7 @@ def save_views(dataset: Dataset, views: Any, count: int, seed: int, scale: float
     for draw in range(math.ceil(4 / count)):
         for view in views(inputs, count, generator(seed, "shown views", draw)):
             shown[f"view {len(shown)}"] = view.cpu().float() / scale
-    _save_rows(shown, path)
+    save_rows(shown, path)
 
 
 def save_pretext(dataset: Dataset, views: Any, method: Any, seed: int, scale: float, machine: Any, path: Path) -> None:
@@ -35,10 +35,10 @@ def save_pretext(dataset: Dataset, views: Any, method: Any, seed: int, scale: fl
     with torch.inference_mode(), machine.autocast():
         shown = {name: images.float().cpu() / scale for name, images in method.pictures(seen).items()}
     if shown:
-        _save_rows(shown, path)
+        save_rows(shown, path)
 
 
-def _save_rows(shown: dict[str, Tensor], path: Path) -> None:
+def save_rows(shown: dict[str, Tensor], path: Path) -> None:
     """Rows of small pictures beside their names, (N, C, H, W) in 0 to 1. By Pillow: it starts far faster than matplotlib."""
     from PIL import Image, ImageDraw, ImageFont
 
@@ -48,7 +48,8 @@ def _save_rows(shown: dict[str, Tensor], path: Path) -> None:
     larger = max(1, 72 // side)
     picture = Image.fromarray(mosaic.contiguous().numpy())
     picture = picture.resize((picture.width * larger, picture.height * larger), Image.Resampling.NEAREST)
-    margin, font = 64, ImageFont.load_default(14)
+    font = ImageFont.load_default(14)
+    margin = 16 + math.ceil(max(font.getlength(name) for name in shown))
     canvas = Image.new("RGB", (picture.width + margin, picture.height), "white")
     canvas.paste(picture, (margin, 0))
     draw = ImageDraw.Draw(canvas)
@@ -67,6 +68,7 @@ def save_curves(folder: Path, path: Path) -> None:
         "accuracy": ("training batches", BLUE),
         "validation_accuracy": ("validation", ORANGE),
         "agreement": ("agreement with the teacher", GREEN),
+        "sure": ("own labels that count", GREEN),
         "test_accuracy": ("test", GREY),
     }
     drawn = [key for key in accuracies if any(key in line for line in lines)]
@@ -172,6 +174,26 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path) -> None:
     axis.set(xlabel=name, ylabel="test accuracy, %")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def save_shifts(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
+    """Accuracy against strength, a panel a shift, a line an arm, a band of one standard deviation."""
+    figure, axes = _figure(len(strengths), 1, width=max(5.0, 3.0 * len(strengths)), height=3.2 + 0.06 * len(rows))
+    for axis, (name, values) in zip(axes[0], strengths.items(), strict=True):
+        for row in rows:
+            points = [row["clean"], *row["shifts"][name]["at"]]
+            means = [100 * point["mean"] for point in points]
+            spreads = [100 * (point["spread"] or 0) for point in points]
+            (drawn,) = axis.plot([0, *values], means, ".-", ms=5, lw=1.4, label=_row_label(row, rows))
+            low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
+            axis.fill_between([0, *values], low, high, color=drawn.get_color(), alpha=0.12, lw=0)
+        axis.set(title=name, xlabel="strength", ylim=(0, 100))
+        axis.grid(axis="y", color="#e3e6ea")
+        axis.spines[["top", "right"]].set_visible(False)
+    axes[0][0].set_ylabel("test accuracy, %")
+    handles, labels = axes[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     _save(figure, path)
 
 

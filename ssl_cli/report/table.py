@@ -7,13 +7,15 @@ from typing import Any
 from ssl_cli.schema import Config
 
 COLLAPSED = " (collapsed)"  # behind the name of an arm
+SEMI = {"fixmatch": "FixMatch", "pseudo_label": "pseudo-labels"}
 
 
 def arm_name(config: Config) -> str:
     """What a supervised run is called in every table."""
     augmented = any(getattr(step, "p", 0) for step in config.augment.supervised.arguments.values())
-    if config.stage.name == "distill":
-        return "distilled" if config.stage.start == "random" else "distilled, from pre-trained weights"
+    if config.stage.name in ("distill", "semi"):
+        name = "distilled" if config.stage.name == "distill" else SEMI[config.stage.method]
+        return name if config.stage.start == "random" else f"{name}, from pre-trained weights"
     if config.stage.frozen:
         start = "random weights" if config.stage.name == "baseline" else "pre-trained"
         return f"{start}, frozen"
@@ -99,7 +101,7 @@ def show_cells(title: str, heads: tuple[str, ...], lines: list[tuple[str, ...]])
         table.add_column(heading, justify="right" if number else "left", no_wrap=True)
     for line in lines:
         table.add_row(*line)
-    Console(width=None if Console().is_terminal else 120).print(table)
+    Console(width=None if Console().is_terminal else 160).print(table)
 
 
 def show_layers(result: dict[str, Any]) -> None:
@@ -115,3 +117,61 @@ def show_layers(result: dict[str, Any]) -> None:
         ("layer", "features", "linear, random", "linear, pre-trained", "kNN, random", "kNN, pre-trained"),
         lines,
     )
+
+
+def shifted_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What shifted inputs leave of the accuracy: a row an arm and a number of labels, over seeds, in order of appearance.
+
+    Each run: arm, labels, collapsed, seed, clean (an accuracy), shifts (by name, one a strength). Each row: arm, labels,
+    collapsed, seeds, clean, shifts; `clean` has mean and spread, each shift those of the mean over strengths, what is `lost`
+    against clean, and mean and spread `at` each strength.
+    """
+    groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
+    for run in runs:
+        groups[run["arm"], run["labels"], run["collapsed"]].append(run)
+    return [
+        {
+            "arm": arm + (COLLAPSED if collapsed else ""),
+            "labels": labels,
+            "collapsed": collapsed,
+            "seeds": [run["seed"] for run in group],
+            "clean": _over_seeds([run["clean"] for run in group]),
+            "shifts": {name: _over_strengths(group, name) for name in group[0]["shifts"]},
+        }
+        for (arm, labels, collapsed), group in groups.items()
+    ]
+
+
+def _over_strengths(runs: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    means = [statistics.mean(run["shifts"][name]) for run in runs]
+    return {
+        **_over_seeds(means),
+        "lost": statistics.mean(run["clean"] for run in runs) - statistics.mean(means),
+        "at": [
+            _over_seeds(list(accuracies)) for accuracies in zip(*(run["shifts"][name] for run in runs), strict=True)
+        ],
+    }
+
+
+def _over_seeds(accuracies: list[float]) -> dict[str, float | None]:
+    spread = statistics.stdev(accuracies) if len(accuracies) > 1 else None
+    return {"mean": statistics.mean(accuracies), "spread": spread}
+
+
+def show_shifts(made: list[dict[str, Any]], title: str) -> None:
+    """A line an arm, a column a shift: the mean over its strengths, below it what is lost against clean inputs."""
+    names = list(dict.fromkeys(name for row in made for name in row["shifts"]))
+    several = len({row["labels"] for row in made}) > 1
+    lines = []
+    for row in made:
+        found = [row["shifts"].get(name) for name in names]
+        cells = ["" if shift is None else f"{_percent(shift)}\n{-100 * shift['lost']:+z.1f}" for shift in found]
+        labels = (f"{row['labels']:,}",) if several else ()
+        lines.append((row["arm"], *labels, str(len(row["seeds"])), _percent(row["clean"]), *cells))
+    heads = ("arm", *(("labels",) if several else ()), "seeds", "clean", *names)
+    show_cells(f"{title}: test accuracy in %, and what is lost against clean", heads, lines)
+
+
+def _percent(number: dict[str, float | None]) -> str:
+    spread = "" if number["spread"] is None else f"±{100 * number['spread']:.1f}"  # tight: there are many columns
+    return f"{100 * number['mean']:.1f}{spread}"

@@ -17,15 +17,13 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods.distillation import Distillation
 from ssl_cli.report.table import arm_name
 from ssl_cli.runs import Run, read_result, short, write
-from ssl_cli.schema import Config, SupervisedStage
+from ssl_cli.schema import CLASSIFIERS, Config, SupervisedStage
 from ssl_cli.stages.finetune import finetune, labels_csv, origin, tested, watcher
 from ssl_cli.stages.pretrain import count_parameters, obtain
 from ssl_cli.train import fit
 from ssl_cli.trained import classifier_of, fresh_classifier, settings_of
 
 log = logging.getLogger("ssl_cli")
-
-TEACHERS = ("baseline", "finetune", "distill")
 
 
 def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, Any]:
@@ -91,7 +89,7 @@ def _teacher(config: Config, run: Run) -> tuple[Path, Config]:
     """The teacher's folder and settings; `auto` fine-tunes one with the settings of this run."""
     asked = config.stage.teacher
     if asked != "auto":
-        return Path(asked).expanduser().absolute(), settings_of("stage.teacher", asked, TEACHERS)
+        return Path(asked).expanduser().absolute(), settings_of("stage.teacher", asked, CLASSIFIERS)
     own = replace(config, stage=SupervisedStage("finetune", frozen=False))
     child = run.child("teacher", own)
     finetune(own, child)

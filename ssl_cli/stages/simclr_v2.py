@@ -38,11 +38,11 @@ def simclr_v2(config: Config, run: Run) -> dict[str, Any]:
         pretrainings.append(start)
         for name, arm_config in tuned_arms(seeded):
             result = finetune(arm_config, inside.child(name, arm_config), start)
-            results.append(_named(result, name))
+            results.append(named(result, name))
         teacher = inside.folder / MIDDLE
         for name, arm_config in distilled_arms(seeded, teacher):
             begins = start if arm_config.stage.start == "pretrained" else None
-            results.append(_named(distill(arm_config, inside.child(name, arm_config), begins), name))
+            results.append(named(distill(arm_config, inside.child(name, arm_config), begins), name))
     shown = {"the big network, fine-tuned from the middle": MIDDLE, "the small student": "small-distilled"}
     return side_by_side(config, run, results, pretrainings, "small: distilled", shown)
 
@@ -76,6 +76,7 @@ def distilled_arms(config: Config, teacher: Path) -> Iterator[tuple[str, Config]
     )
 
 
-def _named(result: dict[str, Any], name: str) -> dict[str, Any]:
+def named(result: dict[str, Any], name: str) -> dict[str, Any]:
+    """The result of an arm by the name of its folder, called by the size of its network too."""
     size, _, _ = name.partition("-")
     return {**result, "arm": f"{size}: {result['arm']}"}

@@ -1,0 +1,164 @@
+"""Finished classifiers on test inputs that are shifted away from what they were trained on."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ssl_cli.augment.shifts import SHIFTS
+from ssl_cli.augment.views import encode
+from ssl_cli.data.datasets import Dataset, Split, load
+from ssl_cli.device import Machine, machine_of
+from ssl_cli.errors import ConfigError
+from ssl_cli.evaluate import BATCH, class_accuracy, outputs
+from ssl_cli.randomness import generator
+from ssl_cli.report import plots, table
+from ssl_cli.runs import Run, read_result, short
+from ssl_cli.schema import CLASSIFIERS, Config
+from ssl_cli.stages.pretrain import count_parameters
+from ssl_cli.stages.simclr_v2 import named
+from ssl_cli.trained import classifier_of, settings_of
+
+log = logging.getLogger("ssl_cli")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished classifier: its folder, its settings, its numbers."""
+
+    folder: Path
+    config: Config
+    result: dict[str, Any]
+
+
+def evaluate(config: Config, run: Run) -> dict[str, Any]:
+    """Test every classifier asked for on clean and on shifted inputs; the numbers of the run.
+
+    Raises:
+        ConfigError: there is no finished classifier, or the other data do not fit it.
+    """
+    if run.result:
+        return run.result
+    here = machine_of(run)
+    found = list(_classifiers(config.stage.run))
+    dataset = load(found[0].config.dataset)
+    other = load(config.stage.other) if config.stage.other else None
+    if other:
+        _check_fit(config, found[0].config, other, dataset)
+    strengths = {name: values for name, values in vars(config.stage.shifts).items() if values}
+    _save_inputs(dataset, strengths, config.seed, run.folder / "inputs.png")
+    runs = []
+    for trained in found:
+        network = here.place(classifier_of(trained.folder, trained.config, dataset))
+        scale = trained.config.augment.scale
+        shifts = {
+            name: [_accuracy(network, dataset.test, name, strength, scale, config.seed, here) for strength in values]
+            for name, values in strengths.items()
+        }
+        if other:
+            shifts[config.stage.other.name] = [class_accuracy(network, other.test, scale, here)]
+        clean = class_accuracy(network, dataset.test, scale, here)
+        runs.append(_record(trained, clean, shifts))
+        log.info(
+            "%s, seed %s: clean %.1f %%; %s",
+            trained.result["arm"], trained.result["seed"], 100 * clean,
+            ", ".join(f"{name} {100 * sum(of) / len(of):.1f}" for name, of in shifts.items()),
+        )  # fmt: skip
+    rows = table.shifted_rows(runs)
+    plots.save_shifts(rows, strengths, run.folder / "shifts.png")
+    last = found[-1]
+    return run.finish(
+        {
+            "stage": "evaluate",
+            "test_accuracy": rows[-1]["clean"]["mean"],
+            "labels": last.result["labels"],
+            "seed": config.seed,
+            "images_per_second": None,
+            "backbone_parameters": count_parameters(network.backbone),
+            "dataset": last.config.dataset.name,
+            "backbone": last.config.backbone.name,
+            "strengths": strengths,
+            "rows": rows,
+            "runs": runs,
+            "protocol": "Test inputs read again, shifted; nothing chosen by them",
+            "caveats": [],
+            "environment": here.environment(),
+        }
+    )
+
+
+def _classifiers(asked: str) -> Iterator[Trained]:
+    """The run itself, or every arm of every seed of a comparison, in the order of its table.
+
+    Raises:
+        ConfigError: it is neither, or not finished.
+    """
+    folder = Path(asked).expanduser().absolute()
+    if not (folder / "config.yaml").exists():
+        raise ConfigError(f"stage.run={asked}: is no run's folder; it must be that of a finished run or comparison")
+    whole = read_result(folder)
+    if whole is None or whole["stage"] not in ("compare", "simclr_v2"):
+        yield Trained(folder, settings_of("stage.run", asked, (*CLASSIFIERS, "compare", "simclr_v2")), whole)
+        return
+    inside = [path.parent for path in sorted(folder.glob("seed*/*/result.json"))]
+    arms = []
+    for path in inside:
+        result = read_result(path)
+        if result["stage"] in CLASSIFIERS:
+            result = named(result, path.name) if whole["stage"] == "simclr_v2" else result
+            arms.append(Trained(path, settings_of("stage.run", str(path), CLASSIFIERS), result))
+    order = [row["arm"].removesuffix(table.COLLAPSED) for row in whole["rows"]]
+    yield from sorted(arms, key=lambda arm: (order.index(arm.result["arm"]), arm.result["seed"]))
+
+
+def _check_fit(config: Config, theirs: Config, other: Dataset, dataset: Dataset) -> None:
+    if (other.shape, len(other.classes)) != (dataset.shape, len(dataset.classes)):
+        said = [f"{len(d.classes)} classes and inputs of {'×'.join(map(str, d.shape))}" for d in (other, dataset)]
+        raise ConfigError(
+            f"dataset@stage.other={config.stage.other.name}: has {said[0]}; stage.run={config.stage.run} was trained on "
+            f"dataset={theirs.dataset.name} with {said[1]}"
+        )
+
+
+def _accuracy(
+    network: nn.Module, split: Split, name: str, strength: float, scale: float, seed: int, here: Machine
+) -> float:
+    """The share of a shifted split that a classifier gets right. Shifted in parts, so that memory does not grow with N."""
+    right = 0
+    for part in range(0, len(split), BATCH):
+        images = encode(split.inputs[part : part + BATCH].to(here.device), 1.0)
+        shifted = SHIFTS[name](images, strength, generator(seed, f"shift {name}", part))
+        answers = outputs(network, shifted * scale, scale, here).argmax(1)
+        right += int((answers == split.labels[part : part + BATCH]).sum())
+    return right / len(split)
+
+
+def _record(trained: Trained, clean: float, shifts: dict[str, list[float]]) -> dict[str, Any]:
+    kept = {key: trained.result[key] for key in ("arm", "labels", "seed", "run_id")}
+    start = trained.result["pretraining"]
+    accuracies = {name: [round(value, 6) for value in values] for name, values in shifts.items()}
+    return {
+        **kept,
+        "collapsed": bool(start and start["collapsed"]),
+        "folder": short(trained.folder),
+        "clean": round(clean, 6),
+        "shifts": accuracies,
+    }
+
+
+def _save_inputs(dataset: Dataset, strengths: dict[str, list[float]], seed: int, path: Path) -> None:
+    """Two test inputs, each as it is and then at every strength, a row a shift."""
+    images = encode(dataset.test.inputs[:2], 1.0)
+    longest = 1 + max(map(len, strengths.values()))
+    rows = {}
+    for name, values in strengths.items():
+        seen = [images, *(SHIFTS[name](images, strength, generator(seed, f"shift {name}", 0)) for strength in values)]
+        rows[name] = F.pad(torch.stack(seen, dim=1), (0, 0, 0, 0, 0, 0, 0, longest - len(seen)), value=1.0).flatten(
+            0, 1
+        )
+    plots.save_rows(rows, path)

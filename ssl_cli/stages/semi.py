@@ -1,0 +1,96 @@
+"""Labels and unlabelled inputs in one training."""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ssl_cli.augment.views import Views
+from ssl_cli.config import build
+from ssl_cli.data.batches import Batches, MixedBatches
+from ssl_cli.data.budget import Chosen, choose
+from ssl_cli.data.datasets import Dataset, Split, load
+from ssl_cli.device import machine_of
+from ssl_cli.methods.fixmatch import FixMatch
+from ssl_cli.methods.pseudo_label import PseudoLabel
+from ssl_cli.methods.supervised import Supervised
+from ssl_cli.randomness import derived_seed
+from ssl_cli.report.table import arm_name
+from ssl_cli.runs import Run, short, write
+from ssl_cli.schema import Config
+from ssl_cli.stages.finetune import labels_csv, origin, tested, watcher
+from ssl_cli.stages.pretrain import count_parameters, obtain
+from ssl_cli.train import fit
+from ssl_cli.trained import fresh_classifier
+
+log = logging.getLogger("ssl_cli")
+
+
+def semi(config: Config, run: Run) -> dict[str, Any]:
+    """Train a classifier on labels and on its own answers to all training inputs, and test it once; the run's numbers."""
+    if run.result:
+        return run.result
+    here = machine_of(run)
+    dataset = load(config.dataset)
+    chosen = choose(dataset, config.budget, config.seed)
+    write(run.folder / "labels.csv", labels_csv(dataset, chosen))
+    start = obtain(config, run, dataset, here) if config.stage.start == "pretrained" else None
+    method = here.place(_method(config, fresh_classifier(config, dataset, start)))
+    batches = mixed_batches(config, dataset, chosen)
+    log.info(
+        "%s: %s (%s parameters), %s labels and %s inputs of %s, on %s → %s",
+        arm_name(config), config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen),
+        f"{batches.unlabelled.count:,}", config.dataset.name, here.described(), short(run.folder),
+    )  # fmt: skip
+    views = build(config.augment.supervised, scale=config.augment.scale)
+    if config.stage.method == "fixmatch":
+        strong = build(config.augment.pretrain, scale=config.augment.scale)
+        views = _WeakAndStrong(views, strong, batches.labelled.size)
+    held_out = Split(dataset.train.inputs[chosen.validation], dataset.train.labels[chosen.validation])
+    monitor, _ = watcher("last", config.augment.scale, held_out, dataset.test, here)
+    fitted = fit(method, batches, views, config.schedule.semi, run, here, config.seed, monitor)
+
+    averaged = config.stage.method == "fixmatch"
+    trained = method.average if averaged else method
+    result = tested(config, run, trained, trained.backbone, dataset.test, dataset, chosen, fitted, here) | {
+        "inputs": batches.unlabelled.count,
+        "train_accuracy": fitted.last["accuracy"],
+        "sure": fitted.last.get("sure"),
+        "softmax_slope_at_start": None,
+        "protocol": f"the {'average of the' if averaged else 'last'} weights; test set read once",
+        "caveats": [],
+        "pretraining": origin(start),
+    }
+    return run.finish(result)
+
+
+def _method(config: Config, fresh: Supervised) -> PseudoLabel | FixMatch:
+    if config.stage.method == "fixmatch":
+        settings = config.stage.fixmatch
+        return FixMatch(fresh.backbone, fresh.head, settings.threshold, settings.weight, settings.momentum)
+    settings = config.stage.pseudo_label
+    return PseudoLabel(fresh.backbone, fresh.head, settings.weight, settings.begin, settings.full)
+
+
+def mixed_batches(config: Config, dataset: Dataset, chosen: Chosen) -> MixedBatches:
+    """The labels of the budget, and every training input without its label."""
+    phase, train = config.schedule.semi, dataset.train
+    own_order = derived_seed(config.seed, "labelled")
+    return MixedBatches(
+        Batches(train.inputs, train.labels, chosen.train, config.stage.labelled, phase.order, own_order),
+        Batches(train.inputs, None, None, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch),
+    )
+
+
+@dataclass(frozen=True)
+class _WeakAndStrong:
+    """A weak view of every input, and a strong one of those behind the `labelled` first."""
+
+    weak: Views
+    strong: Views
+    labelled: int
+
+    def __call__(self, inputs: Tensor, _count: int, source: torch.Generator) -> tuple[Tensor, ...]:
+        return (*self.weak(inputs, 1, source), *self.strong(inputs[self.labelled :], 1, source))
