@@ -85,7 +85,12 @@ def pretraining_method(config: Config, dataset: Dataset) -> Method:
     """The method with fresh weights, which depend on the seed alone."""
     backbone = fresh_backbone(config, dataset)
     torch.manual_seed(derived_seed(config.seed, "projection"))
-    offered = {"backbone": backbone, "head": heads.projection(config.head), "shape": dataset.shape}
+    offered = {
+        "backbone": backbone,
+        "head": heads.projection(config.head),
+        "shape": dataset.shape,
+        "scale": config.augment.scale,
+    }
     taken = signatures.parameters(config.method.path)
     return build(config.method, **{name: thing for name, thing in offered.items() if name in taken})
 
