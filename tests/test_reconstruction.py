@@ -8,7 +8,8 @@ from ssl_cli.data.datasets import load
 from ssl_cli.decoders import Decoder, Refinement
 from ssl_cli.methods.autoencoder import masked
 from ssl_cli.methods.base import Method
-from ssl_cli.stages.pretrain import pretrain, pretraining_method
+from ssl_cli.methods.inpainting import ChannelWise, filled, hole_error, holes
+from ssl_cli.stages.pretrain import fresh_backbone, pretrain, pretraining_method
 
 
 def made(*overrides: str) -> Method:
@@ -73,8 +74,7 @@ def test_pixels_as_probabilities_have_the_cross_entropy_of_one_half_at_first():
 
 
 def test_the_range_of_pixels_does_not_matter_to_the_error():
-    small, large = made("method=autoencoder", "method.noise=0"), made("method=autoencoder", "augment.scale=255")
-    large.noise = 0.0
+    small, large = (made("method=autoencoder", "method.noise=0", f"augment.scale={scale}") for scale in (1, 255))
     view = torch.rand(8, 1, 28, 28)
     small.backbone = large.backbone = nn.Sequential(nn.Flatten(), nn.LazyLinear(64), nn.LayerNorm(64))
     losses = []
@@ -94,9 +94,102 @@ def test_an_autoencoder_gives_back_what_it_was_trained_on(noise):
     assert method.pictures((view,)).keys() == {"view", "given back", *(["masked"] if noise else [])}
 
 
-@pytest.mark.parametrize("method", ["autoencoder"])
-def test_pictures_are_drawn_and_the_error_logged(smoke, method):
+def holed(*overrides: str) -> Method:
+    return made("method=inpainting", *overrides)
+
+
+@pytest.mark.parametrize("kind", ["central", "random"])
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
+def test_holes_take_their_share_of_the_input(kind, share):
+    under = holes(torch.rand(6, 3, 28, 32), kind, share)
+    assert under.shape == (6, 1, 28, 32)
+    assert set(under.unique().tolist()) == {0.0, 1.0}
+    torch.testing.assert_close(under.mean((1, 2, 3)), torch.full((6,), share), atol=0.02, rtol=0)
+    if kind == "central":
+        assert torch.equal(under, under.flip(2, 3))
+    else:
+        assert not torch.equal(under[0], under[1])
+        # In regions, not in grains: neighbours are nearly always alike.
+        assert (under[..., 1:] == under[..., :-1]).float().mean() > 0.85
+
+
+def test_the_encoder_does_not_see_what_is_under_a_hole():
+    view, other = torch.rand(4, 3, 28, 28), torch.rand(4, 3, 28, 28)
+    under = holes(view, "random", 0.25)
+    assert torch.equal(filled(view, under), filled(torch.where(under > 0, other, view), under))
+    assert torch.equal(filled(view, under)[under.expand_as(view) == 0], view[under.expand_as(view) == 0])
+    inside = filled(view, under)[0, 1][under[0, 0] > 0]
+    torch.testing.assert_close(inside, view[0, 1][under[0, 0] == 0].mean().expand_as(inside))
+
+
+def test_only_what_is_under_a_hole_counts():
+    guess, view = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
+    under = holes(view, "central", 0.25)
+    error = hole_error(guess, view, under)
+    assert hole_error(guess, torch.where(under > 0, view, 9.0), under) == error
+    assert error.item() == pytest.approx((guess - view)[..., 2:6, 2:6].square().mean().item(), abs=1e-6)
+
+
+def test_a_channel_of_the_middle_layer_depends_on_that_channel_alone():
+    layer, maps = ChannelWise(5, 9), torch.rand(2, 5, 3, 3)
+    assert sum(parameter.numel() for parameter in layer.parameters()) == 5 * 9**2
+    changed = maps.clone()
+    changed[:, 3] += torch.rand(2, 3, 3)
+    moved = (layer(maps) != layer(changed)).flatten(2)
+    assert moved[:, 3].all()
+    assert not moved[:, [0, 1, 2, 4]].any()
+    # Every position of it depends on all of that channel.
+    corner = maps.clone()
+    corner[:, 3, 0, 0] += 1
+    assert (layer(maps) != layer(corner))[:, 3].all()
+
+
+@pytest.mark.parametrize("backbone", ["small", "warfield", "resnet18"])
+def test_a_fresh_painter_has_a_fresh_backbone(backbone):
+    config = from_overrides("dataset=synthetic", "method=inpainting", f"backbone={backbone}")
+    dataset = load(config.dataset)
+    method, fresh = pretraining_method(config, dataset), fresh_backbone(config, dataset)
+    assert all(torch.equal(value, method.backbone.state_dict()[key]) for key, value in fresh.state_dict().items())
+    assert method.pictures((torch.rand(2, 1, 28, 28),))["completed"].shape == (2, 1, 28, 28)
+
+
+def test_without_an_adversary_the_loss_is_the_error_under_the_hole():
+    method, view = holed("method.adversarial=0", "method.holes=central"), torch.rand(8, 1, 28, 28)
+    loss, numbers = method.loss((view,), None)
+    assert loss == numbers["hole_error"]
+    assert numbers.keys() == {"hole_error"}
+    shown = method.pictures((view,))
+    assert torch.equal(shown["view"][..., :7, :], shown["completed"][..., :7, :])
+    assert not torch.equal(shown["view"][..., 14, 14], shown["completed"][..., 14, 14])
+
+
+@pytest.mark.parametrize("kind", ["central", "random"])
+def test_holes_are_filled_as_was_learnt(kind):
+    method, view = holed(f"method.holes={kind}", "method.adversarial=0"), strokes()
+    losses = trained(method, view, 60)
+    assert losses[-1] < 0.3 * losses[0]
+
+
+def test_the_adversary_learns_and_the_painter_minds_it():
+    method, view = holed("method.adversarial=1"), strokes()
+    loss, numbers = method.loss((view,), None)
+    loss.backward()
+    assert all(p.grad.abs().sum() > 0 for p in [*method.backbone.parameters(), *method.critic.parameters()])
+    painter = method.backbone.stages[0][0].weight.grad.clone()
+    # With all weight on it, and none on the error, the painter's gradient comes through the critic alone.
+    with torch.no_grad():
+        for parameter in method.critic.parameters():
+            parameter.zero_()
+    method.zero_grad()
+    method.loss((view,), None)[0].backward()
+    assert painter.abs().sum() > 0
+    assert method.backbone.stages[0][0].weight.grad.abs().max() == 0
+    assert 0 <= numbers["pretext_accuracy"] <= 1
+
+
+@pytest.mark.parametrize(("method", "number"), [("autoencoder", "squared_error"), ("inpainting", "hole_error")])
+def test_pictures_are_drawn_and_the_error_logged(smoke, method, number):
     config, run = smoke(f"method={method}", "stage=pretrain")
     pretrain(config, run)
-    assert '"squared_error"' in (run.folder / "metrics.jsonl").read_text()
+    assert f'"{number}"' in (run.folder / "metrics.jsonl").read_text()
     assert (run.folder / "pretext.png").stat().st_size > 1000
