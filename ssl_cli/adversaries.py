@@ -29,7 +29,7 @@ class Critic(nn.Module):
         super().__init__()
         halvings = max(1, math.ceil(math.log2(max(shape[1:]) / COARSE)))
         layers: list[nn.Module] = []
-        inputs, height, sides = shape[0], width, list(shape[1:])
+        inputs, sides = shape[0], shape[1:]
         for step in range(halvings):
             outputs = width * min(2**step, 8)
             norm = [nn.BatchNorm2d(outputs)] if step else []
@@ -37,7 +37,7 @@ class Critic(nn.Module):
             inputs, sides = outputs, [math.ceil(side / 2) for side in sides]
         self.look = nn.Sequential(*layers, nn.Flatten())
         seen = inputs * math.prod(sides)
-        self.judge = nn.Sequential(nn.Linear(seen + codes, height * 8), nn.LeakyReLU(0.2), nn.Linear(height * 8, 1))
+        self.judge = nn.Sequential(nn.Linear(seen + codes, 8 * width), nn.LeakyReLU(0.2), nn.Linear(8 * width, 1))
 
     def forward(self, inputs: Tensor, codes: Tensor | None = None) -> Tensor:
         """(B, C, H, W), and (B, codes) where it judges pairs → logits (B,); above 0 is real."""
@@ -74,3 +74,15 @@ def untaught(critic: nn.Module) -> Iterator[None]:
     critic.requires_grad_(False)
     yield
     critic.requires_grad_(True)
+
+
+@contextmanager
+def statistics_kept(network: nn.Module) -> Iterator[None]:
+    """Batch norm uses the batch's own statistics inside, and its running ones do not hear of it."""
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    yield
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum

@@ -167,7 +167,10 @@ def _shape_problems(config: Config, shape: Shape) -> Iterator[str]:
 
 def _method_problems(config: Config, shape: Shape) -> Iterator[str]:
     """What a method needs of its inputs and views."""
-    needs = {"ssl_cli.methods.rotation.Rotation": _rotation_problems}
+    needs = {
+        "ssl_cli.methods.rotation.Rotation": _rotation_problems,
+        "ssl_cli.methods.patch_location.PatchLocation": _patch_problems,
+    }
     if config.method.path in needs:
         yield from needs[config.method.path](config, shape)
 
@@ -179,3 +182,22 @@ def _rotation_problems(config: Config, shape: Shape) -> Iterator[str]:
     affine = config.augment.pretrain.arguments.get("affine")
     if affine and affine.p and affine.rotation >= 45:
         yield f"{where}: augment.pretrain.affine.rotation={affine.rotation:g} hides quarter turns; it must be below 45"
+
+
+def _patch_problems(config: Config, shape: Shape) -> Iterator[str]:
+    where, settings = f"method={config.method.name}", config.method.arguments
+    patch, gap, jitter = (settings[key] for key in ("patch", "gap", "jitter"))
+    span = 3 * (patch + jitter) + 2 * gap
+    if span > min(shape[1:]):
+        yield (
+            f"{where}: three patches of {patch} with gap={gap} and jitter={jitter} take {span} pixels, and inputs are "
+            f"{shape[1]}×{shape[2]}; 3 · (patch + jitter) + 2 · gap may be at most {min(shape[1:])}"
+        )
+    annotation = signatures.parameters(config.backbone.path)["shape"].annotation
+    complaints: list[str] = []
+    typed([shape[0], patch, patch], annotation, "shape", complaints)
+    if complaints:
+        interval = words(get_args(annotation)[1])
+        yield f"{where}: method.patch={patch} does not fit backbone={config.backbone.name}; sides must be {interval}"
+    if settings["colour"] == "project" and shape[0] != 3:
+        yield f"{where}: method.colour=project needs three colours, and inputs have {shape[0]}; use drop or keep"
