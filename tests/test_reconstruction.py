@@ -9,6 +9,7 @@ from ssl_cli.decoders import Decoder, Refinement
 from ssl_cli.methods.autoencoder import masked
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.inpainting import ChannelWise, filled, hole_error, holes
+from ssl_cli.runs import Run
 from ssl_cli.stages.pretrain import fresh_backbone, pretrain, pretraining_method
 
 
@@ -193,3 +194,14 @@ def test_pictures_are_drawn_and_the_error_logged(smoke, method, number):
     pretrain(config, run)
     assert f'"{number}"' in (run.folder / "metrics.jsonl").read_text()
     assert (run.folder / "pretext.png").stat().st_size > 1000
+
+
+def test_a_run_resumed_after_its_last_step_draws_the_same_picture(smoke):
+    config, run = smoke("method=inpainting", "stage=pretrain")
+    pretrain(config, run)
+    first = (run.folder / "pretext.png").read_bytes()
+    for name in ("pretext.png", "result.json"):
+        (run.folder / name).unlink()
+    torch.manual_seed(99)
+    pretrain(config, Run(run.folder, config))
+    assert (run.folder / "pretext.png").read_bytes() == first
