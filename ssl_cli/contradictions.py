@@ -21,6 +21,7 @@ def contradictions(config: Config) -> Iterator[str]:
     yield from _head_problems(config, facts)
     if facts and facts.shape:
         yield from _shape_problems(config, facts.shape)
+        yield from _method_problems(config, facts.shape)
     if config.runtime.device != "auto" and not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", config.runtime.device):
         yield f"runtime.device={config.runtime.device}: must be auto, cpu, cuda, cuda:N, mps or xpu"
 
@@ -188,3 +189,41 @@ def _shape_problems(config: Config, shape: Shape) -> Iterator[str]:
             sides = "×".join(map(str, shape[1:]))
             interval = get_args(annotation)[1]
             yield f"{key}={network.name}: inputs of {sides} do not fit; sides must be {words(interval)}"
+
+
+def _method_problems(config: Config, shape: Shape) -> Iterator[str]:
+    """What a method needs of its inputs and views."""
+    needs = {
+        "ssl_cli.methods.rotation.Rotation": _rotation_problems,
+        "ssl_cli.methods.patch_location.PatchLocation": _patch_problems,
+    }
+    if config.method.path in needs:
+        yield from needs[config.method.path](config, shape)
+
+
+def _rotation_problems(config: Config, shape: Shape) -> Iterator[str]:
+    where = f"method={config.method.name}"
+    if shape[1] != shape[2]:
+        yield f"{where}: inputs of {shape[1]}×{shape[2]} change their shape when turned; they must be square"
+    affine = config.augment.pretrain.arguments.get("affine")
+    if affine and affine.p and affine.rotation >= 45:
+        yield f"{where}: augment.pretrain.affine.rotation={affine.rotation:g} hides quarter turns; it must be below 45"
+
+
+def _patch_problems(config: Config, shape: Shape) -> Iterator[str]:
+    where, settings = f"method={config.method.name}", config.method.arguments
+    patch, gap, jitter = (settings[key] for key in ("patch", "gap", "jitter"))
+    span = 3 * (patch + jitter) + 2 * gap
+    if span > min(shape[1:]):
+        yield (
+            f"{where}: three patches of {patch} with gap={gap} and jitter={jitter} take {span} pixels, and inputs are "
+            f"{shape[1]}×{shape[2]}; 3 · (patch + jitter) + 2 · gap may be at most {min(shape[1:])}"
+        )
+    annotation = signatures.parameters(config.backbone.path)["shape"].annotation
+    complaints: list[str] = []
+    typed([shape[0], patch, patch], annotation, "shape", complaints)
+    if complaints:
+        interval = words(get_args(annotation)[1])
+        yield f"{where}: method.patch={patch} does not fit backbone={config.backbone.name}; sides must be {interval}"
+    if settings["colour"] == "project" and shape[0] != 3:
+        yield f"{where}: method.colour=project needs three colours, and inputs have {shape[0]}; use drop or keep"

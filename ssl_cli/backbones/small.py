@@ -8,10 +8,11 @@ from ssl_cli.backbones.base import ConvNet
 from ssl_cli.schema import Count, Shape
 
 
-def small(shape: Annotated[Shape, "[8, inf)"], width: Count) -> ConvNet:
+def small(shape: Annotated[Shape, "[5, inf)"], width: Count) -> ConvNet:
     """Four 3×3 convolutions of `width` to 4 · `width` channels, the first and third strided.
 
     Their output is averaged over a 2×2 grid, since where a stroke is says much about a character: 16 · `width` features.
+    From 5 pixels on, each of its cells has something of its own.
     """
     return ConvNet(
         [

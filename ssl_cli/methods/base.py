@@ -10,12 +10,16 @@ class Method(nn.Module):
 
     A subclass is one file and one YAML in `conf/method`. `n_views` says how many random views of each input it wants. Its
     constructor is given what it names of `backbone`, `head` (the factory of projection heads: `head(inputs=D)` or
-    `head(inputs=D, classes=C)`) and `shape` (channels, height, width of the inputs); the rest is its settings.
+    `head(inputs=D, classes=C)`), `shape` (channels, height, width of the inputs), `scale` (their pixels are 0 to this) and
+    `inputs` (how many there are to pre-train on); the rest is its settings.
 
-    `head` is the projection head, of which fine-tuning may keep layers; None where there is none.
+    `head` is the projection head, of which fine-tuning may keep layers; None where there is none. `seeds` is above 0 where a
+    method must know which input it sees: it then gets that many inputs alone, and as labels their numbers, 0 to
+    `seeds` − 1.
     """
 
     n_views = 1
+    seeds = 0
 
     def __init__(self, backbone: nn.Module):
         super().__init__()
@@ -27,7 +31,7 @@ class Method(nn.Module):
 
         Args:
             views: `n_views` of float (B, C, H, W).
-            labels: int64 (B,), None in pre-training.
+            labels: int64 (B,); None in pre-training, but for the numbers of `seeds`.
         """
         raise NotImplementedError
 

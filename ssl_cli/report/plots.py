@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl_cli.augment.views import encode
 from ssl_cli.data.datasets import Dataset
-from ssl_cli.randomness import generator
+from ssl_cli.randomness import derived_seed, generator, seed_network
 from ssl_cli.runs import read_metrics, write
 
 BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
@@ -31,6 +31,7 @@ def save_pretext(dataset: Dataset, views: Any, method: Any, seed: int, scale: fl
     """What the method shows of its task on ten inputs, if it shows anything."""
     inputs = dataset.train.inputs[:10].to(machine.device)
     seen = views(inputs, method.n_views, generator(seed, "shown views", 0, machine.device))
+    seed_network(derived_seed(seed, "shown pretext"), machine.device)  # a resumed run draws the same picture
     method.eval()
     with torch.inference_mode(), machine.autocast():
         shown = {name: images.float().cpu() / scale for name, images in method.pictures(seen).items()}
@@ -66,6 +67,7 @@ def save_curves(folder: Path, path: Path) -> None:
     accuracies = {
         "knn_accuracy": ("kNN, training labels", GREEN),
         "accuracy": ("training batches", BLUE),
+        "pretext_accuracy": ("pretext task", BLUE),
         "validation_accuracy": ("validation", ORANGE),
         "agreement": ("agreement with the teacher", GREEN),
         "sure": ("own labels that count", GREEN),

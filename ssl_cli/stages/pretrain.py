@@ -13,12 +13,12 @@ from ssl_cli import heads, identity, signatures
 from ssl_cli.config import build, plain
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import choose
-from ssl_cli.data.datasets import Dataset, load
+from ssl_cli.data.datasets import UNKNOWN, Dataset, load
 from ssl_cli.device import Machine, machine_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import knn_monitor
 from ssl_cli.methods.base import Method
-from ssl_cli.randomness import derived_seed
+from ssl_cli.randomness import derived_seed, generator
 from ssl_cli.report import plots
 from ssl_cli.runs import Run, finished_runs, read_result, short, write
 from ssl_cli.schema import Config, PretrainStage
@@ -33,12 +33,14 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         return run.result
     here = machine_of(run)
     dataset = load(config.dataset)
-    items = _inputs(dataset, config)
+    items, numbers = _inputs(dataset, config), None
     method = here.place(pretraining_method(config, dataset))
+    if method.seeds:
+        items, numbers = numbered(items, method.seeds, len(dataset.train), config.seed)
     views = build(config.augment.pretrain, scale=config.augment.scale)
     phase = config.schedule.pretrain
     batches = Batches(
-        dataset.train.inputs, None, items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch
+        dataset.train.inputs, numbers, items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch
     )
     parameters = count_parameters(method.backbone)
     log.info(
@@ -85,7 +87,14 @@ def pretraining_method(config: Config, dataset: Dataset) -> Method:
     """The method with fresh weights, which depend on the seed alone."""
     backbone = fresh_backbone(config, dataset)
     torch.manual_seed(derived_seed(config.seed, "projection"))
-    offered = {"backbone": backbone, "head": heads.projection(config.head), "shape": dataset.shape}
+    items = _inputs(dataset, config)
+    offered = {
+        "backbone": backbone,
+        "head": heads.projection(config.head),
+        "shape": dataset.shape,
+        "scale": config.augment.scale,
+        "inputs": len(dataset.train) if items is None else len(items),
+    }
     taken = signatures.parameters(config.method.path)
     return build(config.method, **{name: thing for name, thing in offered.items() if name in taken})
 
@@ -107,6 +116,25 @@ def _inputs(dataset: Dataset, config: Config) -> torch.Tensor | None:
     seen = torch.ones(len(dataset.train), dtype=torch.bool)
     seen[choose(dataset, config.budget, config.seed).all] = False
     return seen.nonzero()[:, 0]
+
+
+def numbered(items: torch.Tensor | None, seeds: int, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Some inputs, drawn once, and the number of each among them.
+
+    Args:
+        items: int64 (M,), those to draw from; None for all.
+        seeds: how many are drawn.
+        count: of all inputs.
+        seed: of the draw.
+
+    Returns:
+        The drawn items, int64 (seeds,); for every input its number or `UNKNOWN`, int64 (count,).
+    """
+    items = torch.arange(count) if items is None else items
+    drawn = items[torch.randperm(len(items), generator=generator(seed, "seeds"))[:seeds]]
+    numbers = torch.full((count,), UNKNOWN)
+    numbers[drawn] = torch.arange(seeds)
+    return drawn, numbers
 
 
 def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:

@@ -1,0 +1,47 @@
+"""Which way up is it? (RotNet, Gidaris et al., 2018)."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_cli.methods.base import Method, accuracy
+
+TURNS = 4
+
+
+class Rotation(Method):
+    """Tell which quarter turn an input was given; all four turns of every input are in the batch.
+
+    Quarter turns move pixels and compute none, so that no interpolation can give them away.
+
+    Args:
+        backbone, head: the network; the head ends in one answer a turn.
+    """
+
+    def __init__(self, backbone: nn.Module, head):
+        super().__init__(backbone)
+        self.head = head(inputs=backbone.dim, classes=TURNS)
+
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """Cross-entropy of the turn (section 3.1, equation 2); ln 4 where nothing is known."""
+        (view,) = views
+        all_ways = torch.cat([view.rot90(turn, (2, 3)) for turn in range(TURNS)])
+        turn = torch.arange(TURNS, device=view.device).repeat_interleave(len(view))
+        logits = self.head(self.backbone(all_ways)).float()
+        return F.cross_entropy(logits, turn), {"pretext_accuracy": accuracy(logits, turn)}
+
+    def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+        """Views turned by 0, 1, 2, 3, 0, … quarters, and turned back by as many as the network believes."""
+        (view,) = views
+        given = turned(view, torch.arange(len(view), device=view.device) % TURNS)
+        believed = self.head(self.backbone(given)).argmax(1)
+        return {"turned": given, "turned back": turned(given, -believed % TURNS)}
+
+
+def turned(images: Tensor, turns: Tensor) -> Tensor:
+    """Each image by its own number of quarter turns, against the clock: (B, C, S, S), int64 (B,) → (B, C, S, S)."""
+    given = torch.empty_like(images)
+    for turn in range(TURNS):
+        chosen = turns == turn
+        given[chosen] = images[chosen].rot90(turn, (2, 3))
+    return given

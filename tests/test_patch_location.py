@@ -1,0 +1,158 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from ssl_cli.config import build, from_overrides
+from ssl_cli.data.datasets import load
+from ssl_cli.errors import ConfigError
+from ssl_cli.methods.patch_location import (
+    CENTRE,
+    NEIGHBOURS,
+    corners,
+    cut,
+    one_colour,
+    pairs_that_show,
+    pasted,
+    without_green_magenta,
+)
+from ssl_cli.stages.pretrain import pretrain, pretraining_method
+
+CPU = torch.device("cpu")
+
+
+def made(*overrides: str):
+    config = from_overrides("method=patch_location", "dataset=synthetic", "backbone.width=4", *overrides)
+    return pretraining_method(config, load(config.dataset))
+
+
+def test_the_opposite_neighbour_has_the_opposite_number():
+    (where,) = corners(1, (30, 30), 8, 3, 0, CPU)
+    for number, cell in enumerate(NEIGHBOURS):
+        step, back = where[cell] - where[CENTRE], where[CENTRE] - where[NEIGHBOURS[7 - number]]
+        assert torch.equal(step, back)
+        assert step.abs().max() == 11
+    assert (where[NEIGHBOURS[0]] - where[CENTRE]).tolist() == [-11, -11]
+    assert (where[NEIGHBOURS[4]] - where[CENTRE]).tolist() == [0, 11]
+
+
+@pytest.mark.parametrize(
+    ("size", "patch", "gap", "jitter"), [((28, 28), 7, 2, 1), ((43, 60), 8, 3, 4), ((9, 9), 3, 0, 0)]
+)
+def test_patches_lie_inside_and_keep_the_gap(size, patch, gap, jitter):
+    where = corners(500, size, patch, gap, jitter, CPU)
+    assert where.amin((0, 1)).tolist() == [0, 0]
+    assert (where.amax((0, 1)) + patch).tolist() == list(size)  # and use all there is
+    grid = where.view(500, 3, 3, 2)
+    for between in (grid[:, 1:, :, 0] - grid[:, :-1, :, 0], grid[:, :, 1:, 1] - grid[:, :, :-1, 1]):
+        assert between.min() == patch + gap
+        assert between.max() == patch + gap + 2 * jitter
+
+
+def test_patches_are_what_lies_there():
+    images, where = torch.rand(3, 2, 28, 30), corners(3, (28, 30), 6, 2, 2, CPU)
+    patches = cut(images, where, 6)
+    row, column = where[1, 5].tolist()
+    assert torch.equal(patches[1, 5], images[1, :, row : row + 6, column : column + 6])
+    board = pasted(patches, where, images)
+    assert torch.equal(cut(board, where, 6), patches)
+    assert board.count_nonzero() == patches.count_nonzero()
+
+
+def test_a_patch_of_one_value_silences_its_pairs_alone():
+    patches = torch.rand(3, 9, 2, 4, 4)
+    patches[0, 2] = 0.5
+    patches[1, CENTRE] = 0
+    patches[2, 8, 0] = 0  # the other channel still shows something
+    shows = pairs_that_show(patches)
+    assert shows[0].tolist() == [cell != 2 for cell in NEIGHBOURS]
+    assert not shows[1].any()
+    assert shows[2].all()
+
+
+def test_blank_inputs_cost_nothing_and_break_nothing():
+    loss, numbers = made().loss((torch.zeros(4, 1, 28, 28),), None)
+    loss.backward()
+    assert loss == 0
+    assert numbers["pairs_kept"] == 0
+    assert all(number.isfinite() for number in numbers.values())
+
+
+def test_who_cannot_know_pays_the_log_of_eight():
+    method = made()
+    nn.init.zeros_(method.join[-1].weight)
+    nn.init.zeros_(method.join[-1].bias)
+    loss, numbers = method.loss((torch.rand(6, 1, 28, 28),), None)
+    assert loss.item() == pytest.approx(math.log(8), abs=1e-6)
+    assert numbers["pretext_accuracy"] == pytest.approx(1 / 8)
+    assert numbers["pairs_kept"] == 1
+
+
+def test_dropping_colours_leaves_one_at_random():
+    patches = torch.rand(200, 3, 5, 5) + 1
+    seen = one_colour(patches)
+    stays = (seen == patches).all((2, 3))
+    assert (stays.sum(1) == 1).all()
+    assert (stays.sum(0) > 40).all()
+    gone = seen[~stays]
+    assert gone.std().item() == pytest.approx(0.01 * patches.std((2, 3)).mean().item(), rel=0.1)
+    grey = patches[:, :1]
+    assert torch.equal(one_colour(grey), grey)
+
+
+def test_projecting_takes_green_against_magenta_away_and_leaves_grey():
+    green = torch.tensor([-1.0, 2.0, -1.0]).view(1, 3, 1, 1) * torch.rand(1, 1, 4, 4)
+    grey = torch.rand(1, 1, 4, 4).expand(1, 3, 4, 4)
+    torch.testing.assert_close(without_green_magenta(green + grey), grey)
+
+
+def test_places_are_learnt_where_there_is_something_to_see():
+    torch.manual_seed(0)
+    method = made("method.patch=8", "method.jitter=0")  # which leaves no room: every place looks the same each time
+    ramp = torch.linspace(0, 1, 28)
+    brighter = (3 * ramp.view(28, 1) + ramp) / 4  # to the right, and more so below
+    view = brighter + 0.01 * torch.rand(16, 1, 28, 28)
+    optimiser = torch.optim.Adam(method.parameters(), lr=0.01)
+    for _ in range(30):
+        optimiser.zero_grad()
+        loss, numbers = method.loss((view,), None)
+        loss.backward()
+        optimiser.step()
+    assert numbers["pretext_accuracy"] > 0.9
+    shown = method.pictures((view,))
+    same = (shown["patches"] == shown["as believed"]).all(1).float().mean()
+    assert same > 0.8
+
+
+@pytest.mark.parametrize("colour", ["drop", "project", "keep"])
+def test_photographs_train_with_every_treatment_of_colours(colour):
+    method = made("dataset.facts.shape=[3,32,32]", f"method.colour={colour}")
+    method.loss((torch.rand(4, 3, 32, 32),), None)[0].backward()
+    assert method.backbone.stages[0][0].weight.grad.abs().sum() > 0
+
+
+def test_the_accuracy_is_logged_and_a_picture_left(smoke):
+    config, run = smoke("method=patch_location", "stage=pretrain")
+    pretrain(config, run)
+    assert '"pretext_accuracy"' in (run.folder / "metrics.jsonl").read_text()
+    assert (run.folder / "pretext.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (["method.gap=4"], "three patches of 7 with gap=4 and jitter=1 take 32 pixels, and inputs are 28×28"),
+        (["backbone=warfield"], "method.patch=7 does not fit backbone=warfield; sides must be at least 22"),
+        (["method.colour=project"], "method.colour=project needs three colours, and inputs have 1"),
+    ],
+)
+def test_what_does_not_fit_is_refused(overrides, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        from_overrides("method=patch_location", "dataset=synthetic", *overrides)
+
+
+def test_a_grid_that_turns_out_too_large_is_refused():
+    config = from_overrides("method=patch_location", "dataset=synthetic")
+    with pytest.raises(ConfigError, match="take 28 pixels"):
+        build(config.method, backbone=nn.Identity(), shape=(1, 20, 20))
