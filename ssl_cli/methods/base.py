@@ -31,6 +31,10 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
+    def projected(self, views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The projections of all views, which pass through the network as one batch: float32 (B, D) each."""
+        return self.head(self.backbone(torch.cat(views))).float().chunk(len(views))
+
     def after_step(self, step: int, steps: int) -> None:
         """What moves without a gradient, after optimiser step `step` of `steps`."""
 
