@@ -10,7 +10,8 @@ class Method(nn.Module):
 
     A subclass is one file and one YAML in `conf/method`. `n_views` says how many random views of each input it wants. Its
     constructor is given what it names of `backbone`, `head` (the factory of projection heads: `head(inputs=D)` or
-    `head(inputs=D, classes=C)`) and `shape` (channels, height, width of the inputs); the rest is its settings.
+    `head(inputs=D, classes=C)`), `shape` (channels, height, width of the inputs) and `cases` (which of them belong together,
+    or None); the rest is its settings. One that names `cases` gets views of two inputs of the same case.
 
     `head` is the projection head, of which fine-tuning may keep layers; None where there is none.
     """

@@ -11,7 +11,8 @@ from torch import nn
 
 from ssl_cli import heads, identity, signatures
 from ssl_cli.config import build, plain
-from ssl_cli.data.batches import Batches
+from ssl_cli.contradictions import pairs
+from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.data.budget import choose
 from ssl_cli.data.datasets import Dataset, load
 from ssl_cli.device import Machine, machine_of
@@ -37,9 +38,9 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     method = here.place(pretraining_method(config, dataset))
     views = build(config.augment.pretrain, scale=config.augment.scale)
     phase = config.schedule.pretrain
-    batches = Batches(
-        dataset.train.inputs, None, items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch
-    )
+    how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
+    inputs = dataset.train.inputs
+    batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, None, *how)
     parameters = count_parameters(method.backbone)
     log.info(
         "Pre-training with %s: %s (%s parameters), %s of %s, no labels, on %s → %s",
@@ -85,7 +86,12 @@ def pretraining_method(config: Config, dataset: Dataset) -> Method:
     """The method with fresh weights, which depend on the seed alone."""
     backbone = fresh_backbone(config, dataset)
     torch.manual_seed(derived_seed(config.seed, "projection"))
-    offered = {"backbone": backbone, "head": heads.projection(config.head), "shape": dataset.shape}
+    offered = {
+        "backbone": backbone,
+        "head": heads.projection(config.head),
+        "shape": dataset.shape,
+        "cases": dataset.cases,
+    }
     taken = signatures.parameters(config.method.path)
     return build(config.method, **{name: thing for name, thing in offered.items() if name in taken})
 
