@@ -154,7 +154,7 @@ def synthetic_cases(facts: Facts) -> Dataset:
     """Objects, each shot several times: what tells shots of an object apart is light and place, and no label knows it.
 
     An object is the pattern of its class with details of its own. A shot of it is moved by up to two pixels, under light
-    that falls in unevenly and stronger than the object shows. A test input is a shot of an object of its own.
+    that falls in unevenly, as strong as the object itself. A test input is a shot of an object of its own.
     The same data for the same facts.
     """
     if None in (facts.inputs, facts.test, facts.classes, facts.shape, facts.cases):
@@ -179,7 +179,7 @@ def synthetic_cases(facts: Facts) -> Dataset:
         shots = torch.stack(
             [objects[case].roll(move, (1, 2)) for case, move in zip(cases.tolist(), moves, strict=True)]
         )
-        lit = 0.5 + 0.25 * shots + 0.5 * fields(len(cases), 3)
+        lit = 0.5 + 0.5 * shots + 0.5 * fields(len(cases), 3)
         return Split((lit.clamp(0, 1) * 255).byte(), labels[cases])
 
     cases = torch.arange(total) % facts.cases

@@ -11,7 +11,7 @@ from ssl_cli.schema import Count, Positive
 
 def nearest(z: Tensor, support: Tensor) -> Tensor:
     """The nearest of some unit vectors to each embedding: (B, D), (Q, D) → (B, D), without gradient."""
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         return support[(z @ support.T).argmax(1)]
 
 

@@ -48,7 +48,9 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         config.dataset.name, here.described(), short(run.folder),
     )  # fmt: skip
     plots.save_views(dataset, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
-    monitor = knn_monitor(dataset.train, config.augment.scale, here, config.seed) if phase.evaluate_every else None
+    monitor = None
+    if phase.evaluate_every:
+        monitor = knn_monitor(dataset.train, dataset.cases, config.augment.scale, here, config.seed)
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor)
 
     run.save_weights("backbone", method.backbone)
