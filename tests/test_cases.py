@@ -23,7 +23,8 @@ CASES = torch.tensor([7, 3, 7, 50, 3, 7, 9, 3, 50, 7, 1])  # 7: 4 inputs, 3: 3, 
 def pairs(cases: Tensor = CASES, size: int = 2, **options) -> CaseBatches:
     """Batches of inputs that are their own numbers."""
     inputs = torch.arange(len(cases), dtype=torch.uint8)[:, None, None, None]
-    return CaseBatches(inputs, cases, options.pop("items", None), size, "shuffle", options.pop("seed", 0), **options)
+    order, seed = options.pop("order", "shuffle"), options.pop("seed", 0)
+    return CaseBatches(inputs, cases, options.pop("items", None), size, order, seed, **options)
 
 
 def numbers(inputs: Tensor) -> Tensor:
@@ -55,7 +56,8 @@ def test_a_batch_of_pairs_is_a_function_of_the_step():
     forwards = [(source := pairs()).at(step).partners for step in range(6)]
     backwards = [source.at(step).partners for step in reversed(range(6))][::-1]
     assert all(torch.equal(one, other) for one, other in zip(forwards, backwards, strict=True))
-    assert not all(torch.equal(one, pairs(seed=1).at(step).partners) for step, one in enumerate(forwards))
+    one, other = (pairs(size=5, order="file", seed=seed) for seed in (0, 1))  # the same cases, other pairs
+    assert not all(torch.equal(one.at(step).partners, other.at(step).partners) for step in range(6))
 
 
 def test_only_the_chosen_inputs_are_paired():
@@ -100,7 +102,7 @@ def test_cases_reach_the_training(smoke):
     )
     result = pretrain(config, run)
     assert result["inputs"] == 2048
-    assert result["epochs"] == 1  # one batch of all 512 cases, not two of 1,000 inputs
+    assert result["steps"] == 1  # an epoch is one batch of all 512 cases, not two of 1,000 inputs
 
 
 def test_a_data_set_without_cases_is_refused_before_anything_is_read(monkeypatch, tmp_path):
