@@ -19,6 +19,11 @@ def contradictions(config: Config) -> Iterator[str]:
     yield from _batch_problems(config, facts if isinstance(facts, Facts) else None)
     yield from _view_problems(config, facts)
     yield from _head_problems(config, facts)
+    if facts and facts.cases == 0 and pairs(config):
+        yield (
+            f"method={config.method.name}: dataset={config.dataset.name} has no cases; use dataset=synthetic_cases, or "
+            "dataset=arrays with train_cases.npy"
+        )
     if facts and facts.shape:
         yield from _shape_problems(config, facts.shape)
         yield from _method_problems(config, facts.shape)
@@ -163,6 +168,11 @@ def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
 def projects(config: Config) -> bool:
     """Whether the method has a projection head, of which fine-tuning could keep something."""
     return "head" in signatures.parameters(config.method.path)
+
+
+def pairs(config: Config) -> bool:
+    """Whether the method learns from two inputs of the same case."""
+    return "cases" in signatures.parameters(config.method.path)
 
 
 def _head_problems(config: Config, facts: Facts | None) -> Iterator[str]:

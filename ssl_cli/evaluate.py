@@ -53,13 +53,19 @@ def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_label
     return float(accuracy(votes, query_labels))
 
 
-def knn_monitor(split: Split, scale: float, machine: Machine, seed: int) -> Callable[[Method], dict[str, float]]:
+def knn_monitor(
+    split: Split, cases: Tensor | None, scale: float, machine: Machine, seed: int
+) -> Callable[[Method], dict[str, float]]:
     """The kNN accuracy of a method's backbone on held-apart training items: a display, by training labels, of progress.
 
     At most 4,000 items vote on at most 1,000 others. Nothing is chosen by it and no test item is touched.
+    Inputs of one case stand on one side, but for one case that may stand between: they would know each other again.
     """
     known = (split.labels != UNKNOWN).nonzero()[:, 0]
     mixed = known[torch.randperm(len(known), generator=generator(seed, "knn"))]
+    if cases is not None:
+        _, which = cases.unique(return_inverse=True)
+        mixed = mixed[torch.randperm(int(which.max()) + 1, generator=generator(seed, "knn"))[which[mixed]].argsort()]
     asked = min(1000, len(mixed) // 5)
     queries, bank = mixed[:asked], mixed[asked : asked + 4000]
 

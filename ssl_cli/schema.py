@@ -42,6 +42,9 @@ class Facts:
     test: Count | None
     classes: Annotated[int, "[2, inf)"] | None
     shape: Shape | None
+    cases: (
+        NotNegative | None
+    )  # that the training inputs show, such as patients; 0 where nothing says which belong together
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.compiling import compile_if_faster
-from ssl_cli.data.batches import Batches
+from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.device import Machine
 from ssl_cli.errors import Interrupted, TrainingError
 from ssl_cli.interruption import stop_requests
@@ -62,7 +62,7 @@ class _State:
 
 def fit(
     method: Method,
-    batches: Batches,
+    batches: Batches | CaseBatches,
     views: Views,
     phase: Phase,
     run: Run,
@@ -158,15 +158,23 @@ def fit(
 
 
 def prepared(
-    batches: Batches, views: Views, method: Method, step: int, seed: int, machine: Machine
+    batches: Batches | CaseBatches, views: Views, method: Method, step: int, seed: int, machine: Machine
 ) -> tuple[tuple[Tensor, ...], Tensor | None]:
-    """What the method gets at a step: views and labels, on the device; layers that draw are seeded too."""
+    """What the method gets at a step: views and labels, on the device; layers that draw are seeded too.
+
+    Where inputs have partners, one view is of the input and the other of its partner.
+    """
     seed_network(derived_seed(seed, "network", step), machine.device)
     batch = batches.at(step)
     inputs = batch.inputs.to(machine.device, non_blocking=True)
     labels = None if batch.labels is None else batch.labels.to(machine.device, non_blocking=True)
     draws = generator(seed, "views", step, machine.device)
-    return tuple(map(machine.layout, views(inputs, method.n_views, draws))), labels
+    if batch.partners is None:
+        seen = views(inputs, method.n_views, draws)
+    else:
+        partners = batch.partners.to(machine.device, non_blocking=True)
+        seen = views(inputs, 1, draws) + views(partners, 1, draws)
+    return tuple(map(machine.layout, seen)), labels
 
 
 def take_step(
@@ -244,7 +252,7 @@ def _watch(state: _State, warned: bool) -> bool:
     return True
 
 
-def _end_epoch(state: _State, batches: Batches, phase: Phase) -> None:
+def _end_epoch(state: _State, batches: Batches | CaseBatches, phase: Phase) -> None:
     steps = (state.step - 1) % batches.steps_per_epoch + 1
     mean = float(state.epoch_loss) / steps
     state.epoch_loss = None

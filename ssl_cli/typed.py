@@ -18,7 +18,7 @@ from ssl_cli.schema import Shape, Target
 # Arguments that the program gives, not the settings.
 GIVEN = {
     "backbone": ("shape",),
-    "method": ("backbone", "head", "shape", "scale", "inputs"),
+    "method": ("backbone", "head", "shape", "scale", "inputs", "cases"),
     "head": ("inputs", "classes"),
     "augment": ("scale",),
     "stage": ("shape",),

@@ -12,7 +12,7 @@ CHOICES = [
     for path in sorted(folder().glob("*/*.yaml"))
     if path.parent.name in config.GROUPS
     and path.parent.name not in ("experiment", "augment", "dataset", "head", "schedule")
-    and path.stem != "evaluate"
+    and path.stem not in ("evaluate", "micle")
 ]
 WITH_PARTNERS = [
     *CHOICES,
@@ -22,6 +22,7 @@ WITH_PARTNERS = [
     "stage=evaluate stage.run=outputs dataset@stage.other=mnist",
     *(f"schedule={name}" for name in ("quick", "standard", "smoke")),
     *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "synthetic", "arrays")),
+    "dataset=synthetic_cases method=micle",
     *(f"dataset={name} augment=natural" for name in ("cifar10", "cifar100", "svhn", "stl10")),
     *(f"augment={name}" for name in ("digits", "none", "warfield")),
     *(f"head={name}" for name in ("linear", "mlp", "simclr", "simclr_v2", "warfield")),
@@ -119,6 +120,7 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ),
         ("seed=-1", "seed=-1: must be at least 0"),
         ("~seed", "seed: is missing"),
+        ("method=micle", "method=micle: dataset=mnist5k has no cases; use dataset=synthetic_cases, or"),
         ("method._target_=ssl_cli.methods.simclr.SimCLRR", "its module defines no 'SimCLRR'"),
         ("method._target_=nowhere.Thing", "there is no Python module 'nowhere'"),
     ],

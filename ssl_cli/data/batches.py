@@ -13,10 +13,13 @@ from ssl_cli.randomness import generator
 class Batch:
     """inputs: uint8 (B, C, H, W), or float features (B, D); labels: int64 (B,), `UNKNOWN` where there is none, or None in
     pre-training.
+
+    partners: another input of the same case each, or None where cases do not matter.
     """
 
     inputs: Tensor
     labels: Tensor | None
+    partners: Tensor | None = None
 
 
 @dataclass
@@ -89,3 +92,44 @@ class MixedBatches:
         known, other = self.labelled.at(step), self.unlabelled.at(step).inputs
         unknown = known.labels.new_full((len(other),), UNKNOWN)
         return Batch(torch.cat([known.inputs, other]), torch.cat([known.labels, unknown]))
+
+
+class CaseBatches:
+    """Full batches of cases, two inputs of each; the two differ where a case has more than one input.
+
+    An epoch has every case once (but for those that do not fill a batch), so no case is twice in a batch. Which inputs
+    stand for a case is drawn at every step.
+
+    Args:
+        inputs: (N, …), any device or a memory map.
+        cases: int64 (N,), which inputs belong together.
+        items, size, order, seed, steps_per_epoch: as of `Batches`, with cases in the place of items from `size` on.
+    """
+
+    def __init__(
+        self,
+        inputs: Tensor,
+        cases: Tensor,
+        items: Tensor | None,
+        size: int,
+        order: str,
+        seed: int,
+        steps_per_epoch: int | None = None,
+    ):
+        items = torch.arange(len(inputs)) if items is None else items
+        _, which, counts = cases[items].unique(return_inverse=True, return_counts=True)
+        self._inputs, self._seed = inputs, seed
+        self._members = items[which.argsort(stable=True)]  # case by case
+        self._counts, self._starts = counts, counts.cumsum(0) - counts
+        self._cases = Batches(torch.arange(len(counts)), None, None, size, order, seed, steps_per_epoch)
+        self.count, self.size, self.steps_per_epoch = len(items), self._cases.size, self._cases.steps_per_epoch
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step, counted from 0 over all epochs."""
+        cases = self._cases.at(step).inputs
+        counts, starts = self._counts[cases], self._starts[cases]
+        draws = torch.rand(2, len(cases), generator=generator(self._seed, "pairs", step), dtype=torch.float64)
+        one = (draws[0] * counts).long()
+        other = (one + 1 + (draws[1] * (counts - 1)).long()) % counts
+        picked, partners = (self._members[starts + place].to(self._inputs.device) for place in (one, other))
+        return Batch(self._inputs[picked], None, self._inputs[partners])

@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.config import build, plain
@@ -44,7 +45,7 @@ class Dataset:
     train: Split
     test: Split
     classes: tuple[str, ...]
-    cases: Tensor | None = None  # int64 (N,): which training inputs belong together (one patient, say)
+    cases: Tensor | None = None  # int64 (N,): which training inputs belong together (one patient, say); None: unknown
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -52,11 +53,16 @@ class Dataset:
         return tuple(self.train.inputs.shape[1:])
 
     def fingerprint(self) -> str:
-        """A hash of the training inputs' number, shape and content (of 4,096 of them, evenly spaced, if there are more)."""
+        """A hash of the training inputs' number, shape and content (of 4,096 of them, evenly spaced, if there are more).
+
+        Their cases count too, where there are any.
+        """
         inputs = self.train.inputs
         picked = inputs[torch.linspace(0, len(inputs) - 1, min(len(inputs), 4096)).long()]
         digest = hashlib.sha256(str(tuple(inputs.shape)).encode())
         digest.update(picked.contiguous().numpy().tobytes())
+        if self.cases is not None:
+            digest.update(self.cases.numpy().tobytes())
         return digest.hexdigest()[:16]
 
 
@@ -89,6 +95,7 @@ def _compare_with(facts: Facts, dataset: Dataset, name: str) -> None:
         test=len(dataset.test),
         classes=len(dataset.classes),
         shape=dataset.shape,
+        cases=0 if dataset.cases is None else len(dataset.cases.unique()),
     )
     problems = [
         f"dataset.facts.{key}={said}: dataset={name} as read has {value}"
@@ -143,12 +150,52 @@ def synthetic(facts: Facts) -> Dataset:
     return Dataset(split(facts.inputs, facts.unlabelled or 0), split(facts.test, 0), names)
 
 
+def synthetic_cases(facts: Facts) -> Dataset:
+    """Objects, each shot several times: what tells shots of an object apart is light and place, and no label knows it.
+
+    An object is the pattern of its class with details of its own. A shot of it is moved by up to two pixels, under light
+    that falls in unevenly, as strong as the object itself. A test input is a shot of an object of its own.
+    The same data for the same facts.
+    """
+    if None in (facts.inputs, facts.test, facts.classes, facts.shape, facts.cases):
+        raise ValueError("dataset.facts must all be given, since the data is made from them")
+    total = facts.inputs + (facts.unlabelled or 0)
+    if not 1 <= facts.cases <= total:
+        raise ValueError(f"dataset.facts.cases={facts.cases}: must be in [1, {total}], the number of inputs")
+    source = torch.Generator().manual_seed(2)
+    channels, height, width = facts.shape
+
+    def fields(count: int, cells: int) -> Tensor:
+        """Smooth random fields, −1 to 1: (count, C, H, W)."""
+        coarse = torch.rand(count, channels, cells, cells, generator=source) * 2 - 1
+        return F.interpolate(coarse, (height, width), mode="bilinear", align_corners=True)
+
+    patterns = fields(facts.classes, 7)
+
+    def split(cases: Tensor) -> Split:
+        labels = torch.arange(int(cases.max()) + 1) % facts.classes
+        objects = 0.7 * patterns[labels] + 0.3 * fields(len(labels), 7)
+        moves = torch.randint(-2, 3, (len(cases), 2), generator=source).tolist()
+        shots = torch.stack(
+            [objects[case].roll(move, (1, 2)) for case, move in zip(cases.tolist(), moves, strict=True)]
+        )
+        lit = 0.5 + 0.5 * shots + 0.5 * fields(len(cases), 3)
+        return Split((lit.clamp(0, 1) * 255).byte(), labels[cases])
+
+    cases = torch.arange(total) % facts.cases
+    train, test = split(cases), split(torch.arange(facts.test))
+    train.labels[facts.inputs :] = UNKNOWN
+    names = tuple(f"class {number}" for number in range(facts.classes))
+    return Dataset(train, test, names, cases)
+
+
 def arrays(root: Path, facts: Facts) -> Dataset:
     """Your own inputs, as NumPy files that are mapped into memory and not read into it.
 
     `train_inputs.npy`, `test_inputs.npy`: uint8, (N, H, W), (N, H, W, 3) or (N, C, H, W). `train_labels.npy`,
-    `test_labels.npy`: integers (N,), −1 where unknown; without the file for training no label is known. `classes.txt`,
-    if there is one: a name a line.
+    `test_labels.npy`: integers (N,), −1 where unknown; without the file for training no label is known. `train_cases.npy`,
+    if there is one: integers (N,), the same for inputs that belong together, −1 for one that stands alone.
+    `classes.txt`, if there is one: a name a line.
 
     Raises:
         ConfigError: a file is missing, or is not what it should be.
@@ -159,7 +206,18 @@ def arrays(root: Path, facts: Facts) -> Dataset:
     names = root / "classes.txt"
     count = int(max(train_labels.max(), test_labels.max())) + 1
     classes = tuple(names.read_text().split("\n")[:count]) if names.exists() else tuple(map(str, range(count)))
-    return Dataset(Split(train_inputs, train_labels), Split(test_inputs, test_labels), classes)
+    return Dataset(
+        Split(train_inputs, train_labels), Split(test_inputs, test_labels), classes, _cases(root, train_inputs)
+    )
+
+
+def _cases(root: Path, inputs: Tensor) -> Tensor | None:
+    if not (root / "train_cases.npy").exists():
+        return None
+    cases = _labels(root, "train_cases.npy", len(inputs), optional=False)
+    alone = cases == UNKNOWN
+    cases[alone] = cases.max() + 1 + torch.arange(int(alone.sum()))
+    return cases
 
 
 def _mapped(root: Path, name: str) -> Tensor:

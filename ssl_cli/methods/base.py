@@ -10,8 +10,9 @@ class Method(nn.Module):
 
     A subclass is one file and one YAML in `conf/method`. `n_views` says how many random views of each input it wants. Its
     constructor is given what it names of `backbone`, `head` (the factory of projection heads: `head(inputs=D)` or
-    `head(inputs=D, classes=C)`), `shape` (channels, height, width of the inputs), `scale` (their pixels are 0 to this) and
-    `inputs` (how many there are to pre-train on); the rest is its settings.
+    `head(inputs=D, classes=C)`), `shape` (channels, height, width of the inputs), `scale` (their pixels are 0 to this),
+    `inputs` (how many there are to pre-train on) and `cases` (which of them belong together, or None); the rest is its
+    settings. One that names `cases` gets views of two inputs of the same case.
 
     `head` is the projection head, of which fine-tuning may keep layers; None where there is none. `seeds` is above 0 where a
     method must know which input it sees: it then gets that many inputs alone, and as labels their numbers, 0 to
@@ -34,6 +35,10 @@ class Method(nn.Module):
             labels: int64 (B,); None in pre-training, but for the numbers of `seeds`.
         """
         raise NotImplementedError
+
+    def projected(self, views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The projections of all views, which pass through the network as one batch: float32 (B, D) each."""
+        return self.head(self.backbone(torch.cat(views))).float().chunk(len(views))
 
     def after_step(self, step: int, steps: int) -> None:
         """What moves without a gradient, after optimiser step `step` of `steps`."""

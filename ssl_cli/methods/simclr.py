@@ -1,6 +1,5 @@
 """SimCLR (Chen et al., 2020), and what was proposed since for its negatives."""
 
-import copy
 import math
 
 import torch
@@ -9,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_cli.methods.base import Method, embedding_spread
+from ssl_cli.methods.follower import follow, follower_of
 from ssl_cli.schema import Negatives, Positive
 
 MATRIX_BYTES = 256 << 20  # of similarities at once: the whole matrix up to B = 4,096 in float32
@@ -108,7 +108,7 @@ class SimCLR(Method):
         self.temperature = temperature
         self.negatives = negatives
         if negatives.queue:
-            self.follower = copy.deepcopy(nn.Sequential(self.backbone, self.head)).requires_grad_(False)
+            self.follower = follower_of(self.backbone, self.head)
             self.register_buffer("queue", torch.zeros(negatives.queue, self.head.outputs))
             self.register_buffer("queued", torch.zeros((), dtype=torch.int64))
 
@@ -134,12 +134,10 @@ class SimCLR(Method):
         self.queue[places] = keys
         self.queued += len(keys)
 
-    @torch.no_grad()
     def after_step(self, step: int, steps: int) -> None:
         """The follower moves towards the network (He et al., 2020, equation 2)."""
         if self.negatives.queue:
-            leaders = [*self.backbone.parameters(), *self.head.parameters()]
-            torch._foreach_lerp_(list(self.follower.parameters()), leaders, 1 - self.negatives.momentum)
+            follow(self.follower, [self.backbone, self.head], self.negatives.momentum)
 
 
 def gathered(z: Tensor) -> Tensor:

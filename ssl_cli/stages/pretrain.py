@@ -11,7 +11,8 @@ from torch import nn
 
 from ssl_cli import heads, identity, signatures
 from ssl_cli.config import build, plain
-from ssl_cli.data.batches import Batches
+from ssl_cli.contradictions import pairs
+from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.data.budget import choose
 from ssl_cli.data.datasets import UNKNOWN, Dataset, load
 from ssl_cli.device import Machine, machine_of
@@ -39,9 +40,9 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         items, numbers = numbered(items, method.seeds, len(dataset.train), config.seed)
     views = build(config.augment.pretrain, scale=config.augment.scale)
     phase = config.schedule.pretrain
-    batches = Batches(
-        dataset.train.inputs, numbers, items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch
-    )
+    how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
+    inputs = dataset.train.inputs
+    batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, numbers, *how)
     parameters = count_parameters(method.backbone)
     log.info(
         "Pre-training with %s: %s (%s parameters), %s of %s, no labels, on %s → %s",
@@ -49,7 +50,9 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         config.dataset.name, here.described(), short(run.folder),
     )  # fmt: skip
     plots.save_views(dataset, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
-    monitor = knn_monitor(dataset.train, config.augment.scale, here, config.seed) if phase.evaluate_every else None
+    monitor = None
+    if phase.evaluate_every:
+        monitor = knn_monitor(dataset.train, dataset.cases, config.augment.scale, here, config.seed)
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor)
 
     run.save_weights("backbone", method.backbone)
@@ -94,6 +97,7 @@ def pretraining_method(config: Config, dataset: Dataset) -> Method:
         "shape": dataset.shape,
         "scale": config.augment.scale,
         "inputs": len(dataset.train) if items is None else len(items),
+        "cases": dataset.cases,
     }
     taken = signatures.parameters(config.method.path)
     return build(config.method, **{name: thing for name, thing in offered.items() if name in taken})

@@ -1,0 +1,38 @@
+"""MICLe: multi-instance contrastive learning (Azizi et al., 2021)."""
+
+import torch
+from torch import Tensor, nn
+
+from ssl_cli.methods.base import Method, embedding_spread
+from ssl_cli.methods.simclr import nt_xent
+from ssl_cli.schema import Positive
+
+
+class MICLe(Method):
+    """SimCLR whose views are of two inputs of the same case: another picture of the same patient, say.
+
+    So what differs from picture to picture of a case is learnt not to matter. A case of one input has two views of it,
+    as in SimCLR (section 3.2).
+
+    Args:
+        backbone, head: the network.
+        cases: which inputs belong together.
+        temperature: of the similarities.
+
+    Raises:
+        ValueError: that is not known.
+    """
+
+    n_views = 2
+
+    def __init__(self, backbone: nn.Module, head, cases: Tensor | None, temperature: Positive):
+        super().__init__(backbone)
+        if cases is None:
+            raise ValueError("the data set has no cases; dataset=arrays reads them from train_cases.npy")
+        self.head = head(inputs=backbone.dim)
+        self.temperature = temperature
+
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """NT-Xent of the projections."""
+        z0, z1 = self.projected(views)
+        return nt_xent(z0, z1, self.temperature), {"spread": embedding_spread(torch.cat([z0, z1]))}

@@ -1,0 +1,60 @@
+"""SwAV: swapped assignments between views (Caron et al., 2020), with two views and no queue."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_cli.methods.base import Method, embedding_spread
+from ssl_cli.methods.prototypes import Prototypes
+from ssl_cli.schema import Count, Positive
+
+
+@torch.no_grad()
+def codes(scores: Tensor, epsilon: float, rounds: int) -> Tensor:
+    """Soft assignments to prototypes that share a batch out evenly: (B, K) → (B, K), rows sum to 1, columns near B / K.
+
+    Sinkhorn and Knopp's way to the assignment of highest score plus `epsilon` times entropy (Caron et al., 2020,
+    section 3.1): columns and rows are scaled to their sums by turns. In logarithms, so that no `epsilon` overflows.
+    """
+    logarithm = scores / epsilon
+    for _ in range(rounds):
+        logarithm = logarithm.log_softmax(0).log_softmax(1)
+    return logarithm.exp()
+
+
+class SwAV(Method):
+    """Inputs are clustered as they come, and from one view of an input the cluster of the other is predicted.
+
+    Args:
+        backbone, head: the network.
+        prototypes: how many clusters.
+        temperature: of the predictions.
+        epsilon: of the assignments; lower makes them harder.
+        rounds: of scaling an assignment.
+    """
+
+    n_views = 2
+
+    def __init__(
+        self, backbone: nn.Module, head, prototypes: Count, temperature: Positive, epsilon: Positive, rounds: Count
+    ):
+        super().__init__(backbone)
+        self.head = head(inputs=backbone.dim)
+        self.prototypes = Prototypes(self.head.outputs, prototypes)
+        self.temperature = temperature
+        self.epsilon = epsilon
+        self.rounds = rounds
+
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean cross-entropy of each view's prediction with the other's code (equation 2).
+
+        `clusters` is how many prototypes are the first choice of some input of the batch.
+        """
+        z0, z1 = self.projected(views)
+        s0, s1 = self.prototypes(torch.cat([z0, z1])).chunk(2)
+        code0, code1 = (codes(scores, self.epsilon, self.rounds) for scores in (s0, s1))
+        loss = (F.cross_entropy(s0 / self.temperature, code1) + F.cross_entropy(s1 / self.temperature, code0)) / 2
+        return loss, {
+            "spread": embedding_spread(torch.cat([z0, z1])),
+            "clusters": torch.zeros_like(s0[0]).scatter(0, s0.argmax(1), 1.0).sum(),
+        }
