@@ -159,7 +159,7 @@ def test_a_sweep_pretrains_once_ends_in_a_table_and_can_be_resumed(cli, tmp_path
 def test_a_strangers_run_must_not_run_code(cli, tmp_path, smoke):
     smoke("stage=baseline", "budget.labels=20", folder="run")
     settings = tmp_path / "run/config.yaml"
-    settings.write_text(settings.read_text().replace("ssl_cli.data.datasets.synthetic", "posixpath.join"))
+    settings.write_text(settings.read_text().replace("ssl_cli.data.synthetic.synthetic", "posixpath.join"))
     done = cli("resume=run")
     assert done.returncode == 2
     assert "would run code of posixpath.join; if you trust it, add trust=posixpath" in done.stderr
