@@ -103,6 +103,12 @@ def test_a_critic_that_cannot_tell_teaches_nobody(method):
     assert all(parameter.grad.abs().max() == 0 for parameter in weights(untold, "generator", "backbone"))
 
 
+def test_codes_have_the_range_of_noise():
+    codes = made("bigan").encoder(torch.rand(64, 1, 28, 28))
+    torch.testing.assert_close(codes.mean(0), torch.zeros(64), atol=1e-4, rtol=0)
+    torch.testing.assert_close(codes.std(0), torch.ones(64), atol=0.05, rtol=0)
+
+
 def test_the_backbone_remembers_real_inputs_alone():
     method = made("gan")
     alone = made("gan").backbone

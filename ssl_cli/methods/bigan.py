@@ -15,7 +15,8 @@ class BiGAN(Method):
     Encoder and generator deceive it together, which they do best as each other's inverse (theorem 2).
 
     Args:
-        backbone: the encoder's, with one linear layer on top, so that codes can have any value, as noise can.
+        backbone: the encoder's, with one linear layer on top; each number of a code has mean 0 and deviation 1 over a
+            batch, as noise has, or the critic would know codes by their range alone.
         shape, scale: of the inputs.
         codes: numbers in a code; noise is normally distributed.
         width: channels of the generator at full size, and of the critic after its first convolution.
@@ -23,7 +24,8 @@ class BiGAN(Method):
 
     def __init__(self, backbone: nn.Module, shape: Shape, scale: float, codes: Count, width: Count):
         super().__init__(backbone)
-        self.encoder = nn.Sequential(self.backbone, nn.Linear(backbone.dim, codes))
+        same_range = nn.BatchNorm1d(codes, affine=False)
+        self.encoder = nn.Sequential(self.backbone, nn.Linear(backbone.dim, codes, bias=False), same_range)
         self.generator = Decoder(codes, shape, width)
         self.critic = Critic(shape, width, codes)
         self.scale = scale
