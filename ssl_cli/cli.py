@@ -46,8 +46,11 @@ def _with_hydra(arguments: list[str]) -> None:
 
     stages = [path.stem for path in (config.folder() / "stage").glob("*.yaml")]
     words = [f"stage={word}" if word in stages else word for word in arguments]
-    sys.argv = [sys.argv[0], *words]
-    asked, unknown = get_args_parser().parse_known_args(words)
+    asked, unknown = get_args_parser().parse_known_intermixed_args(words)  # options may stand between overrides
+    options = list(words)
+    for override in asked.overrides:
+        options.remove(override)
+    sys.argv = [sys.argv[0], *options, *asked.overrides]
     if unknown:
         raise ConfigError(*(f"{word}: no such option; see ssl-cli --help" for word in unknown))
     if asked.help:
