@@ -133,6 +133,11 @@ def _close(result: dict[str, Any], folder: Path, finished_before: bool) -> None:
         table.show_shifts(result["rows"], f"{result['dataset']}, shifted")
         log.info("%s. Pictures: %s/shifts.png and inputs.png (%.0f s)", result["protocol"], place, result["seconds"])
         log.info("Next: ssl-cli compare stage.seeds=3    several seeds, whose spread an evaluation shows")
+    elif result["stage"] == "league":
+        table.show_league(result["rows"], f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}")
+        log.info(
+            "Weights that count: %s. Picture: %s/league.png (%.0f s)", result["protocol"], place, result["seconds"]
+        )
     elif result["stage"] == "pretrain":
         knn = result["knn_accuracy"]
         shown = "" if knn is None else f", kNN accuracy {100 * knn:.1f} % (training labels, display only)"

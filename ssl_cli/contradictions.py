@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 from ssl_cli import signatures
@@ -26,7 +27,8 @@ def contradictions(config: Config) -> Iterator[str]:
         )
     if facts and facts.shape:
         yield from _shape_problems(config, facts.shape)
-        yield from _method_problems(config, facts.shape)
+        for method in config.stage.methods.values() if config.stage.name == "league" else [config.method]:
+            yield from _method_problems(replace(config, method=method), facts.shape)
     if config.runtime.device != "auto" and not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", config.runtime.device):
         yield f"runtime.device={config.runtime.device}: must be auto, cpu, cuda, cuda:N, mps or xpu"
 

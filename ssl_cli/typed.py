@@ -51,6 +51,9 @@ def typed(value: Any, kind: Any, key: str, problems: list[str]) -> Any:
             return INVALID
         items = [typed(v, k, f"{key}[{i}]", problems) for i, (v, k) in enumerate(zip(value, item_kinds, strict=False))]
         return INVALID if INVALID in items else origin(items)
+    if origin is dict and isinstance(value, dict):
+        filled = {name: typed(item, get_args(kind)[1], f"{key}.{name}", problems) for name, item in value.items()}
+        return INVALID if INVALID in filled.values() else filled
     if origin is Literal:
         if value in get_args(kind) and not isinstance(value, bool):
             return value
@@ -114,7 +117,7 @@ def _typed_target(value: Any, key: str, problems: list[str]) -> Target | Any:
     except ConfigError as error:
         problems += [f"{key}.{problem}" for problem in error.problems]
         return INVALID
-    given = GIVEN.get(key.split(".")[0], ())
+    given = GIVEN.get("method" if key.startswith("stage.methods.") else key.split(".")[0], ())
     hints = {name: parameter.annotation for name, parameter in taken.items() if name not in given}
     required = {name for name in hints if taken[name].required}
     arguments = {name: item for name, item in value.items() if name not in ("_target_", "name")}

@@ -157,6 +157,29 @@ def save_layers(rows: list[dict[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
+def save_league(rows: list[dict[str, Any]], path: Path) -> None:
+    """A line a method, a dot a measure with one standard deviation either way, in the order of fine-tuning."""
+    kinds = {"knn": ("kNN", GREY, "s"), "linear": ("linear", ORANGE, "^"), "finetuned": ("fine-tuned", BLUE, "o")}
+    ordered = sorted(rows, key=lambda row: row["finetuned"]["mean"] if row["finetuned"] else 0)
+    figure, axes = _figure(1, 1, width=8, height=1.2 + 0.34 * len(rows))
+    axis = axes[0][0]
+    for key, (name, colour, marker) in kinds.items():
+        there = [(position, row[key]) for position, row in enumerate(ordered) if row[key]]
+        axis.errorbar(
+            [100 * number["mean"] for _, number in there],
+            [position for position, _ in there],
+            xerr=[100 * (number["spread"] or 0) for _, number in there],
+            fmt=marker, color=colour, ms=6, capsize=2, lw=1, label=name,
+        )  # fmt: skip
+    axis.set_yticks(range(len(ordered)), [row["method"] for row in ordered], fontsize=9)
+    axis.set(xlabel="test accuracy, %")
+    axis.grid(color="#e3e6ea")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(fontsize=8, frameon=False, loc="lower right")
+    _save(figure, path)
+
+
 def save_lines(rows: list[dict[str, Any]], name: str, path: Path) -> None:
     """Accuracy against a swept number (`x` of each row), a `line` for the rest, a band of one standard deviation."""
     figure, axes = _figure(1, 1, width=7.5, height=4.2)

@@ -135,7 +135,7 @@ def shifted_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "labels": labels,
             "collapsed": collapsed,
             "seeds": [run["seed"] for run in group],
-            "clean": _over_seeds([run["clean"] for run in group]),
+            "clean": over_seeds([run["clean"] for run in group]),
             "shifts": {name: _over_strengths(group, name) for name in group[0]["shifts"]},
         }
         for (arm, labels, collapsed), group in groups.items()
@@ -145,15 +145,14 @@ def shifted_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def _over_strengths(runs: list[dict[str, Any]], name: str) -> dict[str, Any]:
     means = [statistics.mean(run["shifts"][name]) for run in runs]
     return {
-        **_over_seeds(means),
+        **over_seeds(means),
         "lost": statistics.mean(run["clean"] for run in runs) - statistics.mean(means),
-        "at": [
-            _over_seeds(list(accuracies)) for accuracies in zip(*(run["shifts"][name] for run in runs), strict=True)
-        ],
+        "at": [over_seeds(list(accuracies)) for accuracies in zip(*(run["shifts"][name] for run in runs), strict=True)],
     }
 
 
-def _over_seeds(accuracies: list[float]) -> dict[str, float | None]:
+def over_seeds(accuracies: list[float]) -> dict[str, float | None]:
+    """Mean and standard deviation, which one seed does not have."""
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else None
     return {"mean": statistics.mean(accuracies), "spread": spread}
 
@@ -175,3 +174,18 @@ def show_shifts(made: list[dict[str, Any]], title: str) -> None:
 def _percent(number: dict[str, float | None]) -> str:
     spread = "" if number["spread"] is None else f"±{100 * number['spread']:.1f}"  # tight: there are many columns
     return f"{100 * number['mean']:.1f}{spread}"
+
+
+def show_league(made: list[dict[str, Any]], title: str) -> None:
+    """A line a method, in the order of fine-tuning."""
+    heads = ("method", "seeds", "epochs", "seconds", "kNN", "linear", "linear, layer before", "fine-tuned")
+    lines = []
+    for row in sorted(made, key=lambda row: row["finetuned"]["mean"] if row["finetuned"] else 0):
+        numbers = ["" if row[key] is None else f"{row[key]:.0f}" for key in ("epochs", "seconds")]
+        measures = [
+            "" if row[key] is None else _percent(row[key]) for key in ("knn", "linear", "linear_before", "finetuned")
+        ]
+        lines.append(
+            (row["method"] + (COLLAPSED if row["collapsed"] else ""), str(len(row["seeds"])), *numbers, *measures)
+        )
+    show_cells(f"{title}: test accuracy in %", heads, lines)

@@ -17,6 +17,7 @@ from ssl_cli.schema.stages import (
     DistillStage,
     EvaluateStage,
     FixMatch,
+    LeagueStage,
     PretrainStage,
     ProbeStage,
     PseudoLabel,
@@ -49,6 +50,7 @@ __all__ = [
     "Flip",
     "Grey",
     "Head",
+    "LeagueStage",
     "Negatives",
     "NotNegative",
     "Optimiser",
@@ -103,6 +105,7 @@ class Config:
         | EvaluateStage
         | CompareStage
         | SystemStage
+        | LeagueStage
     )
     dataset: Target
     budget: Budget

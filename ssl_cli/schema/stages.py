@@ -126,3 +126,19 @@ class CompareStage:
 
     name: Literal["compare"]
     seeds: Count
+
+
+@dataclass(frozen=True)
+class LeagueStage:
+    """All `methods` by the same rules, for `seeds` seeds from `seed` on.
+
+    equal: what every pre-training gets the same of: `time` on this machine, `seconds` of it, or `epochs`, as the schedule says.
+    neighbours: that vote.
+    """
+
+    name: Literal["league"]
+    seeds: Count
+    equal: Literal["time", "epochs"]
+    seconds: Positive
+    neighbours: Count
+    methods: dict[str, Target]

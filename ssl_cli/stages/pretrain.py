@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ssl_cli import heads, identity, signatures
+from ssl_cli.augment.views import Views
 from ssl_cli.config import build, plain
 from ssl_cli.contradictions import pairs
 from ssl_cli.data.batches import Batches, CaseBatches
@@ -34,15 +35,8 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         return run.result
     here = machine_of(run)
     dataset = load(config.dataset)
-    items, numbers = _inputs(dataset, config), None
-    method = here.place(pretraining_method(config, dataset))
-    if method.seeds:
-        items, numbers = numbered(items, method.seeds, len(dataset.train), config.seed)
-    views = build(config.augment.pretrain, scale=config.augment.scale)
+    method, batches, views = material(config, dataset, here)
     phase = config.schedule.pretrain
-    how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
-    inputs = dataset.train.inputs
-    batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, numbers, *how)
     parameters = count_parameters(method.backbone)
     log.info(
         "Pre-training with %s: %s (%s parameters), %s of %s, no labels, on %s → %s",
@@ -84,6 +78,18 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
             "environment": here.environment(),
         }
     )
+
+
+def material(config: Config, dataset: Dataset, here: Machine) -> tuple[Method, Batches | CaseBatches, Views]:
+    """What a pre-training is made of: the method on its device, its batches, its views."""
+    items, numbers = _inputs(dataset, config), None
+    method = here.place(pretraining_method(config, dataset))
+    if method.seeds:
+        items, numbers = numbered(items, method.seeds, len(dataset.train), config.seed)
+    phase, inputs = config.schedule.pretrain, dataset.train.inputs
+    how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
+    batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, numbers, *how)
+    return method, batches, build(config.augment.pretrain, scale=config.augment.scale)
 
 
 def pretraining_method(config: Config, dataset: Dataset) -> Method:

@@ -1,0 +1,136 @@
+"""All pre-training methods by the same rules."""
+
+import json
+import logging
+import statistics
+import time
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+from ssl_cli.data.datasets import Dataset, load
+from ssl_cli.device import Machine, machine_of
+from ssl_cli.optim import optimiser
+from ssl_cli.report import plots, table
+from ssl_cli.runs import Run, write
+from ssl_cli.schema import Config, PretrainStage, ProbeStage, SupervisedStage
+from ssl_cli.stages.finetune import finetune
+from ssl_cli.stages.pretrain import material, pretrain
+from ssl_cli.stages.probe import probe
+from ssl_cli.train import prepared, take_step
+
+log = logging.getLogger("ssl_cli")
+
+WARM_UP, TIMED = 3, 9  # steps
+COSTS = ("epochs", "seconds")  # of pre-training
+MEASURES = ("knn", "linear", "linear_before", "finetuned")
+
+
+def league(config: Config, run: Run) -> dict[str, Any]:
+    """Pre-train, probe and fine-tune every method for every seed; the numbers of the run."""
+    if run.result:
+        return run.result
+    here = machine_of(run)
+    dataset = load(config.dataset)
+    found: list[dict[str, Any]] = []
+    for seed in range(config.seed, config.seed + config.stage.seeds):
+        seeded = replace(config, seed=seed, head=replace(config.head, keep=0))
+        inside = run.child(f"seed{seed}", seeded)
+        labels_only = replace(seeded, stage=SupervisedStage("baseline", frozen=False))
+        result = finetune(labels_only, inside.child("labels-only", labels_only))
+        found.append({"method": "labels only", "seed": seed, "finetuned": result["test_accuracy"]})
+        for name, method in config.stage.methods.items():
+            entrant = replace(seeded, method=method)
+            played, untrained = _played(entrant, inside.child(name, entrant), dataset, here)
+            found.append(played)
+        found.append(untrained)  # the same whichever the method
+    rows = _rows(found)
+    plots.save_league(rows, run.folder / "league.png")
+    best = max(rows, key=lambda row: row["finetuned"]["mean"] if row["finetuned"] else 0)
+    return run.finish(
+        {
+            "stage": "league",
+            "test_accuracy": best["finetuned"]["mean"],
+            "labels": result["labels"],
+            "seed": config.seed,
+            "seeds": config.stage.seeds,
+            "images_per_second": None,
+            "backbone_parameters": result["backbone_parameters"],
+            "dataset": config.dataset.name,
+            "backbone": config.backbone.name,
+            "equal": config.stage.equal,
+            "rows": rows,
+            "protocol": result["protocol"],
+            "caveats": result["caveats"],
+            "environment": here.environment(),
+        }
+    )
+
+
+def _played(config: Config, run: Run, dataset: Dataset, here: Machine) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A method's numbers for a seed, and those of random weights, which its probe has too."""
+    schedule = config.schedule
+    if config.stage.equal == "time":
+        steps = _steps(config, run, dataset, here)
+        schedule = replace(schedule, pretrain=replace(schedule.pretrain, epochs=steps, max_steps=steps, stop=None))
+    settings = replace(config, schedule=schedule, stage=PretrainStage("pretrain"))
+    inside = run.child("pretrain", settings)
+    pretrained = pretrain(settings, inside)
+    started = replace(config, checkpoint=str(inside.folder))
+    probing = replace(started, stage=ProbeStage("probe", "all", config.stage.neighbours))
+    layers = probe(probing, run.child("probe", probing))["layers"]
+    tuning = replace(started, stage=SupervisedStage("finetune", frozen=False))
+    tuned = finetune(tuning, run.child("finetune", tuning), inside.folder)
+    kept = {key: pretrained[key] for key in (*COSTS, "collapsed")}
+    named = {"method": config.method.name, "seed": config.seed}
+    return (
+        {**named, **kept, **_probed(layers, "pretrained"), "finetuned": tuned["test_accuracy"]},
+        {**named, "method": "random weights", **_probed(layers, "random")},
+    )
+
+
+def _probed(layers: list[dict[str, Any]], weights: str) -> dict[str, float]:
+    """Of the backbone's last stage and of the one before it, which is often the better one."""
+    stages = [row for row in layers if row["weights"] == weights and row["name"].startswith("backbone")]
+    return {"knn": stages[-1]["knn"], "linear": stages[-1]["linear"], "linear_before": stages[-2]["linear"]}
+
+
+def _steps(config: Config, run: Run, dataset: Dataset, here: Machine) -> int:
+    """How many steps take the time that each method has, timed once and kept: a resumed league goes on with the same."""
+    kept = run.folder / "steps.json"
+    if not kept.exists():
+        method, batches, views = material(config, dataset, here)
+        phase = config.schedule.pretrain
+        optimise, scaler = optimiser(method.parameters(), phase.optimiser), here.scaler()
+        taken = []
+        for step in range(WARM_UP + TIMED):
+            began = time.perf_counter()
+            seen, labels = prepared(batches, views, method, step, config.seed, here)
+            take_step(method, optimise, scaler, seen, labels, here)
+            method.after_step(step, WARM_UP + TIMED)
+            here.wait()
+            taken.append(time.perf_counter() - began)
+        seconds = statistics.median(taken[WARM_UP:])
+        steps = max(1, round(config.stage.seconds / seconds))
+        write(
+            kept, json.dumps({"seconds_per_step": seconds, "steps": steps, "per_epoch": batches.steps_per_epoch}) + "\n"
+        )
+        log.info("%s: %.0f ms a step, so %s steps", config.method.name, 1e3 * seconds, f"{steps:,}")
+    return json.loads(kept.read_text())["steps"]
+
+
+def _rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a method, mean and spread over seeds of each measure that it has."""
+    groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in found:
+        groups[one["method"]].append(one)
+    return [
+        {
+            "method": method,
+            "seeds": [one["seed"] for one in group],
+            "collapsed": [one["seed"] for one in group if one.get("collapsed")],
+            **{key: statistics.mean(one[key] for one in group) if key in group[0] else None for key in COSTS},
+            **{key: table.over_seeds([one[key] for one in group]) if key in group[0] else None for key in MEASURES},
+        }
+        for method, group in groups.items()
+    ]

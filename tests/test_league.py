@@ -1,0 +1,75 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from ssl_cli.config import folder, from_overrides
+from ssl_cli.runs import Run
+from ssl_cli.stages.league import league
+
+
+@pytest.fixture
+def small(smoke, tmp_path):
+    """A league of two methods, its settings and its run."""
+    config, _ = smoke(
+        "stage=league", "budget.labels=20", "stage.seeds=2", "stage.seconds=0.3", "head=simclr_v2", "head.keep=0"
+    )
+    methods = {name: config.stage.methods[name] for name in ("vicreg", "rotation")}
+    config = replace(config, stage=replace(config.stage, methods=methods))
+    return config, Run(tmp_path / "league", config)
+
+
+def test_every_method_meets_random_weights_and_labels_only_over_the_seeds(small):
+    config, run = small
+    result = league(config, run)
+    rows = {row["method"]: row for row in result["rows"]}
+    assert list(rows) == ["labels only", "vicreg", "rotation", "random weights"]
+    assert all(row["seeds"] == [0, 1] for row in rows.values())
+    for name in ("vicreg", "rotation"):
+        assert all(0 <= rows[name][key]["mean"] <= 1 for key in ("knn", "linear", "linear_before", "finetuned"))
+    assert rows["random weights"]["finetuned"] is None
+    assert rows["random weights"]["knn"]["mean"] > 0.3
+    assert rows["labels only"]["knn"] is None
+    assert (run.folder / "league.png").stat().st_size > 5000
+    hashes = {json.loads(path.read_text())["labels_hash"] for path in run.folder.glob("seed1/*/finetune/result.json")}
+    assert len(hashes) == 1
+
+
+def test_equal_time_is_turned_into_steps_once(small):
+    config, run = small
+    config = replace(config, stage=replace(config.stage, seeds=1))
+    run = Run(run.folder.parent / "timed", config)
+    league(config, run)
+    for name in ("vicreg", "rotation"):
+        timed = json.loads((run.folder / f"seed0/{name}/steps.json").read_text())
+        assert timed["steps"] == max(1, round(0.3 / timed["seconds_per_step"]))
+        trained = json.loads((run.folder / f"seed0/{name}/pretrain/result.json").read_text())
+        assert trained["steps"] == timed["steps"]
+    (run.folder / "result.json").unlink()
+    (run.folder / "seed0/rotation/pretrain/result.json").unlink()
+    before = (run.folder / "seed0/rotation/steps.json").read_bytes()
+    league(config, run)  # resumed
+    assert (run.folder / "seed0/rotation/steps.json").read_bytes() == before
+
+
+def test_equal_epochs_leave_the_schedule_as_it_is(small):
+    config, run = small
+    config = replace(config, stage=replace(config.stage, equal="epochs", seeds=1))
+    run = Run(run.folder.parent / "epochs", config)
+    league(config, run)
+    assert not list(run.folder.rglob("steps.json"))
+    assert json.loads((run.folder / "seed0/vicreg/pretrain/result.json").read_text())["steps"] == 2
+
+
+def test_all_methods_are_in_it_but_those_that_need_cases():
+    methods = {path.stem for path in (folder() / "method").glob("*.yaml")}
+    assert set(from_overrides("experiment=league").stage.methods) == methods - {"micle"}
+
+
+def test_a_methods_setting_can_be_changed_and_is_checked():
+    assert (
+        from_overrides("stage=league", "stage.methods.byol.momentum=0.5").stage.methods["byol"].arguments["momentum"]
+        == 0.5
+    )
+    with pytest.raises(Exception, match=r"stage\.methods\.byol\.momentum=7: must be in \[0, 1\]"):
+        from_overrides("stage=league", "stage.methods.byol.momentum=7")
