@@ -50,7 +50,12 @@ def settings_of(key: str, value: str, stages: tuple[str, ...]) -> Config:
     foreign = foreign_targets(settings, ())
     if foreign:
         raise ConfigError(f"{key}={value}: would run code of {foreign[0]}, which is not part of this program")
-    return check(settings)
+    try:
+        return check(settings)
+    except ConfigError as error:
+        raise ConfigError(
+            *(f"{key}={value}: its settings do not fit this version ({problem})" for problem in error.problems)
+        ) from error
 
 
 def classifier_of(folder: Path, config: Config, dataset: Dataset) -> nn.Module:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ssl_cli.config import GROUPS, folder, from_overrides
+from ssl_cli.config import GROUPS, folder, from_overrides, precheck
 
+DOCS = Path(__file__).parent.parent / "docs"
 README = (Path(__file__).parent.parent / "README.md").read_text()
 COMMANDS = [line.split("#")[0].split() for line in README.splitlines() if line.startswith("ssl-cli ")]
 
@@ -24,3 +25,16 @@ def test_the_table_of_groups_names_every_choice(group):
 def test_every_command_is_valid(command):
     words = [f"stage={word}" if "=" not in word else word for word in command[1:]]
     assert from_overrides(*words)
+
+
+SWEEPS = [
+    line.split("#")[0].split()[2:]
+    for page in (README, *(path.read_text() for path in DOCS.glob("*.md")))
+    for line in page.splitlines()
+    if line.startswith("ssl-cli -m ")
+]
+
+
+@pytest.mark.parametrize("words", SWEEPS, ids=" ".join)
+def test_every_sweep_is_valid(words):
+    assert len(precheck([f"stage={word}" if "=" not in word else word for word in words], multirun=True)) > 1
