@@ -15,6 +15,14 @@ SMALLEST = (
 
 
 @pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """Two folders deeper than usual: a run looks around for a pre-training like its own, and must not meet another test's."""
+    deeper = tmp_path / "of" / "this_test"
+    deeper.mkdir(parents=True)
+    return deeper
+
+
+@pytest.fixture
 def cli(tmp_path):
     """The command as a person types it, in a folder of its own."""
 
