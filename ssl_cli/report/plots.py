@@ -116,7 +116,7 @@ def save_arms(rows: list[dict[str, Any]], path: Path) -> None:
     """A dot an arm with one standard deviation either way, and a small dot a seed."""
     figure, axes = _figure(1, 1, width=7.5, height=0.9 + 0.42 * len(rows))
     axis = axes[0][0]
-    colours = {"pre-trained": BLUE, "distilled": GREEN}
+    colours = {"distilled": GREEN, "pre-trained": BLUE}  # the first that fits
     for position, row in enumerate(reversed(rows)):
         colour = ORANGE if row["collapsed"] else next((c for word, c in colours.items() if word in row["arm"]), GREY)
         mean, spread = 100 * row["mean"], 100 * (row["spread"] or 0)
@@ -176,7 +176,7 @@ def save_league(rows: list[dict[str, Any]], path: Path) -> None:
     axis.grid(color="#e3e6ea")
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(fontsize=8, frameon=False, loc="lower right")
+    axis.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(kinds))
     _save(figure, path)
 
 
