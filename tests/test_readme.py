@@ -39,4 +39,4 @@ SWEEPS = [
 def test_every_sweep_is_valid(words):
     overrides = [f"stage={word}" if "=" not in word else word for word in words]
     jobs = precheck([word for word in overrides if not word.startswith("seed=")], multirun=True)
-    assert len(jobs) > 1 or "seed=0,1,2" in words
+    assert len(jobs) > 1 or any(word.startswith("seed=") for word in words)
