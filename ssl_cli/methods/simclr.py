@@ -114,8 +114,7 @@ class SimCLR(Method):
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """NT-Xent of the projections; both views pass through the network as one batch, and of all processes together."""
-        inputs = torch.cat(views)
-        z0, z1 = (gathered(z) for z in self.head(self.backbone(inputs)).float().chunk(2))
+        z0, z1 = (gathered(z) for z in self.projected(views))
         wants = self.negatives
         if not (wants.queue or wants.debias or wants.cancel):
             loss = nt_xent(z0, z1, self.temperature)
@@ -123,7 +122,7 @@ class SimCLR(Method):
             queue = self.queue[: int(self.queued.clamp_max(wants.queue))] if wants.queue else None
             loss = nt_xent_with(z0, z1, self.temperature, wants.debias, wants.cancel, queue)
             if wants.queue:
-                self._enqueue(inputs)
+                self._enqueue(torch.cat(views))
         return loss, {"spread": embedding_spread(torch.cat([z0, z1]))}
 
     @torch.no_grad()

@@ -10,15 +10,14 @@ import torch
 from ssl_cli.augment.views import Views, encode
 from ssl_cli.config import build
 from ssl_cli.data.batches import Batches
-from ssl_cli.data.budget import Chosen, choose
+from ssl_cli.data.budget import Chosen
 from ssl_cli.data.datasets import UNKNOWN, Dataset, Split, load
-from ssl_cli.device import machine_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.distillation import Distillation
 from ssl_cli.report.table import arm_name
-from ssl_cli.runs import Run, read_result, short, write
+from ssl_cli.runs import Run, read_result, short
 from ssl_cli.schema import CLASSIFIERS, Config, SupervisedStage
-from ssl_cli.stages.finetune import finetune, labels_csv, origin, tested, watcher
+from ssl_cli.stages.finetune import finetune, opened, origin, tested, watcher
 from ssl_cli.stages.pretrain import count_parameters, obtain
 from ssl_cli.train import fit
 from ssl_cli.trained import classifier_of, fresh_classifier, settings_of
@@ -39,12 +38,9 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
     """
     if run.result:
         return run.result
-    here = machine_of(run)
-    dataset = load(config.dataset)
+    here, dataset, chosen = opened(config, run)
     teacher_folder, teacher_config = _teacher(config, run)
-    chosen = choose(dataset, config.budget, config.seed)
     _check(config, teacher_folder, teacher_config, dataset, chosen)
-    write(run.folder / "labels.csv", labels_csv(dataset, chosen))
     if config.stage.start == "pretrained":
         start = start or obtain(config, run, dataset, here)
     student = fresh_classifier(config, dataset, start)

@@ -40,10 +40,7 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     """
     if run.result:
         return run.result
-    here = machine_of(run)
-    dataset = load(config.dataset)
-    chosen = choose(dataset, config.budget, config.seed)
-    write(run.folder / "labels.csv", labels_csv(dataset, chosen))
+    here, dataset, chosen = opened(config, run)
     pretrained = config.stage.name == "finetune"
     start = (start or obtain(config, run, dataset, here)) if pretrained else None
     method = here.place(fresh_classifier(config, dataset, start))
@@ -70,6 +67,15 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
         "pretraining": origin(start),
     }
     return run.finish(result)
+
+
+def opened(config: Config, run: Run) -> tuple[Machine, Dataset, Chosen]:
+    """The machine, the data and the labels of a run that may see some; `labels.csv` says which."""
+    here = machine_of(run)
+    dataset = load(config.dataset)
+    chosen = choose(dataset, config.budget, config.seed)
+    write(run.folder / "labels.csv", _labels_csv(dataset, chosen))
+    return here, dataset, chosen
 
 
 def tested(
@@ -193,8 +199,7 @@ def origin(start: Path | None) -> dict[str, Any] | None:
     return {"folder": str(start), **{key: result.get(key) for key in kept}}
 
 
-def labels_csv(dataset: Dataset, chosen: Chosen) -> str:
-    """Which items' labels were seen, and for what."""
+def _labels_csv(dataset: Dataset, chosen: Chosen) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(["item", "label", "class", "part"])

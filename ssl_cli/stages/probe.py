@@ -11,18 +11,17 @@ from torch import Tensor, nn
 
 from ssl_cli import heads
 from ssl_cli.data.batches import Batches
-from ssl_cli.data.budget import choose
-from ssl_cli.data.datasets import Dataset, Split, load
-from ssl_cli.device import Machine, machine_of
+from ssl_cli.data.datasets import Dataset, Split
+from ssl_cli.device import Machine
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import class_accuracy, knn_accuracy, outputs
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import derived_seed
 from ssl_cli.report import plots
-from ssl_cli.runs import Run, write
+from ssl_cli.runs import Run
 from ssl_cli.schema import Config
-from ssl_cli.stages.finetune import as_they_are, labels_csv, origin
+from ssl_cli.stages.finetune import as_they_are, opened, origin
 from ssl_cli.stages.pretrain import count_parameters, obtain, pretraining_method
 from ssl_cli.train import fit
 
@@ -47,10 +46,7 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     """
     if run.result:
         return run.result
-    here = machine_of(run)
-    dataset = load(config.dataset)
-    chosen = choose(dataset, config.budget, config.seed)
-    write(run.folder / "labels.csv", labels_csv(dataset, chosen))
+    here, dataset, chosen = opened(config, run)
     start = obtain(config, run, dataset, here)
     labelled = Split(dataset.train.inputs[chosen.train], dataset.train.labels[chosen.train])
     rows = []

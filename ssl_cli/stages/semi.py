@@ -10,17 +10,16 @@ from torch import Tensor
 from ssl_cli.augment.views import Views
 from ssl_cli.config import build
 from ssl_cli.data.batches import Batches, MixedBatches
-from ssl_cli.data.budget import Chosen, choose
-from ssl_cli.data.datasets import Dataset, Split, load
-from ssl_cli.device import machine_of
+from ssl_cli.data.budget import Chosen
+from ssl_cli.data.datasets import Dataset, Split
 from ssl_cli.methods.fixmatch import FixMatch
 from ssl_cli.methods.pseudo_label import PseudoLabel
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import derived_seed
 from ssl_cli.report.table import arm_name
-from ssl_cli.runs import Run, short, write
+from ssl_cli.runs import Run, short
 from ssl_cli.schema import Config
-from ssl_cli.stages.finetune import labels_csv, origin, tested, watcher
+from ssl_cli.stages.finetune import opened, origin, tested, watcher
 from ssl_cli.stages.pretrain import count_parameters, obtain
 from ssl_cli.train import fit
 from ssl_cli.trained import fresh_classifier
@@ -32,10 +31,7 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     """Train a classifier on labels and on its own answers to all training inputs, and test it once; the run's numbers."""
     if run.result:
         return run.result
-    here = machine_of(run)
-    dataset = load(config.dataset)
-    chosen = choose(dataset, config.budget, config.seed)
-    write(run.folder / "labels.csv", labels_csv(dataset, chosen))
+    here, dataset, chosen = opened(config, run)
     start = obtain(config, run, dataset, here) if config.stage.start == "pretrained" else None
     method = here.place(_method(config, fresh_classifier(config, dataset, start)))
     batches = mixed_batches(config, dataset, chosen)
