@@ -74,15 +74,3 @@ def untaught(critic: nn.Module) -> Iterator[None]:
     critic.requires_grad_(False)
     yield
     critic.requires_grad_(True)
-
-
-@contextmanager
-def statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Batch norm uses the batch's own statistics inside, and its running ones do not hear of it."""
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
-        norm.momentum = 0.0
-    yield
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum

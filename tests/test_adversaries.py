@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_cli.adversaries import Critic, calls_right, deception, detection, statistics_kept, untaught
+from ssl_cli.adversaries import Critic, calls_right, deception, detection, untaught
+from ssl_cli.batch_norm import statistics_kept
 from ssl_cli.config import from_overrides
 from ssl_cli.data.datasets import load
 from ssl_cli.stages.pretrain import pretrain, pretraining_method
@@ -59,11 +60,13 @@ def test_inside_untaught_gradients_pass_and_none_stays():
 
 def test_kept_statistics_stay_while_the_batchs_own_are_used():
     norm, inputs = nn.BatchNorm2d(2), 5 + torch.rand(4, 2, 3, 3)
-    with statistics_kept(norm):
-        given = norm(inputs)
-    assert norm.running_mean.tolist() == [0, 0]
-    assert given.mean().abs() < 1e-5
-    norm(inputs)
+    for training in (True, False):
+        with statistics_kept(norm.train(training)):
+            given = norm(inputs)
+        assert norm.running_mean.tolist() == [0, 0]
+        assert given.mean().abs() < 1e-5
+        assert norm.training == training
+    norm.train()(inputs)
     assert norm.running_mean.min() > 0.4
 
 

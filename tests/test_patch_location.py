@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -156,3 +157,14 @@ def test_a_grid_that_turns_out_too_large_is_refused():
     config = from_overrides("method=patch_location", "dataset=synthetic")
     with pytest.raises(ConfigError, match="take 28 pixels"):
         build(config.method, backbone=nn.Identity(), shape=(1, 20, 20))
+
+
+def test_batch_norm_remembers_whole_inputs_and_no_patches():
+    method = made()
+    twin = copy.deepcopy(method.backbone)
+    views = torch.rand(6, *load(from_overrides("dataset=synthetic").dataset).shape)
+    method.loss((views,), None)
+    twin(views)
+    kept, wanted = dict(method.backbone.named_buffers()), dict(twin.named_buffers())
+    assert all(torch.allclose(kept[name], wanted[name]) for name in wanted if "running" in name)
+    assert not torch.allclose(kept["stages.0.1.running_mean"], torch.zeros(4))

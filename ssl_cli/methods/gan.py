@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_cli.adversaries import calls_right, deception, detection, statistics_kept, untaught
+from ssl_cli.adversaries import calls_right, deception, detection, untaught
+from ssl_cli.batch_norm import statistics_kept
 from ssl_cli.decoders import Decoder
 from ssl_cli.methods.base import Method
 from ssl_cli.schema import Count, Shape

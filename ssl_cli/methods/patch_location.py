@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.batch_norm import statistics_kept
 from ssl_cli.methods.base import Method
 from ssl_cli.schema import Count, NotNegative, Shape
 
@@ -20,6 +21,9 @@ class PatchLocation(Method):
 
     Every input gives all eight pairs, so the answers are balanced. The grid lies anywhere in the input where it fits.
     Pairs with a patch of a single value say nothing and do not count.
+
+    Features are wanted of whole inputs, whose statistics are not those of patches: batch norm sees each kind by itself
+    and remembers the whole ones.
 
     Args:
         backbone: sees every patch by itself.
@@ -64,6 +68,8 @@ class PatchLocation(Method):
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the neighbour's number over the pairs that show something; ln 8 where nothing is known."""
         (view,) = views
+        with torch.no_grad():
+            self.backbone(view)  # for batch norm
         patches = cut(
             view, corners(len(view), view.shape[2:], self.patch, self.gap, self.jitter, view.device), self.patch
         )
@@ -98,7 +104,8 @@ class PatchLocation(Method):
     def _answers(self, patches: Tensor) -> Tensor:
         """(B, 9, C, P, P) → logits (B · 8, 8), the pairs of an input in a row."""
         plain = {"drop": one_colour, "project": without_green_magenta, "keep": nn.Identity()}[self.colour]
-        features = self.backbone(plain(patches.flatten(0, 1))).unflatten(0, (-1, GRID**2))
+        with statistics_kept(self.backbone):
+            features = self.backbone(plain(patches.flatten(0, 1))).unflatten(0, (-1, GRID**2))
         middle = features[:, CENTRE, None].expand(-1, len(NEIGHBOURS), -1)
         return self.join(torch.cat([middle, features[:, NEIGHBOURS]], dim=2).flatten(0, 1)).float()
 
