@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from ssl_cli.config import folder, from_overrides
 from ssl_cli.runs import Run
@@ -59,6 +60,16 @@ def test_equal_epochs_leave_the_schedule_as_it_is(small):
     league(config, run)
     assert not list(run.folder.rglob("steps.json"))
     assert json.loads((run.folder / "seed0/vicreg/pretrain/result.json").read_text())["steps"] == 2
+
+
+def test_a_method_may_have_a_rate_of_its_own(small):
+    config, run = small
+    config = replace(config, stage=replace(config.stage, seeds=1, equal="epochs", rates={"rotation": 1.5e-5}))
+    run = Run(run.folder.parent / "rates", config)
+    league(config, run)
+    for name, rate in (("vicreg", config.schedule.pretrain.optimiser.lr), ("rotation", 1.5e-5)):
+        settings = yaml.safe_load((run.folder / f"seed0/{name}/pretrain/config.yaml").read_text())
+        assert settings["schedule"]["pretrain"]["optimiser"]["lr"] == rate
 
 
 def test_all_methods_are_in_it_but_those_that_need_cases():

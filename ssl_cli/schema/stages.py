@@ -134,6 +134,7 @@ class LeagueStage:
 
     equal: what every pre-training gets the same of: `time` on this machine, `seconds` of it, or `epochs`, as the schedule says.
     neighbours: that vote.
+    rates: the learning rates of methods for which the schedule's is not fit.
     """
 
     name: Literal["league"]
@@ -142,3 +143,4 @@ class LeagueStage:
     seconds: Positive
     neighbours: Count
     methods: dict[str, Target]
+    rates: dict[str, Positive]

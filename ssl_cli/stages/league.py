@@ -13,7 +13,7 @@ from ssl_cli.device import Machine, machine_of
 from ssl_cli.optim import optimiser
 from ssl_cli.report import plots, table
 from ssl_cli.runs import Run, write
-from ssl_cli.schema import Config, PretrainStage, ProbeStage, SupervisedStage
+from ssl_cli.schema import Config, PretrainStage, ProbeStage, Schedule, SupervisedStage
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import material, pretrain
 from ssl_cli.stages.probe import probe
@@ -40,7 +40,7 @@ def league(config: Config, run: Run) -> dict[str, Any]:
         result = finetune(labels_only, inside.child("labels-only", labels_only))
         found.append({"method": "labels only", "seed": seed, "finetuned": result["test_accuracy"]})
         for name, method in config.stage.methods.items():
-            entrant = replace(seeded, method=method)
+            entrant = replace(seeded, method=method, schedule=_schedule(config, name))
             played, untrained = _played(entrant, inside.child(name, entrant), dataset, here)
             found.append(played)
         found.append(untrained)  # the same whichever the method
@@ -65,6 +65,13 @@ def league(config: Config, run: Run) -> dict[str, Any]:
             "environment": here.environment(),
         }
     )
+
+
+def _schedule(config: Config, name: str) -> Schedule:
+    """That of an entrant, at the rate that it wants."""
+    phase = config.schedule.pretrain
+    rate = config.stage.rates.get(name, phase.optimiser.lr)
+    return replace(config.schedule, pretrain=replace(phase, optimiser=replace(phase.optimiser, lr=rate)))
 
 
 def _played(config: Config, run: Run, dataset: Dataset, here: Machine) -> tuple[dict[str, Any], dict[str, Any]]:
