@@ -113,14 +113,16 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
 
 
 def _trains_on_labels_alone(config: Config) -> bool:
-    return config.stage.name not in ("pretrain", "semi", "evaluate")
+    if config.stage.name == "semi":
+        return config.stage.start == "finetuned"
+    return config.stage.name not in ("pretrain", "evaluate")
 
 
 def _starts_pretrained(config: Config) -> bool:
     if config.stage.name == "distill":
         return config.stage.start == "pretrained" or config.stage.teacher == "auto"
     if config.stage.name == "semi":
-        return config.stage.start == "pretrained"
+        return config.stage.start != "random"
     return config.stage.name not in ("pretrain", "baseline", "evaluate")
 
 

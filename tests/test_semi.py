@@ -1,3 +1,4 @@
+import copy
 import json
 import signal
 
@@ -8,19 +9,24 @@ from safetensors.torch import load_file
 from test_command import TINY, assert_same_bytes, start, wait_for_lines
 from torch import nn
 
+from ssl_cli.config import build
 from ssl_cli.data.budget import choose
 from ssl_cli.data.datasets import UNKNOWN, load
 from ssl_cli.device import machine
 from ssl_cli.evaluate import class_accuracy
 from ssl_cli.methods.fixmatch import FixMatch, consistency
 from ssl_cli.methods.pseudo_label import PseudoLabel, ramp
-from ssl_cli.stages.semi import mixed_batches, semi
+from ssl_cli.stages.semi import WeakAndStrong, mixed_batches, semi
 from ssl_cli.trained import classifier_of
 
 
 def network() -> tuple[nn.Module, nn.Module]:
     torch.manual_seed(0)
     return nn.Flatten(), nn.Linear(12, 4)
+
+
+def fixmatch(body: nn.Module, head: nn.Module, labeller: str = "network", **settings: float) -> FixMatch:
+    return FixMatch(body, head, labeller, temperature=0.0, **settings)
 
 
 def inputs(count: int) -> torch.Tensor:
@@ -34,22 +40,34 @@ def logits_of(*probabilities: list[float]) -> torch.Tensor:
 def test_a_strong_view_learns_the_first_choice_of_the_weak_one_if_that_is_sure_enough():
     weak = logits_of([0.96, 0.04], [0.94, 0.06], [0.01, 0.99], [0.5, 0.5])
     strong = logits_of([0.3, 0.7], [0.1, 0.9], [0.8, 0.2], [0.5, 0.5])
-    loss, sure = consistency(weak, strong, 0.95)
+    loss, sure = consistency(weak, strong, 0.95, 0.0)
     expected = -(torch.tensor(0.3).log() + torch.tensor(0.2).log()) / 4  # the mean counts those that were left out
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     assert sure == 0.5
 
 
-def test_no_gradient_passes_the_labels_that_a_network_gives_itself():
+def test_above_a_temperature_of_0_the_whole_answer_is_learnt_sharpened():
+    weak, strong = torch.randn(6, 3), torch.randn(6, 3)
+    loss, sure = consistency(weak, strong, 0.0, 0.5)
+    sharp = weak.softmax(1) ** 2
+    sharp /= sharp.sum(1, keepdim=True)
+    assert loss.item() == pytest.approx(-(sharp * strong.log_softmax(1)).sum(1).mean().item(), abs=1e-6)
+    assert sure == 1
+    coldest, hard = (consistency(weak, strong, 0.0, value)[0].item() for value in (1e-4, 0.0))
+    assert coldest == pytest.approx(hard, abs=1e-4)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.5])
+def test_no_gradient_passes_the_labels_that_a_network_gives_itself(temperature):
     weak, strong = torch.randn(6, 3, requires_grad=True), torch.randn(6, 3, requires_grad=True)
-    loss, _ = consistency(weak * 5, strong, 0.5)
+    loss, _ = consistency(weak * 5, strong, 0.5, temperature)
     loss.backward()
     assert weak.grad is None or not weak.grad.any()
     assert strong.grad.any()
 
 
 def test_where_nothing_is_sure_fixmatch_is_cross_entropy_of_the_labels():
-    method = FixMatch(*network(), threshold=1.01, weight=1.0, momentum=0.9)
+    method = fixmatch(*network(), threshold=1.01, weight=1.0, momentum=0.9)
     weak, strong, labels = inputs(5), inputs(3), torch.tensor([1, 3, UNKNOWN, UNKNOWN, UNKNOWN])
     loss, numbers = method.loss((weak, strong), labels)
     expected = F.cross_entropy(method.head(weak[:2].flatten(1)), labels[:2])
@@ -58,7 +76,7 @@ def test_where_nothing_is_sure_fixmatch_is_cross_entropy_of_the_labels():
 
 
 def test_fixmatch_adds_the_strong_views_of_the_unlabelled_inputs():
-    method = FixMatch(*network(), threshold=0.0, weight=2.0, momentum=0.9)
+    method = fixmatch(*network(), threshold=0.0, weight=2.0, momentum=0.9)
     weak, strong, labels = inputs(5), inputs(3), torch.tensor([1, 3, UNKNOWN, UNKNOWN, UNKNOWN])
     answers = method.head(weak.flatten(1))
     own = F.cross_entropy(method.head(strong.flatten(1)), answers[2:].argmax(1))
@@ -68,7 +86,7 @@ def test_fixmatch_adds_the_strong_views_of_the_unlabelled_inputs():
 
 def test_fixmatch_answers_by_a_running_average_of_its_weights_and_of_what_batch_norm_gathered():
     body, head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12)), nn.Linear(12, 4)
-    method = FixMatch(body, head, threshold=0.5, weight=1.0, momentum=0.75)
+    method = fixmatch(body, head, threshold=0.5, weight=1.0, momentum=0.75)
     expected = {key: value.clone() for key, value in method.average.state_dict().items()}
     for step in range(3):
         with torch.no_grad():
@@ -103,6 +121,44 @@ def test_pseudo_labels_weigh_what_the_step_says(step, share):
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
     assert numbers["unlabelled_weight"].item() == pytest.approx(3 * share, abs=1e-6)
     assert numbers["accuracy"] == (answers[:2].argmax(1) == labels[:2]).float().mean()
+
+
+def test_the_average_can_label_in_the_networks_place():
+    method = fixmatch(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12)), nn.Linear(12, 4), "average",
+                      threshold=0.0, weight=2.0, momentum=0.9)  # fmt: skip
+    with torch.no_grad():
+        method.average.head.weight.normal_()
+    weak, strong, labels = inputs(5), inputs(3), torch.tensor([1, 3, UNKNOWN, UNKNOWN, UNKNOWN])
+    targets = copy.deepcopy(method.average).eval()(weak[2:]).argmax(1)
+    answers = copy.deepcopy(method.head)(copy.deepcopy(method.backbone)(torch.cat([weak[:2], strong])))
+    expected = F.cross_entropy(answers[:2], labels[:2]) + 2 * F.cross_entropy(answers[2:], targets)
+    loss, _ = method.loss((weak, strong), labels)
+    assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
+    loss.backward()
+    assert all(weight.grad is None for weight in method.average.parameters())
+
+
+def test_it_can_label_inputs_as_they_are_and_learn_mild_views(smoke):
+    config, _ = smoke("stage=semi", "stage.fixmatch.sees=input")
+    given = load(config.dataset).train.inputs[:6]
+    weak, strong = (build(part, scale=1.0) for part in (config.augment.supervised, config.augment.pretrain))
+    source = torch.Generator().manual_seed(0)
+    seen, _ = WeakAndStrong(weak, strong, 2, "input")(given, 2, source)
+    assert torch.allclose(seen[2:], given[2:] / 255)
+    assert not torch.allclose(seen[:2], given[:2] / 255)
+
+
+def test_it_can_begin_from_a_fine_tuning(smoke):
+    config, run = smoke("stage=semi", "stage.start=finetuned", "budget.labels=20", "head.keep=1", "schedule.semi.max_steps=1",
+                        "stage.fixmatch.momentum=0.999")  # fmt: skip
+    result = semi(config, run)
+    assert result["arm"] == "FixMatch, from fine-tuning"
+    assert result["pretraining"]["folder"].endswith("pretrain")
+    begun = load_file(run.folder / "finetune/classifier.safetensors")
+    ended = load_file(run.folder / "classifier.safetensors")
+    assert all(
+        torch.allclose(value, ended[name], atol=1e-3) for name, value in begun.items() if value.is_floating_point()
+    )
 
 
 def test_every_batch_has_labels_of_the_budget_and_other_inputs_without_theirs(smoke):

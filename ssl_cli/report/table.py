@@ -7,6 +7,7 @@ from typing import Any
 from ssl_cli.schema import Config
 
 COLLAPSED = " (collapsed)"  # behind the name of an arm
+STARTS = {"pretrained": "pre-trained weights", "finetuned": "fine-tuning"}
 SEMI = {"fixmatch": "FixMatch", "pseudo_label": "pseudo-labels"}
 
 
@@ -15,7 +16,7 @@ def arm_name(config: Config) -> str:
     augmented = any(getattr(step, "p", 0) for step in config.augment.supervised.arguments.values())
     if config.stage.name in ("distill", "semi"):
         name = "distilled" if config.stage.name == "distill" else SEMI[config.stage.method]
-        return name if config.stage.start == "random" else f"{name}, from pre-trained weights"
+        return name if config.stage.start == "random" else f"{name}, from {STARTS[config.stage.start]}"
     if config.stage.frozen:
         start = "random weights" if config.stage.name == "baseline" else "pre-trained"
         return f"{start}, frozen"

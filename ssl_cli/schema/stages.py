@@ -52,9 +52,19 @@ class DistillStage:
 
 @dataclass(frozen=True)
 class FixMatch:
-    """A weak view labels the strong one where its answer reaches `threshold`; a running average of weights is tested."""
+    """A weak view labels the strong one where its answer reaches `threshold`; a running average of weights is tested.
 
+    labeller: what answers to the weak view, the network that learns or its average.
+    sees: what it answers to, a weak view or the input as it is.
+    strong: which views are the strong ones, those of which part of `augment`.
+    temperature: of the answers that are learnt; 0 for their first choice alone.
+    """
+
+    labeller: Literal["network", "average"]
+    sees: Literal["view", "input"]
+    strong: Literal["pretrain", "supervised"]
     threshold: Part
+    temperature: Amount
     weight: Amount
     momentum: Annotated[float, "[0, 1)"]
 
@@ -72,12 +82,12 @@ class PseudoLabel:
 class SemiStage:
     """Labels and unlabelled inputs in every batch, `labelled` of the former.
 
-    start: the first weights.
+    start: the first weights; `finetuned` are those of a fine-tuning with the same settings.
     """
 
     name: Literal["semi"]
     method: Literal["pseudo_label", "fixmatch"]
-    start: Literal["random", "pretrained"]
+    start: Literal["random", "pretrained", "finetuned"]
     labelled: Count
     fixmatch: FixMatch
     pseudo_label: PseudoLabel

@@ -1,7 +1,7 @@
 """A student from a teacher's answers to every training input."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods.distillation import Distillation
 from ssl_cli.report.table import arm_name
 from ssl_cli.runs import Run, read_result, short
-from ssl_cli.schema import CLASSIFIERS, Config, SupervisedStage
-from ssl_cli.stages.finetune import finetune, opened, origin, tested, watcher
+from ssl_cli.schema import CLASSIFIERS, Config
+from ssl_cli.stages.finetune import opened, origin, tested, tuned, watcher
 from ssl_cli.stages.pretrain import count_parameters, obtain
 from ssl_cli.train import fit
 from ssl_cli.trained import classifier_of, fresh_classifier, settings_of
@@ -86,10 +86,7 @@ def _teacher(config: Config, run: Run) -> tuple[Path, Config]:
     asked = config.stage.teacher
     if asked != "auto":
         return Path(asked).expanduser().absolute(), settings_of("stage.teacher", asked, CLASSIFIERS)
-    own = replace(config, stage=SupervisedStage("finetune", frozen=False))
-    child = run.child("teacher", own)
-    finetune(own, child)
-    return child.folder, own
+    return tuned(config, run, "teacher")
 
 
 def _check(config: Config, folder: Path, teacher: Config, dataset: Dataset, chosen: Chosen) -> None:

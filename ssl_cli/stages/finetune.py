@@ -4,6 +4,7 @@ import csv
 import io
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from ssl_cli.methods.supervised import Supervised
 from ssl_cli.report import plots
 from ssl_cli.report.table import arm_name
 from ssl_cli.runs import Run, read_result, short, write
-from ssl_cli.schema import Config
+from ssl_cli.schema import Config, SupervisedStage
 from ssl_cli.stages.pretrain import count_parameters, obtain
 from ssl_cli.train import Fitted, fit
 from ssl_cli.trained import fresh_classifier
@@ -67,6 +68,14 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
         "pretraining": origin(start),
     }
     return run.finish(result)
+
+
+def tuned(config: Config, run: Run, name: str) -> tuple[Path, Config]:
+    """Folder and settings of a fine-tuning with the settings of a run, made below its folder if it is not there yet."""
+    own = replace(config, stage=SupervisedStage("finetune", frozen=False))
+    child = run.child(name, own)
+    finetune(own, child)
+    return child.folder, own
 
 
 def opened(config: Config, run: Run) -> tuple[Machine, Dataset, Chosen]:

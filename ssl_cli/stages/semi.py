@@ -7,22 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_cli.augment.views import Views
+from ssl_cli.augment.views import Views, encode
 from ssl_cli.config import build
 from ssl_cli.data.batches import Batches, MixedBatches
 from ssl_cli.data.budget import Chosen
 from ssl_cli.data.datasets import Dataset, Split
+from ssl_cli.device import Machine
 from ssl_cli.methods.fixmatch import FixMatch
 from ssl_cli.methods.pseudo_label import PseudoLabel
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import derived_seed
 from ssl_cli.report.table import arm_name
-from ssl_cli.runs import Run, short
+from ssl_cli.runs import Run, read_result, short
 from ssl_cli.schema import Config
-from ssl_cli.stages.finetune import opened, origin, tested, watcher
+from ssl_cli.stages.finetune import opened, origin, tested, tuned, watcher
 from ssl_cli.stages.pretrain import count_parameters, obtain
 from ssl_cli.train import fit
-from ssl_cli.trained import fresh_classifier
+from ssl_cli.trained import classifier_of, fresh_classifier
 
 log = logging.getLogger("ssl_cli")
 
@@ -32,8 +33,8 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     if run.result:
         return run.result
     here, dataset, chosen = opened(config, run)
-    start = obtain(config, run, dataset, here) if config.stage.start == "pretrained" else None
-    method = here.place(_method(config, fresh_classifier(config, dataset, start)))
+    classifier, pretraining = _start(config, run, dataset, here)
+    method = here.place(_method(config, classifier))
     batches = mixed_batches(config, dataset, chosen)
     log.info(
         "%s: %s (%s parameters), %s labels and %s inputs of %s, on %s → %s",
@@ -42,8 +43,8 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     )  # fmt: skip
     views = build(config.augment.supervised, scale=config.augment.scale)
     if config.stage.method == "fixmatch":
-        strong = build(config.augment.pretrain, scale=config.augment.scale)
-        views = _WeakAndStrong(views, strong, batches.labelled.size)
+        strong = build(getattr(config.augment, config.stage.fixmatch.strong), scale=config.augment.scale)
+        views = WeakAndStrong(views, strong, batches.labelled.size, config.stage.fixmatch.sees)
     held_out = Split(dataset.train.inputs[chosen.validation], dataset.train.labels[chosen.validation])
     monitor, _ = watcher("last", config.augment.scale, held_out, dataset.test, here)
     fitted = fit(method, batches, views, config.schedule.semi, run, here, config.seed, monitor)
@@ -57,15 +58,27 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
         "softmax_slope_at_start": None,
         "protocol": f"the {'average of the' if averaged else 'last'} weights; test set read once",
         "caveats": [],
-        "pretraining": origin(start),
+        "pretraining": pretraining,
     }
     return run.finish(result)
+
+
+def _start(config: Config, run: Run, dataset: Dataset, here: Machine) -> tuple[Supervised, dict[str, Any] | None]:
+    """The classifier with its first weights, and what the result says of the pre-training behind them."""
+    if config.stage.start == "finetuned":
+        folder, own = tuned(config, run, "finetune")
+        return classifier_of(folder, own, dataset), read_result(folder)["pretraining"]
+    start = obtain(config, run, dataset, here) if config.stage.start == "pretrained" else None
+    return fresh_classifier(config, dataset, start), origin(start)
 
 
 def _method(config: Config, fresh: Supervised) -> PseudoLabel | FixMatch:
     if config.stage.method == "fixmatch":
         settings = config.stage.fixmatch
-        return FixMatch(fresh.backbone, fresh.head, settings.threshold, settings.weight, settings.momentum)
+        return FixMatch(
+            fresh.backbone, fresh.head, settings.labeller, settings.threshold, settings.temperature, settings.weight,
+            settings.momentum,
+        )  # fmt: skip
     settings = config.stage.pseudo_label
     return PseudoLabel(fresh.backbone, fresh.head, settings.weight, settings.begin, settings.full)
 
@@ -81,12 +94,21 @@ def mixed_batches(config: Config, dataset: Dataset, chosen: Chosen) -> MixedBatc
 
 
 @dataclass(frozen=True)
-class _WeakAndStrong:
-    """A weak view of every input, and a strong one of those behind the `labelled` first."""
+class WeakAndStrong:
+    """A weak view of every input, and a strong one of those behind the `labelled` first.
+
+    The weak one of the latter may be the input as it is.
+    """
 
     weak: Views
     strong: Views
     labelled: int
+    sees: str
 
     def __call__(self, inputs: Tensor, _count: int, source: torch.Generator) -> tuple[Tensor, ...]:
-        return (*self.weak(inputs, 1, source), *self.strong(inputs[self.labelled :], 1, source))
+        """uint8 (L + U, C, H, W) → weak views (L + U, C, H, W), strong ones (U, C, H, W)."""
+        known, other = inputs[: self.labelled], inputs[self.labelled :]
+        (strong,) = self.strong(other, 1, source)
+        if self.sees == "view":
+            return (*self.weak(inputs, 1, source), strong)
+        return torch.cat([*self.weak(known, 1, source), encode(other, self.weak.scale)]), strong
