@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import get_args
 
 from ssl_cli import signatures
-from ssl_cli.schema import Budget, Config, Facts, Shape
+from ssl_cli.schema import Budget, Config, Facts, Shape, Target
 from ssl_cli.typed import shown, typed, words
 
 
@@ -194,13 +194,28 @@ def _head_problems(config: Config, facts: Facts | None) -> Iterator[str]:
 def _shape_problems(config: Config, shape: Shape) -> Iterator[str]:
     students = {"backbone@stage.student": config.stage.student} if config.stage.name == "simclr_v2" else {}
     for key, network in {"backbone": config.backbone, **students}.items():
-        annotation = signatures.parameters(network.path)["shape"].annotation
-        complaints: list[str] = []
-        typed(list(shape), annotation, "shape", complaints)
-        if complaints:
+        needed = _sides_needed(network, shape)
+        if needed:
             sides = "×".join(map(str, shape[1:]))
-            interval = get_args(annotation)[1]
-            yield f"{key}={network.name}: inputs of {sides} do not fit; sides must be {words(interval)}"
+            yield f"{key}={network.name}: inputs of {sides} do not fit; sides must be {needed}"
+
+
+def _sides_needed(network: Target, shape: Shape) -> str | None:
+    """What the sides of inputs must be, in words, where a backbone's constructor says that these do not fit.
+
+    Its annotation of `shape` carries an interval, and behind it, where sides must be divisible, `multiples of` a setting.
+    """
+    annotation = signatures.parameters(network.path)["shape"].annotation
+    complaints: list[str] = []
+    typed(list(shape), annotation, "shape", complaints)
+    _, interval, *divisors = get_args(annotation)
+    if complaints:
+        return words(interval)
+    for divisor in divisors:
+        setting = divisor.removeprefix("multiples of ")
+        if any(side % network.arguments[setting] for side in shape[1:]):
+            return f"multiples of {setting}={network.arguments[setting]}"
+    return None
 
 
 def _method_problems(config: Config, shape: Shape) -> Iterator[str]:
@@ -231,11 +246,8 @@ def _patch_problems(config: Config, shape: Shape) -> Iterator[str]:
             f"{where}: three patches of {patch} with gap={gap} and jitter={jitter} take {span} pixels, and inputs are "
             f"{shape[1]}×{shape[2]}; 3 · (patch + jitter) + 2 · gap may be at most {min(shape[1:])}"
         )
-    annotation = signatures.parameters(config.backbone.path)["shape"].annotation
-    complaints: list[str] = []
-    typed([shape[0], patch, patch], annotation, "shape", complaints)
-    if complaints:
-        interval = words(get_args(annotation)[1])
-        yield f"{where}: method.patch={patch} does not fit backbone={config.backbone.name}; sides must be {interval}"
+    needed = _sides_needed(config.backbone, (shape[0], patch, patch))
+    if needed:
+        yield f"{where}: method.patch={patch} does not fit backbone={config.backbone.name}; sides must be {needed}"
     if settings["colour"] == "project" and shape[0] != 3:
         yield f"{where}: method.colour=project needs three colours, and inputs have {shape[0]}; use drop or keep"
