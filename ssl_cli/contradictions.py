@@ -10,6 +10,8 @@ from ssl_cli import signatures
 from ssl_cli.schema import Budget, Config, Facts, Shape, Target
 from ssl_cli.typed import shown, typed, words
 
+VISION_TRANSFORMER = "ssl_cli.backbones.vit.VisionTransformer"
+
 
 def contradictions(config: Config) -> Iterator[str]:
     """One sentence for each."""
@@ -25,10 +27,10 @@ def contradictions(config: Config) -> Iterator[str]:
             f"method={config.method.name}: dataset={config.dataset.name} has no cases; use dataset=synthetic_cases, or "
             "dataset=arrays with train_cases.npy"
         )
+    for method in config.stage.methods.values() if config.stage.name == "league" else [config.method]:
+        yield from _method_problems(replace(config, method=method), facts.shape if facts else None)
     if facts and facts.shape:
         yield from _shape_problems(config, facts.shape)
-        for method in config.stage.methods.values() if config.stage.name == "league" else [config.method]:
-            yield from _method_problems(replace(config, method=method), facts.shape)
     if config.runtime.device != "auto" and not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", config.runtime.device):
         yield f"runtime.device={config.runtime.device}: must be auto, cpu, cuda, cuda:N, mps or xpu"
 
@@ -218,14 +220,29 @@ def _sides_needed(network: Target, shape: Shape) -> str | None:
     return None
 
 
-def _method_problems(config: Config, shape: Shape) -> Iterator[str]:
-    """What a method needs of its inputs and views."""
+def _method_problems(config: Config, shape: Shape | None) -> Iterator[str]:
+    """What a method needs of its backbone and, where their shape is known, of its inputs and views."""
+    if config.method.path == "ssl_cli.methods.mae.MAE" and config.backbone.path != VISION_TRANSFORMER:
+        yield f"method={config.method.name}: hides patches, and backbone={config.backbone.name} has none; use backbone=vit"
+        return
     needs = {
         "ssl_cli.methods.rotation.Rotation": _rotation_problems,
         "ssl_cli.methods.patch_location.PatchLocation": _patch_problems,
+        "ssl_cli.methods.mae.MAE": _hiding_problems,
     }
-    if config.method.path in needs:
+    if shape and config.method.path in needs:
         yield from needs[config.method.path](config, shape)
+
+
+def _hiding_problems(config: Config, shape: Shape) -> Iterator[str]:
+    patches = math.prod(side // config.backbone.arguments["patch"] for side in shape[1:])
+    share = config.method.arguments["share"]
+    hidden = round(share * patches)
+    if not 0 < hidden < patches:
+        yield (
+            f"method={config.method.name}: share={share:g} hides {hidden} of {patches} patches; some must be hidden and "
+            "some seen"
+        )
 
 
 def _rotation_problems(config: Config, shape: Shape) -> Iterator[str]:

@@ -29,7 +29,7 @@ def test_a_constant_rate_stays():
 
 @pytest.mark.parametrize(("scale", "rate"), [("none", 0.1), ("linear", 0.4), ("root", 3.2)])
 def test_the_rate_can_grow_with_the_batch(scale, rate):
-    assert base_rate(Optimiser("lars", 0.1, scale, 0.9, 1e-4), 1024) == pytest.approx(rate)
+    assert base_rate(Optimiser("lars", 0.1, scale, 0.9, (0.9, 0.999), 1e-4), 1024) == pytest.approx(rate)
 
 
 def test_lars_moves_a_weight_by_a_share_of_its_length_and_a_bias_by_its_gradient():

@@ -87,8 +87,7 @@ class Block(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, width) → (B, N, width)."""
         parts = self.queries_keys_values(self.norm1(tokens)).unflatten(2, (3, self.heads, -1))
-        queries, keys, values = parts.permute(2, 0, 3, 1, 4)  # (B, heads, N, width / heads) each
-        seen = F.scaled_dot_product_attention(queries, keys, values)
+        seen = _attention(*parts.permute(2, 0, 3, 1, 4))
         tokens = tokens + self.join(seen.transpose(1, 2).flatten(2))
         return tokens + self.think(self.norm2(tokens))
 
@@ -102,6 +101,17 @@ class _OnMaps(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         return self.layers(maps.flatten(2).mT).mT.unflatten(2, maps.shape[2:])
+
+
+def _attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """What each query sees: three of (B, heads, N, D) → (B, heads, N, D).
+
+    On the CPU in float32, since the gradient of this in bfloat16 takes seven times as long there.
+    """
+    if queries.device.type != "cpu":
+        return F.scaled_dot_product_attention(queries, keys, values)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(queries.float(), keys.float(), values.float())
 
 
 def positions(width: int, height: int, length: int, device: torch.device) -> Tensor:
