@@ -59,7 +59,7 @@ class VisionTransformer(Backbone):
 
 
 class Patches(nn.Module):
-    """Each patch a token of its pixels and its place: (B, channels, H, W) → (B, width, H / patch, W / patch)."""
+    """Each patch a token of its pixels and its place."""
 
     def __init__(self, channels: int, patch: int, width: int):
         super().__init__()
@@ -68,6 +68,7 @@ class Patches(nn.Module):
         nn.init.zeros_(self.embed.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
+        """(B, channels, H, W) → (B, width, H / patch, W / patch)."""
         maps = self.embed(inputs)
         return maps + positions(*maps.shape[1:], maps.device)
 
