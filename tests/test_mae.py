@@ -3,6 +3,7 @@ import torch
 
 from ssl_cli.config import from_overrides
 from ssl_cli.data.datasets import load
+from ssl_cli.errors import ConfigError
 from ssl_cli.methods.mae import MAE, cut, hidden_error, joined
 from ssl_cli.stages.pretrain import pretraining_method
 
@@ -25,16 +26,17 @@ def test_cutting_is_undone_and_numbers_patches_row_by_row():
     assert torch.equal(patches[:, 4].reshape(2, 3, 4, 4), images[:, :, 4:, 4:8])
 
 
-@pytest.mark.parametrize(("share", "hidden"), [(0.75, 37), (0.5, 24), (0.01, 0.5)])
+@pytest.mark.parametrize(("share", "hidden"), [(0.75, 37), (0.5, 24)])
 def test_the_hidden_share_is_exact_and_drawn_for_each_input(share, hidden):
-    if hidden < 1:
-        with pytest.raises(Exception, match="hides 0 of 49 patches"):
-            made(f"method.share={share}")
-        return
     seen, under = made(f"method.share={share}").split(6, torch.device("cpu"))
     assert under.shape == (6, hidden)
     assert all(sorted(row) == list(range(49)) for row in torch.cat([seen, under], dim=1).tolist())
     assert len({tuple(sorted(row)) for row in under.tolist()}) == 6
+
+
+def test_hiding_nothing_is_refused_where_the_shape_was_not_known_before():
+    with pytest.raises(ConfigError, match="hides 0 of 49 patches"):
+        made("method.share=0.01", "dataset.facts.shape=null")
 
 
 def test_hidden_pixels_do_not_reach_the_network():
@@ -97,9 +99,9 @@ def test_what_is_hidden_is_learnt_from_what_is_seen():
     shades = torch.linspace(0, 1, 16).view(16, 1, 1, 1).expand(-1, 1, 28, 28)
     optimiser = torch.optim.Adam(method.parameters(), lr=0.01)
     torch.manual_seed(0)
-    for _ in range(60):
+    for _ in range(40):
         optimiser.zero_grad()
         loss, _ = method.loss((shades,), None)
         loss.backward()
         optimiser.step()
-    assert loss < 0.2 * shades.var()  # the best answer without looking would cost the variance
+    assert loss < 0.3 * shades.var()  # the best answer without looking would cost the variance
