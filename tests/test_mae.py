@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from ssl_cli.config import from_overrides
+from ssl_cli.config import build, from_overrides
 from ssl_cli.data.datasets import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.mae import MAE, cut, hidden_error, joined
@@ -34,9 +34,11 @@ def test_the_hidden_share_is_exact_and_drawn_for_each_input(share, hidden):
     assert len({tuple(sorted(row)) for row in under.tolist()}) == 6
 
 
-def test_hiding_nothing_is_refused_where_the_shape_was_not_known_before():
-    with pytest.raises(ConfigError, match="hides 0 of 49 patches"):
-        made("method.share=0.01", "dataset.facts.shape=null")
+def test_hiding_everything_is_refused_where_the_shape_was_not_known_before():
+    settings = from_overrides("method=mae", *SMALL).method
+    backbone = build(from_overrides(*SMALL).backbone, shape=(1, 4, 28))
+    with pytest.raises(ConfigError, match="mae: share=0.75 hides 1 of 1 patches"):
+        build(settings, backbone=backbone, shape=(1, 4, 4), scale=1.0)
 
 
 def test_hidden_pixels_do_not_reach_the_network():
