@@ -35,10 +35,10 @@ def test_the_hidden_share_is_exact_and_drawn_for_each_input(share, hidden):
 
 
 def test_hiding_everything_is_refused_where_the_shape_was_not_known_before():
-    settings = from_overrides("method=mae", *SMALL).method
-    backbone = build(from_overrides(*SMALL).backbone, shape=(1, 4, 28))
+    config = from_overrides("method=mae", *SMALL)
+    backbone = build(config.backbone, shape=(1, 4, 4))
     with pytest.raises(ConfigError, match="mae: share=0.75 hides 1 of 1 patches"):
-        build(settings, backbone=backbone, shape=(1, 4, 4), scale=1.0)
+        build(config.method, backbone=backbone, shape=(1, 4, 4), scale=1.0)
 
 
 def test_hidden_pixels_do_not_reach_the_network():
