@@ -37,7 +37,7 @@ def test_the_hidden_share_is_exact_and_drawn_for_each_input(share, hidden):
 def test_hiding_everything_is_refused_where_the_shape_was_not_known_before():
     config = from_overrides("method=mae", *SMALL)
     backbone = build(config.backbone, shape=(1, 4, 4))
-    with pytest.raises(ConfigError, match="mae: share=0.75 hides 1 of 1 patches"):
+    with pytest.raises(ConfigError, match=r"mae: share=0\.75: hides 1 of 1 patches"):
         build(config.method, backbone=backbone, shape=(1, 4, 4), scale=1.0)
 
 
