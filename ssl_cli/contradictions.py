@@ -7,8 +7,10 @@ from dataclasses import replace
 from typing import get_args
 
 from ssl_cli import signatures
-from ssl_cli.schema import Budget, Config, Facts, Shape
+from ssl_cli.schema import Budget, Config, Facts, Shape, Target
 from ssl_cli.typed import shown, typed, words
+
+VISION_TRANSFORMER = "ssl_cli.backbones.vit.VisionTransformer"
 
 
 def contradictions(config: Config) -> Iterator[str]:
@@ -25,10 +27,10 @@ def contradictions(config: Config) -> Iterator[str]:
             f"method={config.method.name}: dataset={config.dataset.name} has no cases; use dataset=synthetic_cases, or "
             "dataset=arrays with train_cases.npy"
         )
+    for method in config.stage.methods.values() if config.stage.name == "league" else [config.method]:
+        yield from _method_problems(replace(config, method=method), facts.shape if facts else None)
     if facts and facts.shape:
         yield from _shape_problems(config, facts.shape)
-        for method in config.stage.methods.values() if config.stage.name == "league" else [config.method]:
-            yield from _method_problems(replace(config, method=method), facts.shape)
     if config.runtime.device != "auto" and not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", config.runtime.device):
         yield f"runtime.device={config.runtime.device}: must be auto, cpu, cuda, cuda:N, mps or xpu"
 
@@ -196,23 +198,53 @@ def _head_problems(config: Config, facts: Facts | None) -> Iterator[str]:
 def _shape_problems(config: Config, shape: Shape) -> Iterator[str]:
     students = {"backbone@stage.student": config.stage.student} if config.stage.name == "simclr_v2" else {}
     for key, network in {"backbone": config.backbone, **students}.items():
-        annotation = signatures.parameters(network.path)["shape"].annotation
-        complaints: list[str] = []
-        typed(list(shape), annotation, "shape", complaints)
-        if complaints:
+        needed = _sides_needed(network, shape)
+        if needed:
             sides = "×".join(map(str, shape[1:]))
-            interval = get_args(annotation)[1]
-            yield f"{key}={network.name}: inputs of {sides} do not fit; sides must be {words(interval)}"
+            yield f"{key}={network.name}: inputs of {sides} do not fit; sides must be {needed}"
 
 
-def _method_problems(config: Config, shape: Shape) -> Iterator[str]:
-    """What a method needs of its inputs and views."""
+def _sides_needed(network: Target, shape: Shape) -> str | None:
+    """What the sides of inputs must be, in words, where a backbone's constructor says that these do not fit.
+
+    Its annotation of `shape` carries an interval, and behind it, where sides must be divisible, `multiples of` a setting.
+    """
+    annotation = signatures.parameters(network.path)["shape"].annotation
+    complaints: list[str] = []
+    typed(list(shape), annotation, "shape", complaints)
+    _, interval, *divisors = get_args(annotation)
+    if complaints:
+        return words(interval)
+    for divisor in divisors:
+        setting = divisor.removeprefix("multiples of ")
+        if any(side % network.arguments[setting] for side in shape[1:]):
+            return f"multiples of {setting}={network.arguments[setting]}"
+    return None
+
+
+def _method_problems(config: Config, shape: Shape | None) -> Iterator[str]:
+    """What a method needs of its backbone and, where their shape is known, of its inputs and views."""
+    if config.method.path == "ssl_cli.methods.mae.MAE" and config.backbone.path != VISION_TRANSFORMER:
+        yield f"method={config.method.name}: hides patches, and backbone={config.backbone.name} has none; use backbone=vit"
+        return
     needs = {
         "ssl_cli.methods.rotation.Rotation": _rotation_problems,
         "ssl_cli.methods.patch_location.PatchLocation": _patch_problems,
+        "ssl_cli.methods.mae.MAE": _hiding_problems,
     }
-    if config.method.path in needs:
+    if shape and config.method.path in needs:
         yield from needs[config.method.path](config, shape)
+
+
+def _hiding_problems(config: Config, shape: Shape) -> Iterator[str]:
+    patches = math.prod(side // config.backbone.arguments["patch"] for side in shape[1:])
+    share = config.method.arguments["share"]
+    hidden = round(share * patches)
+    if not 0 < hidden < patches:
+        yield (
+            f"method={config.method.name}: share={share:g} hides {hidden} of {patches} patches; some must be hidden and "
+            "some seen"
+        )
 
 
 def _rotation_problems(config: Config, shape: Shape) -> Iterator[str]:
@@ -233,11 +265,8 @@ def _patch_problems(config: Config, shape: Shape) -> Iterator[str]:
             f"{where}: three patches of {patch} with gap={gap} and jitter={jitter} take {span} pixels, and inputs are "
             f"{shape[1]}×{shape[2]}; 3 · (patch + jitter) + 2 · gap may be at most {min(shape[1:])}"
         )
-    annotation = signatures.parameters(config.backbone.path)["shape"].annotation
-    complaints: list[str] = []
-    typed([shape[0], patch, patch], annotation, "shape", complaints)
-    if complaints:
-        interval = words(get_args(annotation)[1])
-        yield f"{where}: method.patch={patch} does not fit backbone={config.backbone.name}; sides must be {interval}"
+    needed = _sides_needed(config.backbone, (shape[0], patch, patch))
+    if needed:
+        yield f"{where}: method.patch={patch} does not fit backbone={config.backbone.name}; sides must be {needed}"
     if settings["colour"] == "project" and shape[0] != 3:
         yield f"{where}: method.colour=project needs three colours, and inputs have {shape[0]}; use drop or keep"

@@ -18,7 +18,7 @@ def optimiser(parameters: Iterable[nn.Parameter], settings: Optimiser) -> torch.
     if settings.name == "sgd":
         return torch.optim.SGD(trained, momentum=settings.momentum, **common, fused=True)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
-    return kind(trained, **common, fused=True)
+    return kind(trained, betas=settings.betas, **common, fused=True)
 
 
 class LARS(torch.optim.Optimizer):

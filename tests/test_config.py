@@ -12,7 +12,7 @@ CHOICES = [
     for path in sorted(folder().glob("*/*.yaml"))
     if path.parent.name in config.GROUPS
     and path.parent.name not in ("experiment", "augment", "dataset", "head", "schedule")
-    and path.stem not in ("evaluate", "micle")
+    and path.stem not in ("evaluate", "micle", "mae")
 ]
 WITH_PARTNERS = [
     *CHOICES,
@@ -23,6 +23,7 @@ WITH_PARTNERS = [
     *(f"schedule={name}" for name in ("quick", "standard", "smoke")),
     *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "synthetic", "arrays")),
     "dataset=synthetic_cases method=micle",
+    "method=mae backbone=vit",
     *(f"dataset={name} augment=natural" for name in ("cifar10", "cifar100", "svhn", "stl10")),
     *(f"augment={name}" for name in ("digits", "none", "warfield")),
     *(f"head={name}" for name in ("linear", "mlp", "simclr", "simclr_v2", "warfield")),
@@ -117,6 +118,20 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         (
             "stage=semi schedule.semi.optimiser.momentum=0.9",
             "schedule.semi.optimiser.momentum=0.9: is for sgd and lars",
+        ),
+        ("schedule.pretrain.optimiser.betas=[0.9,1]", "schedule.pretrain.optimiser.betas[1]=1: must be in [0, 1)"),
+        ("schedule.pretrain.optimiser.betas=[0.9]", "schedule.pretrain.optimiser.betas=[0.9]: must be 2 values"),
+        ("method=mae", "method=mae: hides patches, and backbone=small has none; use backbone=vit"),
+        ("method=mae dataset=arrays", "method=mae: hides patches, and backbone=small has none; use backbone=vit"),
+        ("stage=league +method@stage.methods.mae=mae", "method=mae: hides patches, and backbone=small has none"),
+        (
+            "method=mae backbone=vit method.share=0.99",
+            "method=mae: share=0.99 hides 49 of 49 patches; some must be hidden and some seen",
+        ),
+        ("method=mae backbone=vit method.share=1", "method.share=1: must be in (0, 1)"),
+        (
+            "backbone=vit backbone.patch=5",
+            "backbone=vit: inputs of 28×28 do not fit; sides must be multiples of patch=5",
         ),
         ("seed=-1", "seed=-1: must be at least 0"),
         ("~seed", "seed: is missing"),

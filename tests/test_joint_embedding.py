@@ -207,7 +207,7 @@ def test_info_nce_is_the_log_of_the_batch_where_all_are_alike():
 
 def test_nnclr_takes_neighbours_for_positives():
     method, views = made("nnclr", "method.queue=48", "method.temperature=0.2")
-    queue = method.queue.clone()
+    queue = method.queue.embeddings.clone()
     loss = method.loss(views, None)[0]
     z0, z1 = (z.detach() for z in method.projected(views))
     p0, p1 = (F.normalize(p) for p in method.predictor(torch.cat([z0, z1])).chunk(2))
@@ -221,15 +221,15 @@ def test_nnclr_takes_neighbours_for_positives():
 
 def test_nnclrs_queue_keeps_the_latest_first_views():
     method, views = made("nnclr", "method.queue=24")
-    before = method.queue.clone()
+    before = method.queue.embeddings.clone()
     z0 = F.normalize(method.projected(views)[0], dim=1)
     method.loss(views, None)
-    torch.testing.assert_close(method.queue[:16], z0)
-    assert torch.equal(method.queue[16:], before[16:])
+    torch.testing.assert_close(method.queue.embeddings[:16], z0)
+    assert torch.equal(method.queue.embeddings[16:], before[16:])
     method.loss(tuple(view.flip(0) for view in views), None)
-    torch.testing.assert_close(method.queue[16:], z0.flip(0)[:8], rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(method.queue[:8], z0.flip(0)[8:], rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(method.queue[8:16], z0[8:], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(method.queue.embeddings[16:], z0.flip(0)[:8], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(method.queue.embeddings[:8], z0.flip(0)[8:], rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(method.queue.embeddings[8:16], z0[8:], rtol=1e-3, atol=1e-4)
 
 
 # SwAV, DINO

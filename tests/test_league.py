@@ -72,9 +72,17 @@ def test_a_method_may_have_a_rate_of_its_own(small):
         assert settings["schedule"]["pretrain"]["optimiser"]["lr"] == rate
 
 
-def test_all_methods_are_in_it_but_those_that_need_cases():
+def test_all_methods_are_in_it_but_those_that_need_cases_or_a_backbone_of_their_own():
     methods = {path.stem for path in (folder() / "method").glob("*.yaml")}
-    assert set(from_overrides("experiment=league").stage.methods) == methods - {"micle"}
+    assert set(from_overrides("experiment=league").stage.methods) == methods - {"micle", "mae"}
+
+
+def test_a_masked_autoencoder_joins_where_all_have_its_backbone():
+    words = ("experiment=league", "backbone=vit", "+method@stage.methods.mae=mae", "stage.methods.mae.share=0.5")
+    stage = from_overrides(*words, "~stage.methods.patch_location").stage
+    assert stage.methods["mae"].arguments["share"] == 0.5
+    with pytest.raises(Exception, match=r"patch_location: method\.patch=7 does not fit backbone=vit"):
+        from_overrides(*words)
 
 
 def test_a_methods_setting_can_be_changed_and_is_checked():

@@ -78,15 +78,15 @@ def test_the_queue_keeps_the_latest_and_its_network_follows():
         return method.loss(seen(number), None)[0]
 
     step(0)
-    before = method.queue.clone()
+    before = method.queue.embeddings.clone()
     assert int((before.norm(dim=1) > 0.5).sum()) == 16
     without = nt_xent(*method.head(method.backbone(torch.cat(seen(1)))).chunk(2), 0.1)
     assert step(1) > without
-    assert torch.equal(method.queue[:16], before[:16])
+    assert torch.equal(method.queue.embeddings[:16], before[:16])
     for number in (2, 3):
         step(number)
-    assert int((method.queue.norm(dim=1) > 0.5).sum()) == 48
-    assert not torch.equal(method.queue[:16], before[:16])
+    assert int((method.queue.embeddings.norm(dim=1) > 0.5).sum()) == 48
+    assert not torch.equal(method.queue.embeddings[:16], before[:16])
     leader, follower = method.backbone.stages[0][0].weight, method.follower[0].stages[0][0].weight
     with torch.no_grad():
         leader += 1

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from ssl_cli.optim import LARS, base_rate, learning_rate
+from ssl_cli.optim import LARS, base_rate, learning_rate, optimiser
 from ssl_cli.schema import Optimiser, Rate
 
 
@@ -29,7 +29,7 @@ def test_a_constant_rate_stays():
 
 @pytest.mark.parametrize(("scale", "rate"), [("none", 0.1), ("linear", 0.4), ("root", 3.2)])
 def test_the_rate_can_grow_with_the_batch(scale, rate):
-    assert base_rate(Optimiser("lars", 0.1, scale, 0.9, 1e-4), 1024) == pytest.approx(rate)
+    assert base_rate(Optimiser("lars", 0.1, scale, 0.9, (0.9, 0.999), 1e-4), 1024) == pytest.approx(rate)
 
 
 def test_lars_moves_a_weight_by_a_share_of_its_length_and_a_bias_by_its_gradient():
@@ -50,3 +50,15 @@ def test_lars_decays_weights_and_no_biases():
     made.step()
     assert weight[0, 0].item() == pytest.approx(0.999)
     assert bias[0].item() == 1
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw"])
+def test_adam_forgets_as_its_betas_say(name):
+    weight = torch.nn.Parameter(torch.ones(1))
+    made = optimiser([weight], Optimiser(name, 0.1, "none", 0.0, (0.5, 0.75), 0.0))
+    for gradient in (1.0, 0.0):
+        weight.grad = torch.tensor([gradient])
+        made.step()
+    # Means 0.25 and 0.1875 of weights that add up to 0.75 and 0.4375, after a first step of one whole rate.
+    second = (0.25 / 0.75) / (0.1875 / 0.4375) ** 0.5
+    assert weight.item() == pytest.approx(1 - 0.1 * (1 + second), abs=1e-5)

@@ -144,6 +144,7 @@ def test_the_accuracy_is_logged_and_a_picture_left(smoke):
     ("overrides", "sentence"),
     [
         (["method.gap=4"], "three patches of 7 with gap=4 and jitter=1 take 32 pixels, and inputs are 28×28"),
+        (["backbone=vit"], "method.patch=7 does not fit backbone=vit; sides must be multiples of patch=4"),
         (["backbone=warfield"], "method.patch=7 does not fit backbone=warfield; sides must be at least 22"),
         (["method.colour=project"], "method.colour=project needs three colours, and inputs have 1"),
     ],

@@ -29,7 +29,8 @@ PROMISED = {
 @pytest.mark.parametrize("method", sorted(path.stem for path in (folder() / "method").glob("*.yaml")))
 def test_every_method_trains_the_backbone(smoke, method):
     data = "synthetic_cases" if method == "micle" else "synthetic"
-    config, run = smoke(f"method={method}", f"dataset={data}", "stage=pretrain")
+    backbone = "vit" if method == "mae" else "small"
+    config, run = smoke(f"method={method}", f"dataset={data}", f"backbone={backbone}", "stage=pretrain")
     before = {key: value.clone() for key, value in fresh_backbone(config, load(config.dataset)).state_dict().items()}
     result = pretrain(config, run)
     after = load_file(run.folder / "backbone.safetensors")
@@ -39,7 +40,7 @@ def test_every_method_trains_the_backbone(smoke, method):
     assert result["steps"] == 2
 
 
-@pytest.mark.parametrize("backbone", ["small", "warfield", "resnet18"])
+@pytest.mark.parametrize("backbone", ["small", "warfield", "resnet18", "vit"])
 def test_gradient_reaches_every_weight_of_the_backbone(smoke, backbone):
     config, _ = smoke(f"backbone={backbone}", "stage=pretrain")
     dataset = load(config.dataset)

@@ -1,10 +1,10 @@
-"""What every backbone of images is: stages of convolutions, then means over positions."""
+"""What every backbone of images is: stages from maps to maps, then means over positions."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class ConvNet(nn.Module):
+class Backbone(nn.Module):
     """Stages in a row; the features are the last stage's output, averaged over the cells of a grid.
 
     Args:

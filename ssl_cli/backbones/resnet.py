@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.backbones.base import ConvNet
+from ssl_cli.backbones.base import Backbone
 from ssl_cli.schema import Shape
 
 Stem = Literal["auto", "small", "imagenet"]
@@ -14,7 +14,7 @@ SMALL_SIDE = 64  # up to here `auto` is the small stem
 BLOCKS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 
 
-def resnet18(shape: Annotated[Shape, "[8, inf)"], stem: Stem) -> ConvNet:
+def resnet18(shape: Annotated[Shape, "[8, inf)"], stem: Stem) -> Backbone:
     """ResNet-18 (He et al., 2016) as torchvision has it: 512 features.
 
     Args:
@@ -30,7 +30,7 @@ def resnet18(shape: Annotated[Shape, "[8, inf)"], stem: Stem) -> ConvNet:
     else:
         first = [_convolution(shape[0], 64, 7, 2), network.bn1, network.relu, network.maxpool]
     stages = [nn.Sequential(*first, network.layer1), network.layer2, network.layer3, network.layer4]
-    return ConvNet(stages, channels=512)
+    return Backbone(stages, channels=512)
 
 
 def resnet(
@@ -39,7 +39,7 @@ def resnet(
     width: Annotated[float, "[0.125, 4]"],
     selective_kernels: bool,
     stem: Stem,
-) -> ConvNet:
+) -> Backbone:
     """The ResNets of SimCLRv2 (Chen et al., 2020b, section 3 and its code): 512 or, from depth 50 on, 2048 · `width` features.
 
     The first block of every group has a projection shortcut, and the last batch norm of every block begins at zero.
@@ -75,7 +75,7 @@ def resnet(
             inputs = block.outputs
         before = [("stem", network)] if group == 0 else []
         stages.append(nn.Sequential(OrderedDict([*before, (f"layer{group + 1}", nn.Sequential(*blocks))])))
-    return ConvNet(stages, channels=inputs)
+    return Backbone(stages, channels=inputs)
 
 
 def torchvision_names(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -4,17 +4,17 @@ from typing import Annotated
 
 from torch import nn
 
-from ssl_cli.backbones.base import ConvNet
+from ssl_cli.backbones.base import Backbone
 from ssl_cli.schema import Count, Shape
 
 
-def small(shape: Annotated[Shape, "[5, inf)"], width: Count) -> ConvNet:
+def small(shape: Annotated[Shape, "[5, inf)"], width: Count) -> Backbone:
     """Four 3×3 convolutions of `width` to 4 · `width` channels, the first and third strided.
 
     Their output is averaged over a 2×2 grid, since where a stroke is says much about a character: 16 · `width` features.
     From 5 pixels on, each of its cells has something of its own.
     """
-    return ConvNet(
+    return Backbone(
         [
             _stage(shape[0], width, stride=2),
             _stage(width, 2 * width, stride=1),

@@ -5,18 +5,18 @@ from typing import Annotated
 
 from torch import nn
 
-from ssl_cli.backbones.base import ConvNet
+from ssl_cli.backbones.base import Backbone
 from ssl_cli.schema import Shape
 
 
-def warfield(shape: Annotated[Shape, "[22, inf)"]) -> ConvNet:
+def warfield(shape: Annotated[Shape, "[22, inf)"]) -> Backbone:
     """Three unpadded 3×3 convolutions of 16, 16 and 32 channels, each followed by a 2×2 max-pooling.
 
     From 28×28 pixels one position is left, so the mean over positions is the article's flattening: 32 features.
     ReLU comes after the pooling: the same function for a quarter of the work.
     """
     widths = (shape[0], 16, 16, 32)
-    return ConvNet([_stage(i, o) for i, o in itertools.pairwise(widths)], channels=32)
+    return Backbone([_stage(i, o) for i, o in itertools.pairwise(widths)], channels=32)
 
 
 def _stage(inputs: int, outputs: int) -> nn.Module:

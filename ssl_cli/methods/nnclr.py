@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_cli.methods.base import Method, embedding_spread
+from ssl_cli.methods.queue import Queue, random_directions
 from ssl_cli.methods.simsiam import predictor
 from ssl_cli.schema import Count, Positive
 
@@ -39,22 +40,13 @@ class NNCLR(Method):
         self.head = head(inputs=backbone.dim)
         self.predictor = predictor(self.head.outputs, predictor_width)
         self.temperature = temperature
-        self.register_buffer("queue", F.normalize(torch.randn(queue, self.head.outputs), dim=1))
-        self.register_buffer("queued", torch.zeros((), dtype=torch.int64))
+        self.queue = Queue(random_directions(queue, self.head.outputs))
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean of `info_nce` both ways: one view's neighbour, the other view's prediction."""
         z0, z1 = self.projected(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)
-        neighbours0, neighbours1 = (nearest(z, self.queue) for z in (z0, z1))
+        neighbours0, neighbours1 = (nearest(z, self.queue.embeddings) for z in (z0, z1))
         loss = (info_nce(neighbours0, p1, self.temperature) + info_nce(neighbours1, p0, self.temperature)) / 2
-        self._enqueue(z0)
+        self.queue.add(z0)  # the first view alone
         return loss, {"spread": embedding_spread(torch.cat([z0, z1]))}
-
-    @torch.no_grad()
-    def _enqueue(self, z: Tensor) -> None:
-        """The first view's embeddings take the place of the oldest."""
-        keys = F.normalize(z, dim=1)[: len(self.queue)]
-        places = (torch.arange(len(keys), device=keys.device) + self.queued) % len(self.queue)
-        self.queue[places] = keys
-        self.queued += len(keys)

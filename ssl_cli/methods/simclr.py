@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.follower import follow, follower_of
+from ssl_cli.methods.queue import Queue
 from ssl_cli.schema import Negatives, Positive
 
 MATRIX_BYTES = 256 << 20  # of similarities at once: the whole matrix up to B = 4,096 in float32
@@ -109,8 +110,7 @@ class SimCLR(Method):
         self.negatives = negatives
         if negatives.queue:
             self.follower = follower_of(self.backbone, self.head)
-            self.register_buffer("queue", torch.zeros(negatives.queue, self.head.outputs))
-            self.register_buffer("queued", torch.zeros((), dtype=torch.int64))
+            self.queue = Queue(torch.zeros(negatives.queue, self.head.outputs))
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """NT-Xent of the projections; both views pass through the network as one batch, and of all processes together."""
@@ -119,19 +119,12 @@ class SimCLR(Method):
         if not (wants.queue or wants.debias or wants.cancel):
             loss = nt_xent(z0, z1, self.temperature)
         else:
-            queue = self.queue[: int(self.queued.clamp_max(wants.queue))] if wants.queue else None
+            queue = self.queue.filled() if wants.queue else None
             loss = nt_xent_with(z0, z1, self.temperature, wants.debias, wants.cancel, queue)
             if wants.queue:
-                self._enqueue(torch.cat(views))
+                with torch.no_grad():
+                    self.queue.add(gathered(self.follower(torch.cat(views)).float()))
         return loss, {"spread": embedding_spread(torch.cat([z0, z1]))}
-
-    @torch.no_grad()
-    def _enqueue(self, inputs: Tensor) -> None:
-        """The follower's view of this batch takes the place of the oldest."""
-        keys = gathered(F.normalize(self.follower(inputs).float(), dim=1))[: self.negatives.queue]
-        places = (torch.arange(len(keys), device=keys.device) + self.queued) % self.negatives.queue
-        self.queue[places] = keys
-        self.queued += len(keys)
 
     def after_step(self, step: int, steps: int) -> None:
         """The follower moves towards the network (He et al., 2020, equation 2)."""

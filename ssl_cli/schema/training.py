@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from ssl_cli.schema.basics import Amount, Count, NotNegative, Part, Positive
 
+Decay = Annotated[float, "[0, 1)"]  # the share of a running mean that stays after a step
+
 
 @dataclass(frozen=True)
 class Optimiser:
@@ -13,7 +15,8 @@ class Optimiser:
     name: Literal["sgd", "adam", "adamw", "lars"]
     lr: Positive
     lr_scale: Literal["none", "linear", "root"]  # lr as it stands, lr · B / 256, or lr · √B
-    momentum: Annotated[float, "[0, 1)"]  # sgd and lars
+    momentum: Decay  # sgd and lars
+    betas: tuple[Decay, Decay]  # adam and adamw: of the means of gradients and of their squares
     weight_decay: Amount
 
 
