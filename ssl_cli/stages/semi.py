@@ -19,8 +19,8 @@ from ssl_cli.randomness import derived_seed
 from ssl_cli.report.table import arm_name
 from ssl_cli.runs import Run, short
 from ssl_cli.schema import Config
-from ssl_cli.stages.finetune import opened, origin, tested, watcher
-from ssl_cli.stages.pretrain import count_parameters, obtain
+from ssl_cli.stages.finetune import opened, tested, watcher
+from ssl_cli.stages.pretrain import count_parameters, obtain, origin
 from ssl_cli.train import fit
 from ssl_cli.trained import fresh_classifier
 
