@@ -265,8 +265,8 @@ def _transfer_problems(config: Config, shape: Shape) -> Iterator[str]:
     source = config.method.arguments["source"]
     if (source.path, source.arguments) == (config.dataset.path, config.dataset.arguments):
         yield (
-            f"method={config.method.name}: dataset@method.source={source.name} is the target itself, whose labels would leak "
-            "into pre-training; take another source"
+            f"method={config.method.name}: {_source_named(config)} is the target itself, whose labels would leak into "
+            "pre-training; take another source"
         )
     facts = source.arguments.get("facts")
     if isinstance(facts, Facts) and facts.shape:
@@ -275,7 +275,7 @@ def _transfer_problems(config: Config, shape: Shape) -> Iterator[str]:
 
 def source_problems(config: Config, shape: Shape, theirs: Shape) -> Iterator[str]:
     """What keeps a network made for inputs of `shape` from learning from a source whose inputs are `theirs`."""
-    where = f"method={config.method.name}: dataset@method.source={config.method.arguments['source'].name}"
+    where = f"method={config.method.name}: {_source_named(config)}"
     if theirs[0] != shape[0]:
         yield (
             f"{where} has inputs of {theirs[0]} channels and dataset={config.dataset.name} of {shape[0]}; "
@@ -287,3 +287,9 @@ def source_problems(config: Config, shape: Shape, theirs: Shape) -> Iterator[str
             f"{where} has inputs of {_sides(theirs)}, which do not fit backbone={config.backbone.name}; "
             f"sides must be {allowed}"
         )
+
+
+def _source_named(config: Config) -> str:
+    """The source as it is typed on the command line."""
+    place = f"stage.methods.{config.method.name}" if config.stage.name == "league" else "method"
+    return f"dataset@{place}.source={config.method.arguments['source'].name}"

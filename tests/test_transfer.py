@@ -125,6 +125,12 @@ def test_a_source_that_does_not_fit_is_refused_before_anything_is_read(source, s
     assert sentence in "\n".join(caught.value.problems)
 
 
+def test_a_league_says_where_its_source_is_set():
+    with pytest.raises(ConfigError, match=r"dataset@stage\.methods\.transfer\.source=letters is the target itself"):
+        from_overrides("stage=league", "dataset=letters", "budget.labels=52")
+    assert from_overrides("stage=league", "dataset=letters", "budget.labels=52", "~stage.methods.transfer")
+
+
 def arrays(root, inputs: np.ndarray, labels: np.ndarray) -> tuple[str, ...]:
     root.mkdir()
     for part in ("train", "test"):

@@ -14,7 +14,7 @@ class Transfer(Method):
     """Tell the classes of a source apart, by its labels; the target's labels stay unseen.
 
     A projection head stands between the backbone and the classifier of the source, which is thrown away with it: features
-    before such a head transfer better than those right below the classes (Wang et al., 2022, section 3).
+    before such a head transfer better than those right below the classes (Wang et al., 2022).
 
     Args:
         backbone, head: the network.
