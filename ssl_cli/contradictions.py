@@ -101,7 +101,7 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     labels = _label_count(config.budget, facts.inputs)
     everything = facts.inputs + (facts.unlabelled or 0)
     counts = {
-        "pretrain": everything - (labels if config.budget.pretrain_on == "rest" else 0) if pretrains else 0,
+        "pretrain": _pretrained_on(config, everything, labels) if pretrains else 0,
         "supervised": labels - round(config.budget.validation * labels) if _trains_on_labels_alone(config) else 0,
         "semi": everything if config.stage.name == "semi" else 0,
     }
@@ -112,6 +112,15 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
                 f"schedule.{name}.steps_per_epoch={phase.steps_per_epoch}: {counts[name]:,} inputs fill {full:,} batches "
                 f"of {phase.batch_size}; at most that many, or null for all"
             )
+
+
+def _pretrained_on(config: Config, everything: int, labels: int) -> int:
+    """How many inputs pre-training has; 0 where only reading its source can tell."""
+    source = config.method.arguments.get("source")
+    if isinstance(source, Target):
+        facts = source.arguments.get("facts")
+        return facts.inputs or 0 if isinstance(facts, Facts) else 0
+    return everything - (labels if config.budget.pretrain_on == "rest" else 0)
 
 
 def _trains_on_labels_alone(config: Config) -> bool:
@@ -131,6 +140,11 @@ def _starts_pretrained(config: Config) -> bool:
 def _stage_problems(config: Config) -> Iterator[str]:
     """What the settings of a stage contradict among themselves, or lack."""
     stage = config.stage
+    if config.start != "random" and config.checkpoint != "auto":
+        yield (
+            f"start={config.start}: is for a pre-training that is yet to be made, and checkpoint={config.checkpoint} is "
+            "finished; give one of the two"
+        )
     if stage.name == "semi" and stage.pseudo_label.begin >= stage.pseudo_label.full:
         yield (
             f"stage.pseudo_label.full={stage.pseudo_label.full:g}: must be above "
@@ -200,8 +214,11 @@ def _shape_problems(config: Config, shape: Shape) -> Iterator[str]:
     for key, network in {"backbone": config.backbone, **students}.items():
         needed = _sides_needed(network, shape)
         if needed:
-            sides = "×".join(map(str, shape[1:]))
-            yield f"{key}={network.name}: inputs of {sides} do not fit; sides must be {needed}"
+            yield f"{key}={network.name}: inputs of {_sides(shape)} do not fit; sides must be {needed}"
+
+
+def _sides(shape: Shape) -> str:
+    return "×".join(map(str, shape[1:]))
 
 
 def _sides_needed(network: Target, shape: Shape) -> str | None:
@@ -231,6 +248,7 @@ def _method_problems(config: Config, shape: Shape | None) -> Iterator[str]:
         "ssl_cli.methods.rotation.Rotation": _rotation_problems,
         "ssl_cli.methods.patch_location.PatchLocation": _patch_problems,
         "ssl_cli.methods.mae.MAE": _hiding_problems,
+        "ssl_cli.methods.transfer.Transfer": _transfer_problems,
     }
     if shape and config.method.path in needs:
         yield from needs[config.method.path](config, shape)
@@ -270,3 +288,37 @@ def _patch_problems(config: Config, shape: Shape) -> Iterator[str]:
         yield f"{where}: method.patch={patch} does not fit backbone={config.backbone.name}; sides must be {needed}"
     if settings["colour"] == "project" and shape[0] != 3:
         yield f"{where}: method.colour=project needs three colours, and inputs have {shape[0]}; use drop or keep"
+
+
+def _transfer_problems(config: Config, shape: Shape) -> Iterator[str]:
+    source = config.method.arguments["source"]
+    if (source.path, source.arguments) == (config.dataset.path, config.dataset.arguments):
+        yield (
+            f"method={config.method.name}: {_source_named(config)} is the target itself, whose labels would leak into "
+            "pre-training; take another source"
+        )
+    facts = source.arguments.get("facts")
+    if isinstance(facts, Facts) and facts.shape:
+        yield from source_problems(config, shape, facts.shape)
+
+
+def source_problems(config: Config, shape: Shape, theirs: Shape) -> Iterator[str]:
+    """What keeps a network made for inputs of `shape` from learning from a source whose inputs are `theirs`."""
+    where = f"method={config.method.name}: {_source_named(config)}"
+    if theirs[0] != shape[0]:
+        yield (
+            f"{where} has inputs of {theirs[0]} channels and dataset={config.dataset.name} of {shape[0]}; "
+            "they must have as many"
+        )
+    allowed = _sides_needed(config.backbone, theirs)
+    if allowed:
+        yield (
+            f"{where} has inputs of {_sides(theirs)}, which do not fit backbone={config.backbone.name}; "
+            f"sides must be {allowed}"
+        )
+
+
+def _source_named(config: Config) -> str:
+    """The source as it is typed on the command line."""
+    place = f"stage.methods.{config.method.name}" if config.stage.name == "league" else "method"
+    return f"dataset@{place}.source={config.method.arguments['source'].name}"

@@ -2,12 +2,15 @@
 
 import hashlib
 import json
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ssl_cli import __version__
 from ssl_cli.config import plain
-from ssl_cli.data.datasets import Dataset
+from ssl_cli.data.datasets import Dataset, fingerprint, load
 from ssl_cli.device import Machine
+from ssl_cli.runs import read_result
 from ssl_cli.schema import Config, Phase, Target
 
 # What is only shown, not learnt from.
@@ -16,10 +19,12 @@ DISPLAY = ("log_every", "evaluate_every")
 
 def pretraining(config: Config, dataset: Dataset, machine: Machine) -> str:
     """The hash by which `checkpoint=auto` finds a pre-training."""
+    settings = dict(config.method.arguments)
+    source = settings.pop("source", None)
     shapes: dict[str, Any] = {
         "program": __version__,
         "data": dataset.fingerprint(),
-        "method": _built(config.method),
+        "method": _built(replace(config.method, arguments=settings)),
         "backbone": _built(config.backbone),
         "projection": _built(config.head.projection),
         "scale": config.augment.scale,
@@ -30,6 +35,11 @@ def pretraining(config: Config, dataset: Dataset, machine: Machine) -> str:
     }
     if config.budget.pretrain_on == "rest":
         shapes["without"] = plain(config.budget)
+    if source is not None:  # what was read, wherever it lies
+        train = load(source).train
+        shapes["source"] = fingerprint(train.inputs, train.labels)
+    if config.start != "random":
+        shapes["start"] = read_result(Path(config.start).expanduser().absolute())["identity"]
     text = json.dumps(shapes, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

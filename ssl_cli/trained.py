@@ -15,7 +15,7 @@ from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import derived_seed
 from ssl_cli.runs import read_result
 from ssl_cli.schema import Config
-from ssl_cli.stages.pretrain import fresh_backbone, pretraining_method
+from ssl_cli.stages.pretrain import fresh_backbone, load_backbone, pretraining_method
 
 
 def fresh_classifier(config: Config, dataset: Dataset, start: Path | None) -> Supervised:
@@ -24,7 +24,7 @@ def fresh_classifier(config: Config, dataset: Dataset, start: Path | None) -> Su
     keeps = config.head.keep != 0
     projected = pretraining_method(config, dataset).head if keeps else None
     if start:
-        backbone.load_state_dict(load_file(start / "backbone.safetensors"))
+        load_backbone(backbone, start, f"checkpoint={config.checkpoint}", config)
         if keeps:
             projected.load_state_dict(load_file(start / "head.safetensors"))
     torch.manual_seed(derived_seed(config.seed, "classifier"))

@@ -14,6 +14,7 @@ from ssl_cli.device import machine
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import knn_monitor
 from ssl_cli.methods.base import Method
+from ssl_cli.report import plots
 from ssl_cli.stages.pretrain import pretrain, pretraining_method
 from ssl_cli.train import prepared
 
@@ -180,3 +181,22 @@ def test_what_the_settings_say_of_cases_is_compared_with_what_is_read():
         load(from_overrides("dataset=synthetic_cases", "dataset.facts.cases=3000").dataset)
     with pytest.raises(ConfigError, match=r"dataset\.facts\.cases=5: dataset=synthetic as read has 0"):
         load(from_overrides("dataset=synthetic", "dataset.facts.cases=5").dataset)
+
+
+def test_the_picture_of_views_shows_both_inputs_of_a_case(smoke, monkeypatch):
+    shown = {}
+    monkeypatch.setattr(plots, "save_rows", lambda rows, path: shown.update({path.name: rows}))
+    config, run = smoke("dataset=synthetic_cases", "method=micle", "stage=pretrain", "augment=none")
+    pretrain(config, run)
+    one, view, other, other_view = shown["views.png"].values()
+    assert len(one) == 10
+    assert torch.equal(one, view)  # without augmentation a view is the input
+    assert torch.equal(other, other_view)
+    data = load(config.dataset)
+    case = {
+        encode(image, 1.0).numpy().tobytes(): int(c) for image, c in zip(data.train.inputs, data.cases, strict=True)
+    }
+    first, second = ([case[image.numpy().tobytes()] for image in row] for row in (one, other))
+    assert first == second
+    assert len(set(first)) == 10
+    assert not any(torch.equal(*pair) for pair in zip(one, other, strict=True))

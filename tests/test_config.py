@@ -21,7 +21,7 @@ WITH_PARTNERS = [
     "stage=evaluate stage.run=outputs",
     "stage=evaluate stage.run=outputs dataset@stage.other=mnist",
     *(f"schedule={name}" for name in ("quick", "standard", "smoke")),
-    *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "synthetic", "arrays")),
+    *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "letters", "synthetic", "arrays")),
     "dataset=synthetic_cases method=micle",
     "method=mae backbone=vit",
     *(f"dataset={name} augment=natural" for name in ("cifar10", "cifar100", "svhn", "stl10")),

@@ -51,13 +51,21 @@ class Dataset:
 
         Their cases count too, where there are any.
         """
-        inputs = self.train.inputs
-        picked = inputs[torch.linspace(0, len(inputs) - 1, min(len(inputs), 4096)).long()]
-        digest = hashlib.sha256(str(tuple(inputs.shape)).encode())
-        digest.update(picked.contiguous().numpy().tobytes())
-        if self.cases is not None:
-            digest.update(self.cases.numpy().tobytes())
-        return digest.hexdigest()[:16]
+        return fingerprint(self.train.inputs, *([] if self.cases is None else [self.cases]))
+
+
+def fingerprint(inputs: Tensor, *notes: Tensor) -> str:
+    """A hash of the number, shape and content of inputs (of 4,096 of them, evenly spaced, if there are more), and of notes.
+
+    Args:
+        inputs: uint8 (N, C, H, W).
+        notes: int64 (N,), such as their labels.
+    """
+    picked = inputs[torch.linspace(0, len(inputs) - 1, min(len(inputs), 4096)).long()]
+    digest = hashlib.sha256(str(tuple(inputs.shape)).encode())
+    for part in (picked, *notes):
+        digest.update(part.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def load(target: Target) -> Dataset:
@@ -69,7 +77,7 @@ def load(target: Target) -> Dataset:
     return _load_once(json.dumps(plain(target), sort_keys=True))
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=3)
 def _load_once(settings: str) -> Dataset:
     from ssl_cli.typed import typed
 
@@ -98,6 +106,34 @@ def _compare_with(facts: Facts, dataset: Dataset, name: str) -> None:
     ]
     if problems:
         raise ConfigError(*problems)
+
+
+def labelled(dataset: Dataset, key: str) -> Split:
+    """The training inputs that have labels.
+
+    Raises:
+        ConfigError: there are none; `key` says in the sentence whose they are.
+    """
+    known = dataset.train.labels != UNKNOWN
+    if not known.any():
+        raise ConfigError(f"{key}: no label of its training inputs is known; take a data set that has labels")
+    return dataset.train if known.all() else Split(dataset.train.inputs[known], dataset.train.labels[known])
+
+
+def overlap(dataset: Dataset, other: Split) -> float:
+    """The share of a data set's inputs, training and test, that `other` has too, byte for byte.
+
+    Of either split 4,096 are looked up, evenly spaced, if there are more.
+    """
+    if dataset.shape != tuple(other.inputs.shape[1:]):
+        return 0.0
+    there = {image.tobytes() for image in other.inputs.numpy()}
+    found = [
+        split.inputs[item].numpy().tobytes() in there
+        for split in (dataset.train, dataset.test)
+        for item in torch.linspace(0, len(split) - 1, min(len(split), 4096)).long().tolist()
+    ]
+    return sum(found) / len(found)
 
 
 def mnist5k(facts: Facts) -> Dataset:

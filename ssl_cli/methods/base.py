@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.data.datasets import Split
+
 
 class Method(nn.Module):
     """What is trained, and on what: a backbone, whatever stands on it, and a loss of views.
@@ -16,11 +18,13 @@ class Method(nn.Module):
 
     `head` is the projection head, of which fine-tuning may keep layers; None where there is none. `seeds` is above 0 where a
     method must know which input it sees: it then gets that many inputs alone, and as labels their numbers, 0 to
-    `seeds` − 1.
+    `seeds` − 1. `source` is the labelled inputs of another data set that a method learns from in place of the inputs at hand,
+    or None.
     """
 
     n_views = 1
     seeds = 0
+    source: Split | None = None
 
     def __init__(self, backbone: nn.Module):
         super().__init__()
@@ -32,7 +36,7 @@ class Method(nn.Module):
 
         Args:
             views: `n_views` of float (B, C, H, W).
-            labels: int64 (B,); None in pre-training, but for the numbers of `seeds`.
+            labels: int64 (B,); None in pre-training, but for the numbers of `seeds` and the classes of `source`.
         """
         raise NotImplementedError
 

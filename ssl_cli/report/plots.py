@@ -10,26 +10,35 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.augment.views import encode
-from ssl_cli.data.datasets import Dataset
+from ssl_cli.data.batches import Batch
 from ssl_cli.randomness import derived_seed, generator, seed_network
 from ssl_cli.runs import read_metrics, write
 
 BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
 
 
-def save_views(dataset: Dataset, views: Any, count: int, seed: int, scale: float, path: Path) -> None:
-    """Ten inputs, each above `count` views of it and, where a method takes fewer than four, some more draws."""
-    inputs = dataset.train.inputs[:10]
+def save_views(batch: Batch, views: Any, count: int, seed: int, scale: float, path: Path) -> None:
+    """Ten inputs, each above `count` views of it and, where a method takes fewer than four, some more draws.
+
+    Where inputs have partners, each stands with a view of its own above its partner with one.
+    """
+    inputs = batch.inputs[:10]
     shown = {"input": encode(inputs, 1.0)}
-    for draw in range(math.ceil(4 / count)):
-        for view in views(inputs, count, generator(seed, "shown views", draw)):
-            shown[f"view {len(shown)}"] = view.cpu().float() / scale
+    if batch.partners is not None:
+        partners, source = batch.partners[:10], generator(seed, "shown views", 0)
+        shown["its view"] = views(inputs, 1, source)[0].cpu().float() / scale
+        shown["same case"] = encode(partners, 1.0)
+        shown["that one's view"] = views(partners, 1, source)[0].cpu().float() / scale
+    else:
+        for draw in range(math.ceil(4 / count)):
+            for view in views(inputs, count, generator(seed, "shown views", draw)):
+                shown[f"view {len(shown)}"] = view.cpu().float() / scale
     save_rows(shown, path)
 
 
-def save_pretext(dataset: Dataset, views: Any, method: Any, seed: int, scale: float, machine: Any, path: Path) -> None:
+def save_pretext(inputs: Tensor, views: Any, method: Any, seed: int, scale: float, machine: Any, path: Path) -> None:
     """What the method shows of its task on ten inputs, if it shows anything."""
-    inputs = dataset.train.inputs[:10].to(machine.device)
+    inputs = inputs[:10].to(machine.device)
     seen = views(inputs, method.n_views, generator(seed, "shown views", 0, machine.device))
     seed_network(derived_seed(seed, "shown pretext"), machine.device)  # a resumed run draws the same picture
     method.eval()

@@ -94,6 +94,7 @@ class Config:
     """All settings of one run, checked."""
 
     seed: NotNegative
+    start: str
     checkpoint: str
     outputs: Path
     stage: (

@@ -22,9 +22,9 @@ from ssl_cli.methods.distillation import Distillation
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.report import plots
 from ssl_cli.report.table import arm_name
-from ssl_cli.runs import Run, read_result, short, write
+from ssl_cli.runs import Run, short, write
 from ssl_cli.schema import Config, SupervisedStage
-from ssl_cli.stages.pretrain import count_parameters, obtain
+from ssl_cli.stages.pretrain import count_parameters, obtain, origin
 from ssl_cli.train import Fitted, fit
 from ssl_cli.trained import fresh_classifier
 
@@ -197,15 +197,6 @@ def _trained_on(batches: Batches) -> int:
     """How many labels any epoch can see."""
     everything = batches.order == "shuffle"
     return batches.count if everything else batches.steps_per_epoch * batches.size
-
-
-def origin(start: Path | None) -> dict[str, Any] | None:
-    """What a result says of the pre-training behind it."""
-    if start is None:
-        return None
-    result = read_result(start)
-    kept = ("run_id", "identity", "collapsed", "loss", "epochs", "knn_accuracy", "seconds")
-    return {"folder": str(start), **{key: result.get(key) for key in kept}}
 
 
 def _labels_csv(dataset: Dataset, chosen: Chosen) -> str:

@@ -15,7 +15,7 @@ from ssl_cli.report import plots, table
 from ssl_cli.runs import Run, write
 from ssl_cli.schema import Config, PretrainStage, ProbeStage, Schedule, SupervisedStage
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import material, pretrain
+from ssl_cli.stages.pretrain import material, pretrain, started_from
 from ssl_cli.stages.probe import probe
 from ssl_cli.train import prepared, take_step
 
@@ -30,6 +30,7 @@ def league(config: Config, run: Run) -> dict[str, Any]:
     """Pre-train, probe and fine-tune every method for every seed; the numbers of the run."""
     if run.result:
         return run.result
+    started_from(config)  # before anything is trained
     here = machine_of(run)
     dataset = load(config.dataset)
     found: list[dict[str, Any]] = []
@@ -83,7 +84,7 @@ def _played(config: Config, run: Run, dataset: Dataset, here: Machine) -> tuple[
     settings = replace(config, schedule=schedule, stage=PretrainStage("pretrain"))
     inside = run.child("pretrain", settings)
     pretrained = pretrain(settings, inside)
-    started = replace(config, checkpoint=str(inside.folder))
+    started = replace(config, checkpoint=str(inside.folder), start="random")
     probing = replace(started, stage=ProbeStage("probe", "all", config.stage.neighbours))
     layers = probe(probing, run.child("probe", probing))["layers"]
     tuning = replace(started, stage=SupervisedStage("finetune", frozen=False))

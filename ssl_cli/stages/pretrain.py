@@ -3,19 +3,21 @@
 import json
 import logging
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from ssl_cli import heads, identity, signatures
 from ssl_cli.augment.views import Views
 from ssl_cli.config import build, plain
-from ssl_cli.contradictions import pairs
+from ssl_cli.contradictions import pairs, source_problems
 from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.data.budget import choose
-from ssl_cli.data.datasets import UNKNOWN, Dataset, load
+from ssl_cli.data.datasets import UNKNOWN, Dataset, Split, load, overlap
 from ssl_cli.device import Machine, machine_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import knn_monitor
@@ -28,6 +30,8 @@ from ssl_cli.train import COLLAPSED, fit
 
 log = logging.getLogger("ssl_cli")
 
+SHARED = 0.01  # of the target's inputs in a source of labels are an accident; more are a leak
+
 
 def pretrain(config: Config, run: Run) -> dict[str, Any]:
     """Train the backbone and the projection head; the numbers of the run."""
@@ -36,14 +40,18 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     here = machine_of(run)
     dataset = load(config.dataset)
     method, batches, views = material(config, dataset, here)
+    start = started_from(config)
+    source = None if method.source is None else config.method.arguments["source"].name
     phase = config.schedule.pretrain
     parameters = count_parameters(method.backbone)
     log.info(
-        "Pre-training with %s: %s (%s parameters), %s of %s, no labels, on %s → %s",
-        config.method.name, config.backbone.name, f"{parameters:,}", f"{batches.count:,} inputs",
-        config.dataset.name, here.described(), short(run.folder),
+        "Pre-training with %s: %s (%s parameters) from %s, %s of %s, on %s → %s",
+        config.method.name, config.backbone.name, f"{parameters:,}", short(start) if start else "random weights",
+        f"{batches.count:,} inputs", f"{source} with their labels" if source else f"{config.dataset.name}, no labels",
+        here.described(), short(run.folder),
     )  # fmt: skip
-    plots.save_views(dataset, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
+    shown = batches.at(0)
+    plots.save_views(shown, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
     monitor = None
     if phase.evaluate_every:
         monitor = knn_monitor(dataset.train, dataset.cases, config.augment.scale, here, config.seed)
@@ -53,7 +61,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     if method.head is not None:
         run.save_weights("head", method.head)
     plots.save_curves(run.folder, run.folder / "curves.png")
-    plots.save_pretext(dataset, views, method, config.seed, config.augment.scale, here, run.folder / "pretext.png")
+    plots.save_pretext(shown.inputs, views, method, config.seed, config.augment.scale, here, run.folder / "pretext.png")
     spread = fitted.last.get("spread")
     return run.finish(
         {
@@ -64,7 +72,9 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
             "images_per_second": round(fitted.inputs_per_second, 1),
             "backbone_parameters": parameters,
             "dataset": config.dataset.name,
+            "source": source,
             "inputs": batches.count,
+            "start": origin(start),
             "method": config.method.name,
             "backbone": config.backbone.name,
             "identity": identity.pretraining(config, dataset, here),
@@ -82,24 +92,47 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
 
 def material(config: Config, dataset: Dataset, here: Machine) -> tuple[Method, Batches | CaseBatches, Views]:
     """What a pre-training is made of: the method on its device, its batches, its views."""
-    items, numbers = _inputs(dataset, config), None
-    method = here.place(pretraining_method(config, dataset))
-    if method.seeds:
+    inputs, items, numbers = dataset.train.inputs, _inputs(dataset, config), None
+    method = here.place(pretraining_method(config, dataset, started_from(config)))
+    if method.source is not None:
+        _check_source(config, dataset, method.source)
+        inputs, items, numbers = method.source.inputs, None, method.source.labels
+    elif method.seeds:
         items, numbers = numbered(items, method.seeds, len(dataset.train), config.seed)
-    phase, inputs = config.schedule.pretrain, dataset.train.inputs
+    phase = config.schedule.pretrain
     how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
     batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, numbers, *how)
     return method, batches, build(config.augment.pretrain, scale=config.augment.scale)
 
 
-def pretraining_method(config: Config, dataset: Dataset) -> Method:
-    """The method with fresh weights, which depend on the seed alone."""
-    backbone = fresh_backbone(config, dataset)
+def _check_source(config: Config, dataset: Dataset, source: Split) -> None:
+    """Raises ConfigError where a source of labels does not fit the network, or shares inputs with the target."""
+    problems = list(source_problems(config, dataset.shape, tuple(source.inputs.shape[1:])))
+    shared = overlap(dataset, source)
+    if shared > SHARED:
+        problems.append(
+            f"dataset@method.source={config.method.arguments['source'].name}: has {shared:.0%} of the inputs of "
+            f"dataset={config.dataset.name}, whose labels would leak into pre-training; take another source"
+        )
+    if problems:
+        raise ConfigError(*problems)
+
+
+def pretraining_method(config: Config, dataset: Dataset, start: Path | None = None) -> Method:
+    """The method with fresh weights, which depend on the seed alone, or with those that a pre-training ended with.
+
+    The weights are there before the method is made, since some make a copy of the network.
+    """
+    backbone, head = fresh_backbone(config, dataset), heads.projection(config.head)
+    if start:
+        load_backbone(backbone, start, f"start={config.start}", config)
+        if (start / "head.safetensors").exists():
+            head = partial(_head_from, load_file(start / "head.safetensors"), head)
     torch.manual_seed(derived_seed(config.seed, "projection"))
     items = _inputs(dataset, config)
     offered = {
         "backbone": backbone,
-        "head": heads.projection(config.head),
+        "head": head,
         "shape": dataset.shape,
         "scale": config.augment.scale,
         "inputs": len(dataset.train) if items is None else len(items),
@@ -107,6 +140,34 @@ def pretraining_method(config: Config, dataset: Dataset) -> Method:
     }
     taken = signatures.parameters(config.method.path)
     return build(config.method, **{name: thing for name, thing in offered.items() if name in taken})
+
+
+def load_backbone(backbone: nn.Module, folder: Path, asked: str, config: Config) -> None:
+    """The backbone's weights from a finished run.
+
+    Raises:
+        ConfigError: they do not fit, since that run's inputs had other colours or sides.
+    """
+    weights = load_file(folder / "backbone.safetensors")
+    if not _fit(weights, backbone):
+        raise ConfigError(
+            f"{asked}: was trained on dataset={read_result(folder)['dataset']}, whose inputs have other colours or sides "
+            f"than those of dataset={config.dataset.name}, and need another backbone"
+        )
+    backbone.load_state_dict(weights)
+
+
+def _head_from(weights: dict[str, torch.Tensor], make, inputs: int, classes: int | None = None) -> nn.Module:
+    """A projection head, with the weights of an earlier one if that was of the same shape."""
+    head = make(inputs=inputs) if classes is None else make(inputs=inputs, classes=classes)
+    if _fit(weights, head):
+        head.load_state_dict(weights)
+    return head
+
+
+def _fit(weights: dict[str, torch.Tensor], module: nn.Module) -> bool:
+    own = module.state_dict()
+    return {key: value.shape for key, value in weights.items()} == {key: value.shape for key, value in own.items()}
 
 
 def fresh_backbone(config: Config, dataset: Dataset) -> nn.Module:
@@ -155,6 +216,7 @@ def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
     """
     if config.checkpoint != "auto":
         return asked_for(config)
+    started_from(config)
     own = run.folder / "pretrain"
     choice = run.folder / "start.json"  # a resumed run starts from what it started from
     if choice.exists() and (chosen := Path(json.loads(choice.read_text()))).exists():
@@ -193,35 +255,64 @@ def asked_for(config: Config) -> Path:
     Raises:
         ConfigError: it is not finished, is no pre-training, or was trained with another network or range of pixels.
     """
+    return _pretraining_at("checkpoint", config.checkpoint, "auto", config, with_head=config.head.keep != 0)
+
+
+def started_from(config: Config) -> Path | None:
+    """The folder of the pre-training that `start` names, from which another one goes on; None for random weights.
+
+    Raises:
+        ConfigError: as of `asked_for`; the head may differ, it is then a new one.
+    """
+    if config.start == "random":
+        return None
+    return _pretraining_at("start", config.start, "random", config, with_head=False)
+
+
+def origin(start: Path | None) -> dict[str, Any] | None:
+    """What a result says of the pre-training behind it, and of those behind that."""
+    if start is None:
+        return None
+    result = read_result(start)
+    kept = (
+        "run_id",
+        "identity",
+        "method",
+        "dataset",
+        "source",
+        "collapsed",
+        "loss",
+        "epochs",
+        "knn_accuracy",
+        "seconds",
+    )
+    return {"folder": str(start), **{key: result.get(key) for key in (*kept, "start")}}
+
+
+def _pretraining_at(key: str, value: str, otherwise: str, config: Config, with_head: bool) -> Path:
     import yaml
 
-    folder = Path(config.checkpoint).expanduser().absolute()
+    asked = f"{key}={value}"
+    folder = Path(value).expanduser().absolute()
     if not (folder / "config.yaml").exists():
-        raise ConfigError(
-            f"checkpoint={config.checkpoint}: is no run's folder; it must be auto or the folder of a pre-training"
-        )
+        raise ConfigError(f"{asked}: is no run's folder; it must be {otherwise} or the folder of a pre-training")
     result = read_result(folder)
     if result is None:
-        raise ConfigError(f"checkpoint={config.checkpoint}: is not finished; go on with it by resume={folder}")
+        raise ConfigError(f"{asked}: is not finished; go on with it by resume={folder}")
     if result["stage"] != "pretrain":
-        raise ConfigError(
-            f"checkpoint={config.checkpoint}: is a run of stage={result['stage']}; it must be a pre-training"
-        )
+        raise ConfigError(f"{asked}: is a run of stage={result['stage']}; it must be a pre-training")
     theirs = yaml.safe_load((folder / "config.yaml").read_text())
     problems = []
     if theirs["augment"]["scale"] != config.augment.scale:
         problems.append(
-            f"augment.scale={config.augment.scale:g}: checkpoint={config.checkpoint} was trained with "
-            f"{theirs['augment']['scale']:g}"
+            f"augment.scale={config.augment.scale:g}: {asked} was trained with {theirs['augment']['scale']:g}"
         )
     for group, name in (("backbone", config.backbone.name), ("head", config.head.name)):
         own = plain(config.backbone if group == "backbone" else config.head.projection)
         other = theirs[group] if group == "backbone" else theirs[group]["projection"]
-        needed = group == "backbone" or config.head.keep != 0
+        needed = group == "backbone" or with_head
         if needed and {**own, "name": ""} != {**other, "name": ""}:
-            problems.append(
-                f"{group}={name}: checkpoint={config.checkpoint} was trained with {theirs[group]['name']} and its settings"
-            )
+            problems.append(f"{group}={name}: {asked} was trained with {theirs[group]['name']} and its settings")
     if problems:
         raise ConfigError(*problems)
     return folder

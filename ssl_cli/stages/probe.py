@@ -21,8 +21,8 @@ from ssl_cli.randomness import derived_seed
 from ssl_cli.report import plots
 from ssl_cli.runs import Run
 from ssl_cli.schema import Config
-from ssl_cli.stages.finetune import as_they_are, opened, origin
-from ssl_cli.stages.pretrain import count_parameters, obtain, pretraining_method
+from ssl_cli.stages.finetune import as_they_are, opened
+from ssl_cli.stages.pretrain import count_parameters, load_backbone, obtain, origin, pretraining_method
 from ssl_cli.train import fit
 
 log = logging.getLogger("ssl_cli")
@@ -53,7 +53,7 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     for weights in ("random", "pretrained"):
         method = pretraining_method(config, dataset)
         if weights == "pretrained":
-            method.backbone.load_state_dict(load_file(start / "backbone.safetensors"))
+            load_backbone(method.backbone, start, f"checkpoint={config.checkpoint}", config)
             if method.head is not None:
                 method.head.load_state_dict(load_file(start / "head.safetensors"))
         names = layer_names(method)

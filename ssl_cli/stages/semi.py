@@ -20,8 +20,8 @@ from ssl_cli.randomness import derived_seed
 from ssl_cli.report.table import arm_name
 from ssl_cli.runs import Run, read_result, short
 from ssl_cli.schema import Config
-from ssl_cli.stages.finetune import opened, origin, tested, tuned, watcher
-from ssl_cli.stages.pretrain import count_parameters, obtain
+from ssl_cli.stages.finetune import opened, tested, tuned, watcher
+from ssl_cli.stages.pretrain import count_parameters, obtain, origin
 from ssl_cli.train import fit
 from ssl_cli.trained import classifier_of, fresh_classifier
 
