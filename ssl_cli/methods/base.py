@@ -1,8 +1,23 @@
 """The interface of a training objective."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was asked of a network and what it said, where its task is to name one of a few classes.
+
+    thing: what a class is, in a word; names: of the classes; wanted, said: int64 (N,), numbers into `names`.
+    """
+
+    thing: str
+    names: tuple[str, ...]
+    wanted: Tensor
+    said: Tensor
 
 
 class Method(nn.Module):
@@ -46,6 +61,10 @@ class Method(nn.Module):
     def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """What one would look at to see what was learnt: names, and (N, C, H, W) in the range of the views."""
         return {}
+
+    def answers(self, views: tuple[Tensor, ...]) -> Answers | None:
+        """What is asked of these views and what the network says, where that makes a table one would look at."""
+        return None
 
 
 def finest(numbers: Tensor) -> Tensor:

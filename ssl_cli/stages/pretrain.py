@@ -54,6 +54,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         run.save_weights("head", method.head)
     plots.save_curves(run.folder, run.folder / "curves.png")
     plots.save_pretext(dataset, views, method, config.seed, config.augment.scale, here, run.folder / "pretext.png")
+    plots.save_answers(dataset, views, method, config.seed, here, run.folder / "pretext_confusion.png")
     spread = fitted.last.get("spread")
     return run.finish(
         {
