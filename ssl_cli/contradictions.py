@@ -27,8 +27,8 @@ def contradictions(config: Config) -> Iterator[str]:
         )
     if facts and facts.shape:
         yield from _shape_problems(config, facts.shape)
-        for method in config.stage.methods.values() if config.stage.name == "league" else [config.method]:
-            yield from _method_problems(replace(config, method=method), facts.shape)
+    for method in config.stage.methods.values() if config.stage.name == "league" else [config.method]:
+        yield from _method_problems(replace(config, method=method), facts)
     if config.runtime.device != "auto" and not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", config.runtime.device):
         yield f"runtime.device={config.runtime.device}: must be auto, cpu, cuda, cuda:N, mps or xpu"
 
@@ -99,7 +99,7 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     labels = _label_count(config.budget, facts.inputs)
     everything = facts.inputs + (facts.unlabelled or 0)
     counts = {
-        "pretrain": everything - (labels if config.budget.pretrain_on == "rest" else 0) if pretrains else 0,
+        "pretrain": _inputs_to_pretrain_on(config.budget, facts) if pretrains else 0,
         "supervised": labels - round(config.budget.validation * labels) if _trains_on_labels_alone(config) else 0,
         "semi": everything if config.stage.name == "semi" else 0,
     }
@@ -110,6 +110,11 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
                 f"schedule.{name}.steps_per_epoch={phase.steps_per_epoch}: {counts[name]:,} inputs fill {full:,} batches "
                 f"of {phase.batch_size}; at most that many, or null for all"
             )
+
+
+def _inputs_to_pretrain_on(budget: Budget, facts: Facts) -> int:
+    everything = facts.inputs + (facts.unlabelled or 0)
+    return everything - (_label_count(budget, facts.inputs) if budget.pretrain_on == "rest" else 0)
 
 
 def _trains_on_labels_alone(config: Config) -> bool:
@@ -203,14 +208,28 @@ def _shape_problems(config: Config, shape: Shape) -> Iterator[str]:
             yield f"{key}={network.name}: inputs of {sides} do not fit; sides must be {words(interval)}"
 
 
-def _method_problems(config: Config, shape: Shape) -> Iterator[str]:
+def _method_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     """What a method needs of its inputs and views."""
     needs = {
         "ssl_cli.methods.rotation.Rotation": _rotation_problems,
         "ssl_cli.methods.patch_location.PatchLocation": _patch_problems,
     }
-    if config.method.path in needs:
-        yield from needs[config.method.path](config, shape)
+    if config.method.path in needs and facts and facts.shape:
+        yield from needs[config.method.path](config, facts.shape)
+    if config.method.path == "ssl_cli.methods.exemplar.Exemplar":
+        yield from _exemplar_problems(config, facts)
+
+
+def _exemplar_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    where, settings = f"method={config.method.name}", config.method.arguments
+    clusters, features = settings["clusters"], settings["features"]
+    if clusters is None and features != "pixels":
+        yield f"{where}: method.features={features} is what clusters are found by; give method.clusters a number"
+    if clusters and facts and facts.inputs and clusters > _inputs_to_pretrain_on(config.budget, facts):
+        yield (
+            f"{where}: method.clusters={clusters} is more than there are inputs to pre-train on; at most "
+            f"{_inputs_to_pretrain_on(config.budget, facts):,}"
+        )
 
 
 def _rotation_problems(config: Config, shape: Shape) -> Iterator[str]:

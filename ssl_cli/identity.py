@@ -2,12 +2,14 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from ssl_cli import __version__
 from ssl_cli.config import plain
 from ssl_cli.data.datasets import Dataset
 from ssl_cli.device import Machine
+from ssl_cli.runs import read_result
 from ssl_cli.schema import Config, Phase, Target
 
 # What is only shown, not learnt from.
@@ -19,7 +21,7 @@ def pretraining(config: Config, dataset: Dataset, machine: Machine) -> str:
     shapes: dict[str, Any] = {
         "program": __version__,
         "data": dataset.fingerprint(),
-        "method": _built(config.method),
+        "method": _learnt(config.method),
         "backbone": _built(config.backbone),
         "projection": _built(config.head.projection),
         "scale": config.augment.scale,
@@ -37,6 +39,13 @@ def pretraining(config: Config, dataset: Dataset, machine: Machine) -> str:
 def _built(target: Target) -> dict[str, Any]:
     """What is built, whatever the choice is called."""
     return {key: value for key, value in plain(target).items() if key != "name"}
+
+
+def _learnt(method: Target) -> dict[str, Any]:
+    """A method; a pre-training whose features it learns from counts by what it was, wherever it lies now."""
+    features = method.arguments.get("features")
+    found = {"features": read_result(features)["identity"]} if isinstance(features, Path) else {}
+    return {**_built(method), **found}
 
 
 def _trained(phase: Phase) -> dict[str, Any]:

@@ -1,10 +1,15 @@
 """The interface of a training objective."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+# Features (N, D) of inputs as they are: their `pixels`, or what the backbone in a finished pre-training's folder gives.
+Features = Callable[[str | Path], Tensor]
 
 
 @dataclass(frozen=True)
@@ -29,13 +34,10 @@ class Method(nn.Module):
     `inputs` (how many there are to pre-train on) and `cases` (which of them belong together, or None); the rest is its
     settings. One that names `cases` gets views of two inputs of the same case.
 
-    `head` is the projection head, of which fine-tuning may keep layers; None where there is none. `seeds` is above 0 where a
-    method must know which input it sees: it then gets that many inputs alone, and as labels their numbers, 0 to
-    `seeds` − 1.
+    `head` is the projection head, of which fine-tuning may keep layers; None where there is none.
     """
 
     n_views = 1
-    seeds = 0
 
     def __init__(self, backbone: nn.Module):
         super().__init__()
@@ -47,9 +49,22 @@ class Method(nn.Module):
 
         Args:
             views: `n_views` of float (B, C, H, W).
-            labels: int64 (B,); None in pre-training, but for the numbers of `seeds`.
+            labels: int64 (B,); None in pre-training, but for `surrogate_classes`.
         """
         raise NotImplementedError
+
+    def surrogate_classes(self, count: int, features: Features, source: torch.Generator) -> Tensor | None:
+        """Classes that stand in for labels, found once before training; None where views are all that is needed.
+
+        Args:
+            count: of the inputs to pre-train on.
+            features: of these inputs.
+            source: of all that is drawn.
+
+        Returns:
+            int64 (count,), from 0 on without a gap; `UNKNOWN` for inputs that take no part in the training.
+        """
+        return None
 
     def projected(self, views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The projections of all views, which pass through the network as one batch: float32 (B, D) each."""

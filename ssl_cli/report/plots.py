@@ -41,6 +41,26 @@ def save_pretext(dataset: Dataset, views: Any, method: Any, seed: int, scale: fl
         save_rows(shown, path)
 
 
+def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, scale: float, path: Path) -> None:
+    """A row a class, for some of them: up to ten inputs of it as they are, and, where it has fewer, views of them.
+
+    Args:
+        dataset, views: what is learnt from.
+        classes: int64 (N,), of every training input; below 0 where it has none.
+        seed: of the views.
+        scale: pixels of views are 0 to this.
+        path: of the picture.
+    """
+    shown = {}
+    for number in range(min(10, int(classes.max()) + 1)):
+        members = (classes == number).nonzero()[:10, 0]
+        inputs = dataset.train.inputs[members.repeat(10)[:10]]
+        (varied,) = views(inputs, 1, generator(seed, "shown classes", number))
+        row = torch.cat([encode(inputs[: len(members)], 1.0), varied.float() / scale])
+        shown[f"class {number}"] = row[:10]
+    save_rows(shown, path)
+
+
 def save_answers(dataset: Dataset, views: Any, method: Any, seed: int, machine: Any, path: Path) -> None:
     """How often each answer of the pretext task is taken for each, if it has a few, on up to 1,000 training inputs."""
     spaced = torch.linspace(0, len(dataset.train) - 1, min(len(dataset.train), ASKED)).long()

@@ -20,10 +20,11 @@ from ssl_cli.device import Machine, machine_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import knn_monitor
 from ssl_cli.methods.base import Method
-from ssl_cli.randomness import derived_seed, generator
+from ssl_cli.randomness import derived_seed
 from ssl_cli.report import plots
 from ssl_cli.runs import Run, finished_runs, read_result, short, write
 from ssl_cli.schema import Config, PretrainStage
+from ssl_cli.surrogates import check_features, surrogate_classes
 from ssl_cli.train import COLLAPSED, fit
 
 log = logging.getLogger("ssl_cli")
@@ -33,9 +34,10 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     """Train the backbone and the projection head; the numbers of the run."""
     if run.result:
         return run.result
+    check_features(config)
     here = machine_of(run)
     dataset = load(config.dataset)
-    method, batches, views = material(config, dataset, here)
+    method, batches, views = material(config, dataset, run, here)
     phase = config.schedule.pretrain
     parameters = count_parameters(method.backbone)
     log.info(
@@ -43,6 +45,11 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         config.method.name, config.backbone.name, f"{parameters:,}", f"{batches.count:,} inputs",
         config.dataset.name, here.described(), short(run.folder),
     )  # fmt: skip
+    classes = None if pairs(config) else batches.labels
+    if classes is not None:
+        sizes = classes[classes != UNKNOWN].bincount()
+        log.info("Surrogate classes: %s, of %s to %s inputs", f"{len(sizes):,}", int(sizes.min()), int(sizes.max()))
+        plots.save_classes(dataset, views, classes, config.seed, config.augment.scale, run.folder / "classes.png")
     plots.save_views(dataset, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
     monitor = None
     if phase.evaluate_every:
@@ -66,6 +73,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
             "backbone_parameters": parameters,
             "dataset": config.dataset.name,
             "inputs": batches.count,
+            "surrogate_classes": None if classes is None else len(sizes),
             "method": config.method.name,
             "backbone": config.backbone.name,
             "identity": identity.pretraining(config, dataset, here),
@@ -81,15 +89,16 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     )
 
 
-def material(config: Config, dataset: Dataset, here: Machine) -> tuple[Method, Batches | CaseBatches, Views]:
+def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple[Method, Batches | CaseBatches, Views]:
     """What a pre-training is made of: the method on its device, its batches, its views."""
-    items, numbers = _inputs(dataset, config), None
+    items = _inputs(dataset, config)
     method = here.place(pretraining_method(config, dataset))
-    if method.seeds:
-        items, numbers = numbered(items, method.seeds, len(dataset.train), config.seed)
+    classes = surrogate_classes(method, items, dataset, run, here)
+    if classes is not None:
+        items = (classes != UNKNOWN).nonzero()[:, 0]
     phase, inputs = config.schedule.pretrain, dataset.train.inputs
     how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
-    batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, numbers, *how)
+    batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, classes, *how)
     return method, batches, build(config.augment.pretrain, scale=config.augment.scale)
 
 
@@ -129,25 +138,6 @@ def _inputs(dataset: Dataset, config: Config) -> torch.Tensor | None:
     return seen.nonzero()[:, 0]
 
 
-def numbered(items: torch.Tensor | None, seeds: int, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some inputs, drawn once, and the number of each among them.
-
-    Args:
-        items: int64 (M,), those to draw from; None for all.
-        seeds: how many are drawn.
-        count: of all inputs.
-        seed: of the draw.
-
-    Returns:
-        The drawn items, int64 (seeds,); for every input its number or `UNKNOWN`, int64 (count,).
-    """
-    items = torch.arange(count) if items is None else items
-    drawn = items[torch.randperm(len(items), generator=generator(seed, "seeds"))[:seeds]]
-    numbers = torch.full((count,), UNKNOWN)
-    numbers[drawn] = torch.arange(seeds)
-    return drawn, numbers
-
-
 def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
     """The folder of the pre-training to start from: the one asked for, one with the same settings, or a new one.
 
@@ -161,6 +151,7 @@ def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
     if choice.exists() and (chosen := Path(json.loads(choice.read_text()))).exists():
         return chosen
     if not own.exists():
+        check_features(config)
         wanted = identity.pretraining(config, dataset, here)
         for root in dict.fromkeys((config.outputs, run.folder.parent, run.folder.parent.parent)):
             found = _find(root, wanted, deep=root == config.outputs)
@@ -171,6 +162,18 @@ def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
     settings = replace(config, stage=PretrainStage("pretrain"))
     pretrain(settings, run.child("pretrain", settings))
     return own
+
+
+def check_start(config: Config) -> None:
+    """Before anything is trained, whether the pre-training can be had that a run starts from.
+
+    Raises:
+        ConfigError: the folder that `checkpoint` names does not fit, or that of the features that a new one would need.
+    """
+    if config.checkpoint == "auto":
+        check_features(config)
+    else:
+        asked_for(config)
 
 
 def _find(root: Path, wanted: str, deep: bool) -> Path | None:
