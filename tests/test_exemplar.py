@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
 from ssl_cli import identity
-from ssl_cli.config import from_overrides
+from ssl_cli.config import build, from_overrides
 from ssl_cli.data.budget import choose
 from ssl_cli.data.datasets import UNKNOWN, load
 from ssl_cli.device import machine
@@ -19,7 +20,7 @@ from ssl_cli.evaluate import outputs
 from ssl_cli.methods import exemplar
 from ssl_cli.methods.exemplar import Exemplar, clustered, drawn
 from ssl_cli.randomness import generator
-from ssl_cli.runs import read_metrics
+from ssl_cli.runs import Run, read_metrics
 from ssl_cli.stages import pretrain as stage
 from ssl_cli.stages.compare import compare
 from ssl_cli.stages.finetune import finetune
@@ -89,16 +90,22 @@ def test_all_inputs_take_part_in_clusters_and_the_run_says_in_which(smoke):
     assert (run.folder / "classes.png").stat().st_size > 1000
 
 
-def test_a_resumed_run_keeps_the_classes_it_began_with(smoke):
-    config, run = smoke("method=exemplar", "stage=pretrain", "method.clusters=2")
-    dataset = load(config.dataset)
-    items = torch.tensor([3, 5, 8])
-    (run.folder / "classes.csv").write_text("item,class\n3,1\n5,0\n8,1\n")
-    method, batches, _ = material(config, dataset, run, machine(config.runtime))
-    assert batches.count == 3
-    assert batches.labels[items].tolist() == [1, 0, 1]
-    assert batches.labels.max() == 1
-    assert (batches.labels == UNKNOWN).sum() == 253
+def test_an_interrupted_run_goes_on_with_its_classes_to_the_same_bytes(smoke, monkeypatch):
+    settings = ("method=exemplar", "stage=pretrain", "method.clusters=6", "runtime.checkpoint_seconds=0")
+    pretrain(*smoke(*settings, folder="whole"))
+    config, run = smoke(*settings, folder="stopped")
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Exemplar, "after_step", lambda _self, step, _steps: step and killed())
+    with pytest.raises(KeyboardInterrupt):
+        pretrain(config, run)
+    monkeypatch.undo()
+    monkeypatch.setattr(Exemplar, "surrogate_classes", killed)  # it looks for none again
+    pretrain(config, Run(run.folder, config))
+    for name in ("classes.csv", "classes.png", "metrics.jsonl", "backbone.safetensors"):
+        assert (run.folder / name).read_bytes() == (run.folder.parent / "whole" / name).read_bytes()
 
 
 def test_features_are_those_of_the_backbone_asked_for(smoke, tmp_path):
@@ -153,8 +160,9 @@ def test_clusters_that_cannot_be_are_refused(overrides, sentence):
 
 
 def test_more_clusters_than_inputs_that_turn_out_to_be_there_are_refused():
-    with pytest.raises(ConfigError, match="exemplar: clusters=300: there are 256 inputs to pre-train on"):
-        made("dataset.facts.inputs=null", "method.clusters=300")
+    config = from_overrides("method=exemplar", "dataset=synthetic", "method.clusters=250")
+    with pytest.raises(ConfigError, match="exemplar: clusters=250: there are 200 inputs to pre-train on"):
+        build(config.method, backbone=nn.Identity(), head=None, inputs=200)
 
 
 @pytest.mark.parametrize(("stage", "carry_out"), [("pretrain", pretrain), ("finetune", finetune), ("compare", compare)])

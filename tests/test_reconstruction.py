@@ -105,7 +105,9 @@ class Linearly(nn.Linear):
 
 def test_a_linear_autoencoder_leaves_what_principal_components_leave():
     torch.manual_seed(0)
-    view = (0.5 + 0.1 * torch.randn(400, 3) @ torch.randn(3, 6) / 3 + 0.02 * torch.randn(400, 6)).view(-1, 1, 2, 3)
+    view = (
+        0.5 + 0.1 * torch.randn(400, 2) @ torch.linalg.qr(torch.randn(6, 2))[0].T + 0.03 * torch.randn(400, 6)
+    ).view(-1, 1, 2, 3)
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
     encoder.dim = 2
     method = Autoencoder(encoder, (1, 2, 3), 1.0, 0.0, "squared", 2)
