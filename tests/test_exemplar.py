@@ -52,22 +52,22 @@ def test_there_are_no_more_classes_than_inputs():
     assert made("method.clusters=9").classify.out_features == 9
 
 
-def test_clusters_are_of_inputs_that_lie_in_one_direction():
+def test_clusters_are_of_inputs_that_differ_from_the_mean_in_one_direction():
     torch.manual_seed(0)
-    group = torch.randint(4, (300,))
-    features = 5 + torch.eye(4)[group] * (1 + 9 * torch.rand(300, 1)) + 0.01 * torch.randn(300, 4)
+    group = torch.arange(400) % 4  # right, up, left, down
+    strength = torch.tensor([40.0, 4.0])[group % 2] * (0.05 + torch.rand(100, 2).repeat(1, 2).flatten())
+    directions = torch.tensor([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]])[group]
+    features = strength[:, None] * directions + 0.001 * torch.randn(400, 3) + torch.tensor([0, 0, 100.0])
     classes = clustered(features, 4, generator(0, "s"))
-    together, alike = classes[:, None] == classes, group[:, None] == group
-    assert torch.equal(together, alike)
-    assert sorted(classes.unique().tolist()) == [0, 1, 2, 3]
+    assert torch.equal(classes[:, None] == classes, group[:, None] == group)
     assert torch.equal(clustered(features, 4, generator(0, "s")), classes)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_equal_inputs_leave_no_gap_between_the_numbers_of_clusters():
+def test_equal_inputs_are_in_one_cluster():
     features = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).repeat(10, 1)
     classes = clustered(features, 5, generator(0, "s"))
-    assert sorted(classes.unique().tolist()) == [0, 1]
+    assert torch.equal(classes[:, None] == classes, (torch.arange(20)[:, None] - torch.arange(20)) % 2 == 0)
 
 
 def test_many_inputs_are_clustered_too(monkeypatch):
@@ -102,7 +102,7 @@ def test_an_interrupted_run_goes_on_with_its_classes_to_the_same_bytes(smoke, mo
     with pytest.raises(KeyboardInterrupt):
         pretrain(config, run)
     monkeypatch.undo()
-    monkeypatch.setattr(Exemplar, "surrogate_classes", killed)  # it looks for none again
+    monkeypatch.delattr(Exemplar, "surrogate_classes")  # it looks for none again
     pretrain(config, Run(run.folder, config))
     for name in ("classes.csv", "classes.png", "metrics.jsonl", "backbone.safetensors"):
         assert (run.folder / name).read_bytes() == (run.folder.parent / "whole" / name).read_bytes()

@@ -62,7 +62,7 @@ class Method(nn.Module):
             source: of all that is drawn.
 
         Returns:
-            int64 (count,), from 0 on without a gap; `UNKNOWN` for inputs that take no part in the training.
+            int64 (count,), from 0 on; `UNKNOWN` for inputs that take no part in the training.
         """
         return None
 

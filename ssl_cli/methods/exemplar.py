@@ -73,10 +73,10 @@ def drawn(count: int, seeds: int, source: torch.Generator) -> Tensor:
 
 
 def clustered(features: Tensor, clusters: int, source: torch.Generator) -> Tensor:
-    """The number of the cluster of each input, by k-means: (N, D) → int64 (N,), without a gap.
+    """The number of the cluster of each input, by k-means: (N, D) → int64 (N,).
 
     Features lose their mean, and then their length, so that what inputs share and how strong they are does not count.
-    There may be fewer clusters where inputs are equal.
+    Some numbers may be missing where inputs are equal.
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from threadpoolctl import threadpool_limits
@@ -86,4 +86,4 @@ def clustered(features: Tensor, clusters: int, source: torch.Generator) -> Tenso
     first = int(torch.randint(2**31, (), generator=source))
     with threadpool_limits(1):  # with several, sums depend on which of them ends first
         found = kind(clusters, n_init=1, random_state=first).fit_predict(directions)
-    return torch.from_numpy(found).long().unique(return_inverse=True)[1]
+    return torch.from_numpy(found).long()

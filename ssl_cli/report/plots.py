@@ -52,7 +52,7 @@ def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, scale
         path: of the picture.
     """
     shown = {}
-    for number in range(min(10, int(classes.max()) + 1)):
+    for number in classes[classes >= 0].unique()[:10].tolist():
         members = (classes == number).nonzero()[:10, 0]
         inputs = dataset.train.inputs[members.repeat(10)[:10]]
         (varied,) = views(inputs, 1, generator(seed, "shown classes", number))

@@ -47,7 +47,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     )  # fmt: skip
     classes = None if pairs(config) else batches.labels
     if classes is not None:
-        sizes = classes[classes != UNKNOWN].bincount()
+        sizes = classes[classes != UNKNOWN].unique(return_counts=True)[1]
         log.info("Surrogate classes: %s, of %s to %s inputs", f"{len(sizes):,}", int(sizes.min()), int(sizes.max()))
         plots.save_classes(dataset, views, classes, config.seed, config.augment.scale, run.folder / "classes.png")
     plots.save_views(dataset, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
