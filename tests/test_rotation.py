@@ -73,14 +73,17 @@ def test_the_accuracy_is_logged_and_a_picture_left(smoke):
     assert not result["collapsed"]
 
 
-def test_the_table_of_answers_is_drawn_again_as_it_was(smoke, monkeypatch):
-    tables = []
+def test_a_resumed_run_asks_the_same_again(smoke, monkeypatch):
+    asked, tables = [], []
+    answers = Rotation.answers
+    monkeypatch.setattr(Rotation, "answers", lambda method, views: asked.append(views[0]) or answers(method, views))
     monkeypatch.setattr(plots, "save_confusion", lambda counts, *_: tables.append(counts))
     config, run = smoke("method=rotation", "stage=pretrain")
     pretrain(config, run)
     (run.folder / "result.json").unlink()
     torch.manual_seed(99)
     pretrain(config, Run(run.folder, config))
+    assert torch.equal(torch.cat(asked[: len(asked) // 2]), torch.cat(asked[len(asked) // 2 :]))
     assert torch.equal(*tables)
     assert tables[0].sum(1).tolist() == [256] * 4  # every turn of every input
 
