@@ -28,7 +28,7 @@ def contradictions(config: Config) -> Iterator[str]:
             "dataset=arrays with train_cases.npy"
         )
     for method in config.stage.methods.values() if config.stage.name == "league" else [config.method]:
-        yield from _method_problems(replace(config, method=method), facts.shape if facts else None)
+        yield from _method_problems(replace(config, method=method), facts)
     if facts and facts.shape:
         yield from _shape_problems(config, facts.shape)
     if config.runtime.device != "auto" and not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", config.runtime.device):
@@ -101,7 +101,7 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     labels = _label_count(config.budget, facts.inputs)
     everything = facts.inputs + (facts.unlabelled or 0)
     counts = {
-        "pretrain": _pretrained_on(config, everything, labels) if pretrains else 0,
+        "pretrain": _inputs_to_pretrain_on(config, facts) if pretrains else 0,
         "supervised": labels - round(config.budget.validation * labels) if _trains_on_labels_alone(config) else 0,
         "semi": everything if config.stage.name == "semi" else 0,
     }
@@ -114,13 +114,14 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
             )
 
 
-def _pretrained_on(config: Config, everything: int, labels: int) -> int:
+def _inputs_to_pretrain_on(config: Config, facts: Facts) -> int:
     """How many inputs pre-training has; 0 where only reading its source can tell."""
     source = config.method.arguments.get("source")
     if isinstance(source, Target):
-        facts = source.arguments.get("facts")
-        return facts.inputs or 0 if isinstance(facts, Facts) else 0
-    return everything - (labels if config.budget.pretrain_on == "rest" else 0)
+        theirs = source.arguments.get("facts")
+        return theirs.inputs or 0 if isinstance(theirs, Facts) else 0
+    everything = facts.inputs + (facts.unlabelled or 0)
+    return everything - (_label_count(config.budget, facts.inputs) if config.budget.pretrain_on == "rest" else 0)
 
 
 def _trains_on_labels_alone(config: Config) -> bool:
@@ -239,8 +240,8 @@ def _sides_needed(network: Target, shape: Shape) -> str | None:
     return None
 
 
-def _method_problems(config: Config, shape: Shape | None) -> Iterator[str]:
-    """What a method needs of its backbone and, where their shape is known, of its inputs and views."""
+def _method_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    """What a method needs of its backbone and, where they are known, of its inputs and views."""
     if config.method.path == "ssl_cli.methods.mae.MAE" and config.backbone.path != VISION_TRANSFORMER:
         yield f"method={config.method.name}: hides patches, and backbone={config.backbone.name} has none; use backbone=vit"
         return
@@ -250,8 +251,22 @@ def _method_problems(config: Config, shape: Shape | None) -> Iterator[str]:
         "ssl_cli.methods.mae.MAE": _hiding_problems,
         "ssl_cli.methods.transfer.Transfer": _transfer_problems,
     }
-    if shape and config.method.path in needs:
-        yield from needs[config.method.path](config, shape)
+    if config.method.path in needs and facts and facts.shape:
+        yield from needs[config.method.path](config, facts.shape)
+    if config.method.path == "ssl_cli.methods.exemplar.Exemplar":
+        yield from _exemplar_problems(config, facts)
+
+
+def _exemplar_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    where, settings = f"method={config.method.name}", config.method.arguments
+    clusters, features = settings["clusters"], settings["features"]
+    if clusters is None and features != "pixels":
+        yield f"{where}: method.features={features} is what clusters are found by; give method.clusters a number"
+    if clusters and facts and facts.inputs and clusters > _inputs_to_pretrain_on(config, facts):
+        yield (
+            f"{where}: method.clusters={clusters} is more than there are inputs to pre-train on; at most "
+            f"{_inputs_to_pretrain_on(config, facts):,}"
+        )
 
 
 def _hiding_problems(config: Config, shape: Shape) -> Iterator[str]:

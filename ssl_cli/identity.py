@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,11 @@ DISPLAY = ("log_every", "evaluate_every")
 
 def pretraining(config: Config, dataset: Dataset, machine: Machine) -> str:
     """The hash by which `checkpoint=auto` finds a pre-training."""
-    settings = dict(config.method.arguments)
-    source = settings.pop("source", None)
+    source = config.method.arguments.get("source")
     shapes: dict[str, Any] = {
         "program": __version__,
         "data": dataset.fingerprint(),
-        "method": _built(replace(config.method, arguments=settings)),
+        "method": _learnt(config.method),
         "backbone": _built(config.backbone),
         "projection": _built(config.head.projection),
         "scale": config.augment.scale,
@@ -47,6 +45,16 @@ def pretraining(config: Config, dataset: Dataset, machine: Machine) -> str:
 def _built(target: Target) -> dict[str, Any]:
     """What is built, whatever the choice is called."""
     return {key: value for key, value in plain(target).items() if key != "name"}
+
+
+def _learnt(method: Target) -> dict[str, Any]:
+    """A method but for its source, which counts by what is read from it.
+
+    A pre-training whose features it learns from counts by what it was, wherever it lies now.
+    """
+    features = method.arguments.get("features")
+    found = {"features": read_result(features)["identity"]} if isinstance(features, Path) else {}
+    return {key: value for key, value in {**_built(method), **found}.items() if key != "source"}
 
 
 def _trained(phase: Phase) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from ssl_cli.errors import ConfigError
 
 KNOWN_TYPES = {
     **vars(typing),
+    "Path": Path,
     **{name: value for name, value in vars(schema).items() if not name.startswith("_")},
     **{builtin.__name__: builtin for builtin in (int, float, str, bool, list, dict, tuple)},
 }

@@ -11,11 +11,13 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods.patch_location import (
     CENTRE,
     NEIGHBOURS,
+    coarsened,
     corners,
     cut,
     one_colour,
     pairs_that_show,
     pasted,
+    resampling,
     without_green_magenta,
 )
 from ssl_cli.stages.pretrain import pretrain, pretraining_method
@@ -90,6 +92,53 @@ def test_who_cannot_know_pays_the_log_of_eight():
     assert numbers["pairs_kept"] == 1
 
 
+@pytest.mark.parametrize(("patch", "sides"), [(7, 6), (96, 87), (2, 1), (1, 1)])
+def test_patches_go_down_to_ten_pixels_of_ninety_six_and_to_two_at_the_least(patch, sides):
+    lines = resampling(patch)
+    assert lines.shape == (sides, patch, patch)
+    assert [int(torch.linalg.matrix_rank(line)) for line in lines[:3]] == list(range(patch - sides + 1, patch + 1))[:3]
+    torch.testing.assert_close(lines[-1], torch.eye(patch))
+    torch.testing.assert_close(lines.sum(2), torch.ones(sides, patch))  # what is of one value stays so
+
+
+def test_a_share_of_patches_loses_what_is_fine_and_the_others_nothing():
+    patches = torch.rand(200, 9, 2, 8, 8)
+    seen = coarsened(patches, 0.4, resampling(8)[:-1])
+    kept = (seen == patches).flatten(2).all(2)
+    assert kept.float().mean().item() == pytest.approx(0.6, abs=0.04)
+    assert not torch.equal(kept[0], kept[1])
+    fine = (seen[..., 1:] - seen[..., :-1]).abs().mean((2, 3, 4))
+    assert fine[~kept].mean() < 0.7 * fine[kept].mean()
+    assert coarsened(patches, 0.0, resampling(8)) is patches
+
+
+def test_coarse_patches_are_what_an_image_library_makes_of_them():
+    patches = torch.rand(3, 9, 2, 8, 8)
+    shrunk = nn.functional.interpolate(patches.flatten(0, 1), (3, 3), mode="bilinear", antialias=True)
+    wanted = nn.functional.interpolate(shrunk, (8, 8), mode="bilinear").unflatten(0, (3, 9))
+    torch.testing.assert_close(coarsened(patches, 1.0, resampling(8)[1:2]), wanted)
+
+
+def test_coarse_patches_reach_the_network():
+    torch.manual_seed(0)
+    sharp, coarse = made("method.jitter=0"), made("method.jitter=0", "method.coarse=1")
+    view = torch.rand(6, 1, 28, 28)
+    losses = []
+    for method in (sharp, coarse):
+        torch.manual_seed(1)
+        losses.append(method.loss((view,), None)[0])
+    assert losses[0] != losses[1]
+
+
+def test_answers_are_of_pairs_that_show_something():
+    view = torch.rand(6, 1, 28, 28)
+    view[0] = 0
+    answers = made().answers((view,))
+    assert torch.equal(answers.wanted, torch.arange(8).repeat(5))
+    assert answers.said.shape == answers.wanted.shape
+    assert len(answers.names) == len(NEIGHBOURS)
+
+
 def test_dropping_colours_leaves_one_at_random():
     patches = torch.rand(200, 3, 5, 5) + 1
     seen = one_colour(patches)
@@ -138,6 +187,7 @@ def test_the_accuracy_is_logged_and_a_picture_left(smoke):
     pretrain(config, run)
     assert '"pretext_accuracy"' in (run.folder / "metrics.jsonl").read_text()
     assert (run.folder / "pretext.png").exists()
+    assert (run.folder / "pretext_confusion.png").exists()
 
 
 @pytest.mark.parametrize(

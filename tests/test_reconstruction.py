@@ -7,9 +7,9 @@ from ssl_cli.adversaries import deception, detection
 from ssl_cli.config import from_overrides
 from ssl_cli.data.datasets import load
 from ssl_cli.decoders import Decoder, Refinement
-from ssl_cli.methods.autoencoder import masked
+from ssl_cli.methods.autoencoder import Autoencoder, masked
 from ssl_cli.methods.base import Method
-from ssl_cli.methods.inpainting import ChannelWise, filled, hole_error, holes
+from ssl_cli.methods.inpainting import ChannelWise, filled, hole_error, holes, with_edge
 from ssl_cli.runs import Run
 from ssl_cli.stages.pretrain import fresh_backbone, pretrain, pretraining_method
 
@@ -96,6 +96,29 @@ def test_an_autoencoder_gives_back_what_it_was_trained_on(noise):
     assert method.pictures((view,)).keys() == {"view", "given back", *(["masked"] if noise else [])}
 
 
+class Linearly(nn.Linear):
+    """A linear map onto inputs of a shape, behind which a sigmoid changes nothing."""
+
+    def forward(self, code: Tensor) -> Tensor:
+        return super().forward(code).clamp(0.01, 0.99).logit().view(-1, 1, 2, 3)
+
+
+def test_a_linear_autoencoder_leaves_what_principal_components_leave():
+    torch.manual_seed(0)
+    view = (
+        0.5 + 0.1 * torch.randn(400, 2) @ torch.linalg.qr(torch.randn(6, 2))[0].T + 0.03 * torch.randn(400, 6)
+    ).view(-1, 1, 2, 3)
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(6, 2))
+    encoder.dim = 2
+    method = Autoencoder(encoder, (1, 2, 3), 1.0, 0.0, "squared", 2)
+    method.decoder = Linearly(2, 6)
+    nn.init.constant_(method.decoder.bias, 0.5)
+    losses = trained(method, view, 1500)
+    rising = torch.linalg.eigvalsh(view.flatten(1).T.cov(correction=0))
+    assert min(losses) == pytest.approx(rising[:4].sum().item() / 6, rel=1e-2)
+    assert losses[0] > 2 * losses[-1]
+
+
 def holed(*overrides: str) -> Method:
     return made("method=inpainting", *overrides)
 
@@ -130,6 +153,43 @@ def test_only_what_is_under_a_hole_counts():
     error = hole_error(guess, view, under)
     assert hole_error(guess, torch.where(under > 0, view, 9.0), under) == error
     assert error.item() == pytest.approx((guess - view)[..., 2:6, 2:6].square().mean().item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["central", "random"])
+def test_an_error_at_the_edge_of_a_hole_counts_more_and_one_beyond_nothing(kind):
+    view, guess = torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16)
+    under = holes(view, kind, 0.2)
+    weights = with_edge(under, 2, 10.0)
+    assert torch.equal(with_edge(under, 0, 10.0), under)
+    assert torch.equal(weights == 1, under == 1)
+    for image, hole in zip(weights[:, 0], under[:, 0], strict=True):
+        inside = hole.nonzero()
+        away = (torch.cartesian_prod(torch.arange(16), torch.arange(16))[:, None] - inside).abs().amax(2).amin(1)
+        assert torch.equal(image.flatten() == 10, (away > 0) & (away <= 2))
+    error = hole_error(guess, view, weights)
+    assert hole_error(torch.where(weights > 0, guess, 9.0), view, weights) == error
+    assert hole_error(torch.where(weights == 10, view, guess), view, weights) < error
+    assert error.item() == pytest.approx(((guess - view).square().mean(1, True) * weights).sum() / weights.sum())
+
+
+def test_the_edge_is_in_the_loss_and_the_error_of_the_hole_is_logged():
+    view = torch.rand(8, 1, 28, 28)
+    plain, edged = (holed("method.holes=central", f"method.overlap={overlap}") for overlap in (0, 2))
+    (loss, numbers), (wider, same) = (method.loss((view,), None) for method in (plain, edged))
+    assert numbers["hole_error"] == same["hole_error"] == loss
+    assert wider != loss
+    painted, under = edged._painted(view, holes(view, "central", 0.25)), holes(view, "central", 0.25)
+    torch.testing.assert_close(wider, hole_error(painted, view, with_edge(under, 2, 10.0)))
+
+
+def test_a_critic_alone_teaches_the_painter():
+    method, view = holed("method.adversarial=1.0", "method.holes=central"), torch.rand(8, 1, 28, 28)
+    loss, _ = method.loss((view,), None)
+    loss.backward()
+    under = holes(view, "central", method.share)
+    real, made_up = (method.critic(shown * under) for shown in (view, method._painted(view, under)))
+    torch.testing.assert_close(loss, deception(made_up) + detection(real, made_up))  # and no squared error
+    assert method.backbone.stages[0][0].weight.grad.abs().sum() > 0
 
 
 def test_a_channel_of_the_middle_layer_depends_on_that_channel_alone():

@@ -7,6 +7,8 @@ from ssl_cli.config import from_overrides
 from ssl_cli.data.datasets import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.rotation import Rotation, turned
+from ssl_cli.report import plots
+from ssl_cli.runs import Run
 from ssl_cli.stages.pretrain import pretrain, pretraining_method
 
 
@@ -54,6 +56,9 @@ def test_the_turn_is_learnt_and_pictures_are_turned_back(method):
         loss.backward()
         optimiser.step()
     assert numbers["pretext_accuracy"] == 1
+    answers = method.eval().answers((upright,))
+    assert answers.wanted.tolist() == answers.said.tolist() == [turn for turn in range(4) for _ in range(16)]
+    assert answers.names == ("0°", "90°", "180°", "270°")
     shown = method.pictures((upright,))
     assert not torch.equal(shown["turned"], upright)
     assert torch.equal(shown["turned back"], upright)
@@ -64,7 +69,23 @@ def test_the_accuracy_is_logged_and_a_picture_left(smoke):
     result = pretrain(config, run)
     assert '"pretext_accuracy"' in (run.folder / "metrics.jsonl").read_text()
     assert (run.folder / "pretext.png").exists()
+    assert (run.folder / "pretext_confusion.png").exists()
     assert not result["collapsed"]
+
+
+def test_a_resumed_run_asks_the_same_again(smoke, monkeypatch):
+    asked, tables = [], []
+    answers = Rotation.answers
+    monkeypatch.setattr(Rotation, "answers", lambda method, views: asked.append(views[0]) or answers(method, views))
+    monkeypatch.setattr(plots, "save_confusion", lambda counts, *_: tables.append(counts))
+    config, run = smoke("method=rotation", "stage=pretrain")
+    pretrain(config, run)
+    (run.folder / "result.json").unlink()
+    torch.manual_seed(99)
+    pretrain(config, Run(run.folder, config))
+    assert torch.equal(torch.cat(asked[: len(asked) // 2]), torch.cat(asked[len(asked) // 2 :]))
+    assert torch.equal(*tables)
+    assert tables[0].sum(1).tolist() == [256] * 4  # every turn of every input
 
 
 @pytest.mark.parametrize(

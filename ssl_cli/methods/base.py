@@ -1,10 +1,30 @@
 """The interface of a training objective."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_cli.data.datasets import Split
+
+# Features (N, D) of inputs as they are: their `pixels`, or what the backbone in a finished pre-training's folder gives.
+Features = Callable[[str | Path], Tensor]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What was asked of a network and what it said, where its task is to name one of a few classes.
+
+    thing: what a class is, in a word; names: of the classes; wanted, said: int64 (N,), numbers into `names`.
+    """
+
+    thing: str
+    names: tuple[str, ...]
+    wanted: Tensor
+    said: Tensor
 
 
 class Method(nn.Module):
@@ -16,14 +36,11 @@ class Method(nn.Module):
     `inputs` (how many there are to pre-train on) and `cases` (which of them belong together, or None); the rest is its
     settings. One that names `cases` gets views of two inputs of the same case.
 
-    `head` is the projection head, of which fine-tuning may keep layers; None where there is none. `seeds` is above 0 where a
-    method must know which input it sees: it then gets that many inputs alone, and as labels their numbers, 0 to
-    `seeds` − 1. `source` is the labelled inputs of another data set that a method learns from in place of the inputs at hand,
-    or None.
+    `head` is the projection head, of which fine-tuning may keep layers; None where there is none. `source` is the labelled
+    inputs of another data set that a method learns from in place of the inputs at hand, or None.
     """
 
     n_views = 1
-    seeds = 0
     source: Split | None = None
 
     def __init__(self, backbone: nn.Module):
@@ -36,9 +53,22 @@ class Method(nn.Module):
 
         Args:
             views: `n_views` of float (B, C, H, W).
-            labels: int64 (B,); None in pre-training, but for the numbers of `seeds` and the classes of `source`.
+            labels: int64 (B,); None in pre-training, but for `surrogate_classes` and the classes of `source`.
         """
         raise NotImplementedError
+
+    def surrogate_classes(self, count: int, features: Features, source: torch.Generator) -> Tensor | None:
+        """Classes that stand in for labels, found once before training; None where views are all that is needed.
+
+        Args:
+            count: of the inputs to pre-train on.
+            features: of these inputs.
+            source: of all that is drawn.
+
+        Returns:
+            int64 (count,), from 0 on; `UNKNOWN` for inputs that take no part in the training.
+        """
+        return None
 
     def projected(self, views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """The projections of all views, which pass through the network as one batch: float32 (B, D) each."""
@@ -50,6 +80,10 @@ class Method(nn.Module):
     def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """What one would look at to see what was learnt: names, and (N, C, H, W) in the range of the views."""
         return {}
+
+    def answers(self, views: tuple[Tensor, ...]) -> Answers | None:
+        """What is asked of these views and what the network says, where that makes a table one would look at."""
+        return None
 
 
 def finest(numbers: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ssl_cli.adversaries import Critic, calls_right, deception, detection, untaught
 from ssl_cli.decoders import Refinement
 from ssl_cli.methods.base import Method
-from ssl_cli.schema import Count, Part, Shape
+from ssl_cli.schema import Amount, Count, NotNegative, Part, Shape
 
 
 class Inpainting(Method):
@@ -21,7 +21,9 @@ class Inpainting(Method):
         shape, scale: of the inputs.
         holes: a square in the middle (`central`), or shapeless regions anywhere (`random`).
         share: of the input that is under holes.
-        adversarial: the critic's weight; the squared error's is 1 − `adversarial`. 0: no critic.
+        overlap: pixels of what is around a hole that must be painted as well, so that the painting joins its edge.
+        overlap_weight: what an error there counts, one under the hole being 1.
+        adversarial: the critic's weight; the squared error's is 1 − `adversarial`. 0: no critic; 1: no squared error.
         width: channels of the decoder at full size, and of the critic after its first convolution.
     """
 
@@ -32,6 +34,8 @@ class Inpainting(Method):
         scale: float,
         holes: Literal["central", "random"],
         share: Annotated[float, "[0.05, 0.75]"],
+        overlap: NotNegative,
+        overlap_weight: Amount,
         adversarial: Part,
         width: Count,
     ):
@@ -39,6 +43,7 @@ class Inpainting(Method):
         self.scale = scale
         self.holes = holes
         self.share = share
+        self.overlap, self.overlap_weight = overlap, overlap_weight
         self.adversarial = adversarial
         channels, *size = self._shape_of_maps(shape)
         self.paint = nn.Sequential(
@@ -58,14 +63,15 @@ class Inpainting(Method):
         (view,) = views
         under = holes(view, self.holes, self.share)
         painted, wanted = self._painted(view, under), view / self.scale
-        error = hole_error(painted, wanted, under)
+        numbers = {"hole_error": hole_error(painted.detach(), wanted, under)}
+        error = hole_error(painted, wanted, with_edge(under, self.overlap, self.overlap_weight))
         if not self.adversarial:
-            return error, {"hole_error": error.detach()}
+            return error, numbers
         real, made = self.critic(wanted * under), self.critic(painted.detach() * under)
         with untaught(self.critic):
             deceived = deception(self.critic(painted * under))
         loss = (1 - self.adversarial) * error + self.adversarial * deceived + detection(real, made)
-        return loss, {"hole_error": error.detach(), "pretext_accuracy": calls_right(real, made)}
+        return loss, {**numbers, "pretext_accuracy": calls_right(real, made)}
 
     def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Views, the same with their holes, and the holes painted."""
@@ -131,7 +137,16 @@ def filled(images: Tensor, under: Tensor) -> Tensor:
     return torch.where(under > 0, mean, images)
 
 
-def hole_error(painted: Tensor, wanted: Tensor, under: Tensor) -> Tensor:
-    """The mean squared error under the holes (equation 1): (B, C, H, W) twice, (B, 1, H, W) → scalar."""
+def with_edge(under: Tensor, overlap: int, weight: float) -> Tensor:
+    """What an error counts: 1 under a hole, `weight` up to `overlap` pixels around it, 0 elsewhere.
+
+    The paper has such a band around central holes; around shapeless ones it follows the shape. (B, 1, H, W) → the same.
+    """
+    wider = F.max_pool2d(under, 2 * overlap + 1, stride=1, padding=overlap)
+    return under + weight * (wider - under)
+
+
+def hole_error(painted: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of squared errors (equation 1): (B, C, H, W) twice, (B, 1, H, W) → scalar."""
     squares = (painted - wanted).square().mean(1, keepdim=True)
-    return (squares * under).sum() / under.sum()
+    return (squares * weights).sum() / weights.sum()

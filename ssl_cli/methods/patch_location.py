@@ -7,12 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_cli.batch_norm import statistics_kept
-from ssl_cli.methods.base import Method
-from ssl_cli.schema import Count, NotNegative, Shape
+from ssl_cli.methods.base import Answers, Method
+from ssl_cli.schema import Count, NotNegative, Part, Shape
 
 GRID = 3  # cells a side, numbered row by row
 CENTRE = GRID**2 // 2
 NEIGHBOURS = [cell for cell in range(GRID**2) if cell != CENTRE]  # the answers, in this order
+COARSEST = 10 / 96  # of a patch's side: what it may be shrunk to, but at least 2 pixels
 NOISE = 0.01  # in place of a colour: this much of the other colour's deviation
 
 
@@ -31,6 +32,7 @@ class PatchLocation(Method):
         patch: its side in pixels.
         gap: pixels between neighbours at the least, so that lines cannot be followed from one into the other.
         jitter: pixels by which a patch may lie elsewhere in its cell, whose side is `patch` + `jitter`.
+        coarse: the share of patches that are shrunk and enlarged again, so that the finest lines are no sure sign.
         colour: a lens bends colours differently towards the edge, which gives a patch's place away; so all channels but
             one become noise (`drop`), or what tells green from magenta is taken away (`project`), or nothing is done
             (`keep`). Grey inputs are left as they are by `drop`.
@@ -47,6 +49,7 @@ class PatchLocation(Method):
         patch: Count,
         gap: NotNegative,
         jitter: NotNegative,
+        coarse: Part,
         colour: Literal["drop", "project", "keep"],
         hidden: Count,
     ):
@@ -57,6 +60,8 @@ class PatchLocation(Method):
                 f"three patches of {patch}, gap={gap} and jitter={jitter} take {span} pixels of {shape[1:]}"
             )
         self.patch, self.gap, self.jitter = patch, gap, jitter
+        self.coarse = coarse
+        self.register_buffer("there_and_back", resampling(patch), persistent=False)
         self.colour = colour
         self.join = nn.Sequential(
             nn.Linear(2 * backbone.dim, hidden, bias=False),
@@ -67,21 +72,20 @@ class PatchLocation(Method):
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the neighbour's number over the pairs that show something; ln 8 where nothing is known."""
-        (view,) = views
         with torch.no_grad():
-            self.backbone(view)  # for batch norm
-        patches = cut(
-            view, corners(len(view), view.shape[2:], self.patch, self.gap, self.jitter, view.device), self.patch
-        )
-        shows = pairs_that_show(patches).flatten()
-        logits = self._answers(patches)
-        place = torch.arange(len(NEIGHBOURS), device=view.device).repeat(len(view))
+            self.backbone(views[0])  # for batch norm
+        logits, place, shows = self._asked(views)
         each = F.cross_entropy(logits, place, reduction="none")
         kept = shows.sum().clamp_min(1)
         return (each * shows).sum() / kept, {
             "pretext_accuracy": ((logits.argmax(1) == place) & shows).sum() / kept,
             "pairs_kept": shows.float().mean(),
         }
+
+    def answers(self, views: tuple[Tensor, ...]) -> Answers:
+        """Where neighbours lie and are said to lie, of the pairs that show something."""
+        logits, place, shows = self._asked(views)
+        return Answers("place", tuple("↖↑↗←→↙↓↘"), place[shows], logits.argmax(1)[shows])
 
     def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Views, their patches where they lie, and the neighbours where the network believes that they lie.
@@ -100,6 +104,15 @@ class PatchLocation(Method):
             "patches": pasted(patches, where, view),
             "as believed": pasted(shown, where[row, cells], view),
         }
+
+    def _asked(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (B · 8, 8), the places that would be right, and whether the pairs show something: (B · 8,) each."""
+        (view,) = views
+        where = corners(len(view), view.shape[2:], self.patch, self.gap, self.jitter, view.device)
+        patches = cut(view, where, self.patch)
+        place = torch.arange(len(NEIGHBOURS), device=view.device).repeat(len(view))
+        logits = self._answers(coarsened(patches, self.coarse, self.there_and_back))
+        return logits, place, pairs_that_show(patches).flatten()
 
     def _answers(self, patches: Tensor) -> Tensor:
         """(B, 9, C, P, P) → logits (B · 8, 8), the pairs of an input in a row."""
@@ -145,6 +158,31 @@ def pairs_that_show(patches: Tensor) -> Tensor:
     """Whether neither of two patches is of a single value: (B, 9, C, P, P) → bool (B, 8)."""
     shows = (patches.amax((3, 4)) > patches.amin((3, 4))).any(2)
     return shows[:, [CENTRE]] & shows[:, NEIGHBOURS]
+
+
+def resampling(patch: int) -> Tensor:
+    """For every side that a patch may be shrunk to, the matrix that takes a line of it there and back: (S, P, P)."""
+    pixels = torch.eye(patch)[:, None, None]
+    smaller = [
+        F.interpolate(pixels, (1, side), mode="bilinear", antialias=True)
+        for side in range(min(patch, max(2, round(COARSEST * patch))), patch + 1)
+    ]
+    return torch.stack([F.interpolate(small, (1, patch), mode="bilinear")[:, 0, 0].mT for small in smaller])
+
+
+def coarsened(patches: Tensor, share: float, there_and_back: Tensor) -> Tensor:
+    """Some patches shrunk to a side drawn for each, and enlarged again (section 3.2).
+
+    (B, N, C, P, P), and (S, P, P) as of `resampling` → (B, N, C, P, P).
+    """
+    if not share:
+        return patches
+    chosen = torch.rand(patches.shape[:2], device=patches.device) < share
+    sides = torch.randint(len(there_and_back), (int(chosen.sum()),), device=patches.device)
+    lines = there_and_back[sides][:, None]
+    coarse = patches.clone()
+    coarse[chosen] = (lines @ patches[chosen] @ lines.mT).to(patches.dtype)
+    return coarse
 
 
 def one_colour(patches: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.methods.base import Method, accuracy
+from ssl_cli.methods.base import Answers, Method, accuracy
 
 TURNS = 4
 
@@ -24,11 +24,13 @@ class Rotation(Method):
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the turn (section 3.1, equation 2); ln 4 where nothing is known."""
-        (view,) = views
-        all_ways = torch.cat([view.rot90(turn, (2, 3)) for turn in range(TURNS)])
-        turn = torch.arange(TURNS, device=view.device).repeat_interleave(len(view))
-        logits = self.head(self.backbone(all_ways)).float()
+        logits, turn = self._asked(views)
         return F.cross_entropy(logits, turn), {"pretext_accuracy": accuracy(logits, turn)}
+
+    def answers(self, views: tuple[Tensor, ...]) -> Answers:
+        """The turns given, and those that the network believes."""
+        logits, turn = self._asked(views)
+        return Answers("turn", tuple(f"{90 * quarters}°" for quarters in range(TURNS)), turn, logits.argmax(1))
 
     def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
         """Views turned by 0, 1, 2, 3, 0, … quarters, and turned back by as many as the network believes."""
@@ -36,6 +38,13 @@ class Rotation(Method):
         given = turned(view, torch.arange(len(view), device=view.device) % TURNS)
         believed = self.head(self.backbone(given)).argmax(1)
         return {"turned": given, "turned back": turned(given, -believed % TURNS)}
+
+    def _asked(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Logits (4 · B, 4) of views turned all ways, and the turns that would be right."""
+        (view,) = views
+        all_ways = torch.cat([view.rot90(turn, (2, 3)) for turn in range(TURNS)])
+        turn = torch.arange(TURNS, device=view.device).repeat_interleave(len(view))
+        return self.head(self.backbone(all_ways)).float(), turn
 
 
 def turned(images: Tensor, turns: Tensor) -> Tensor:

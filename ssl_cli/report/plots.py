@@ -11,9 +11,12 @@ from torch import Tensor
 
 from ssl_cli.augment.views import encode
 from ssl_cli.data.batches import Batch
+from ssl_cli.data.datasets import Dataset
+from ssl_cli.evaluate import confusion
 from ssl_cli.randomness import derived_seed, generator, seed_network
 from ssl_cli.runs import read_metrics, write
 
+ASKED = 1000  # training inputs, about their pretext task
 BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
 
 
@@ -46,6 +49,44 @@ def save_pretext(inputs: Tensor, views: Any, method: Any, seed: int, scale: floa
         shown = {name: images.float().cpu() / scale for name, images in method.pictures(seen).items()}
     if shown:
         save_rows(shown, path)
+
+
+def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, scale: float, path: Path) -> None:
+    """A row a class, for some of them: up to ten inputs of it as they are, and, where it has fewer, views of them.
+
+    Args:
+        dataset, views: what is learnt from.
+        classes: int64 (N,), of every training input; below 0 where it has none.
+        seed: of the views.
+        scale: pixels of views are 0 to this.
+        path: of the picture.
+    """
+    shown = {}
+    for number in classes[classes >= 0].unique()[:10].tolist():
+        members = (classes == number).nonzero()[:10, 0]
+        inputs = dataset.train.inputs[members.repeat(10)[:10]]
+        (varied,) = views(inputs, 1, generator(seed, "shown classes", number))
+        row = torch.cat([encode(inputs[: len(members)], 1.0), varied.float() / scale])
+        shown[f"class {number}"] = row[:10]
+    save_rows(shown, path)
+
+
+def save_answers(dataset: Dataset, views: Any, method: Any, seed: int, machine: Any, path: Path) -> None:
+    """How often each answer of the pretext task is taken for each, if it has a few, on up to 1,000 training inputs."""
+    spaced = torch.linspace(0, len(dataset.train) - 1, min(len(dataset.train), ASKED)).long()
+    seed_network(derived_seed(seed, "shown answers"), machine.device)
+    method.eval()
+    found = []
+    for part, items in enumerate(spaced.split(ASKED // 10)):
+        inputs = dataset.train.inputs[items].to(machine.device)
+        seen = views(inputs, method.n_views, generator(seed, "shown answers", part, machine.device))
+        with torch.inference_mode(), machine.autocast():
+            found.append(method.answers(tuple(map(machine.layout, seen))))
+        if found[-1] is None:
+            return
+    counts = sum(confusion(answers.said.cpu(), answers.wanted.cpu(), len(answers.names)) for answers in found)
+    thing, names = found[0].thing, found[0].names
+    save_confusion(counts, names, path, f"{thing} given", f"{thing} said", "pretext accuracy")
 
 
 def save_rows(shown: dict[str, Tensor], path: Path) -> None:
@@ -100,14 +141,15 @@ def save_curves(folder: Path, path: Path) -> None:
     _save(figure, path)
 
 
-def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path) -> None:
-    """True classes down, answers across, each row in shares of its class."""
+def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: str, across: str, measure: str) -> None:
+    """True classes `down`, answers `across`, each row in shares of its class; what the share of right ones `measure`s."""
     shares = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
     side = min(10.0, 1.6 + 0.38 * len(classes))
     figure, axes = _figure(1, 1, width=side, height=side)
     axis = axes[0][0]
     axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axis.set(xlabel="answer", ylabel="true class", title=f"test accuracy {counts.diagonal().sum() / counts.sum():.1%}")
+    right = counts.diagonal().sum() / counts.sum()
+    axis.set(xlabel=across, ylabel=down, title=f"{measure} {right:.1%}")
     if len(classes) <= 20:
         axis.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0, fontsize=8)
         axis.set_yticks(range(len(classes)), classes, fontsize=8)

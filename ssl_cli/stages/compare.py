@@ -14,7 +14,7 @@ from ssl_cli.report import page, plots, table
 from ssl_cli.runs import Run, read_result
 from ssl_cli.schema import Config, SupervisedStage
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import asked_for, obtain, started_from
+from ssl_cli.stages.pretrain import check_start, obtain
 
 log = logging.getLogger("ssl_cli")
 
@@ -24,9 +24,8 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
     if run.result:
         return run.result
     for _, arm in arms(config):  # before anything is trained
-        if arm.stage.name == "finetune" and arm.checkpoint != "auto":
-            asked_for(arm)
-    started_from(config)
+        if arm.stage.name == "finetune":
+            check_start(arm)
     here = machine_of(run)
     results, pretrainings = [], []
     for seed in range(config.seed, config.seed + config.stage.seeds):

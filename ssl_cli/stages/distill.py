@@ -13,6 +13,7 @@ from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen
 from ssl_cli.data.datasets import UNKNOWN, Dataset, Split, load
 from ssl_cli.errors import ConfigError
+from ssl_cli.finished import settings_of
 from ssl_cli.methods.distillation import Distillation
 from ssl_cli.report.table import arm_name
 from ssl_cli.runs import Run, read_result, short
@@ -20,7 +21,7 @@ from ssl_cli.schema import CLASSIFIERS, Config
 from ssl_cli.stages.finetune import opened, tested, tuned, watcher
 from ssl_cli.stages.pretrain import count_parameters, obtain, origin
 from ssl_cli.train import fit
-from ssl_cli.trained import classifier_of, fresh_classifier, settings_of
+from ssl_cli.trained import classifier_of, fresh_classifier
 
 log = logging.getLogger("ssl_cli")
 

@@ -16,13 +16,14 @@ from ssl_cli.data.datasets import Dataset, Split, load
 from ssl_cli.device import Machine, machine_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import BATCH, class_accuracy, outputs
+from ssl_cli.finished import settings_of
 from ssl_cli.randomness import generator
 from ssl_cli.report import plots, table
 from ssl_cli.runs import Run, read_result, short
 from ssl_cli.schema import CLASSIFIERS, Config
 from ssl_cli.stages.pretrain import count_parameters
 from ssl_cli.stages.simclr_v2 import named
-from ssl_cli.trained import classifier_of, settings_of
+from ssl_cli.trained import classifier_of
 
 log = logging.getLogger("ssl_cli")
 

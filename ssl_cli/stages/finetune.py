@@ -96,7 +96,8 @@ def tested(
     run.save_weights("backbone", backbone)
     run.save_weights("classifier", method.head)
     table = confusion(answers.argmax(1), test.labels, len(dataset.classes))
-    plots.save_confusion(table, dataset.classes, run.folder / "confusion.png")
+    picture = run.folder / "confusion.png"
+    plots.save_confusion(table, dataset.classes, picture, "true class", "answer", "test accuracy")
     plots.save_curves(run.folder, run.folder / "curves.png")
     return {
         "stage": config.stage.name,

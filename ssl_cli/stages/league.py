@@ -17,6 +17,7 @@ from ssl_cli.schema import Config, PretrainStage, ProbeStage, Schedule, Supervis
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import material, pretrain, started_from
 from ssl_cli.stages.probe import probe
+from ssl_cli.surrogates import check_features
 from ssl_cli.train import prepared, take_step
 
 log = logging.getLogger("ssl_cli")
@@ -31,6 +32,8 @@ def league(config: Config, run: Run) -> dict[str, Any]:
     if run.result:
         return run.result
     started_from(config)  # before anything is trained
+    for method in config.stage.methods.values():
+        check_features(replace(config, method=method))
     here = machine_of(run)
     dataset = load(config.dataset)
     found: list[dict[str, Any]] = []
@@ -107,7 +110,7 @@ def _steps(config: Config, run: Run, dataset: Dataset, here: Machine) -> int:
     """How many steps take the time that each method has, timed once and kept: a resumed league goes on with the same."""
     kept = run.folder / "steps.json"
     if not kept.exists():
-        method, batches, views = material(config, dataset, here)
+        method, batches, views = material(config, dataset, run, here)
         phase = config.schedule.pretrain
         optimise, scaler = optimiser(method.parameters(), phase.optimiser), here.scaler()
         taken = []

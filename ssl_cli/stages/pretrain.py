@@ -22,10 +22,11 @@ from ssl_cli.device import Machine, machine_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import knn_monitor
 from ssl_cli.methods.base import Method
-from ssl_cli.randomness import derived_seed, generator
+from ssl_cli.randomness import derived_seed
 from ssl_cli.report import plots
 from ssl_cli.runs import Run, finished_runs, read_result, short, write
 from ssl_cli.schema import Config, PretrainStage
+from ssl_cli.surrogates import check_features, surrogate_classes
 from ssl_cli.train import COLLAPSED, fit
 
 log = logging.getLogger("ssl_cli")
@@ -37,9 +38,10 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     """Train the backbone and the projection head; the numbers of the run."""
     if run.result:
         return run.result
+    check_features(config)
     here = machine_of(run)
     dataset = load(config.dataset)
-    method, batches, views = material(config, dataset, here)
+    method, batches, views = material(config, dataset, run, here)
     start = started_from(config)
     source = None if method.source is None else config.method.arguments["source"].name
     phase = config.schedule.pretrain
@@ -50,6 +52,11 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         f"{batches.count:,} inputs", f"{source} with their labels" if source else f"{config.dataset.name}, no labels",
         here.described(), short(run.folder),
     )  # fmt: skip
+    classes = batches.labels if method.source is None and not pairs(config) else None
+    if classes is not None:
+        sizes = classes[classes != UNKNOWN].unique(return_counts=True)[1]
+        log.info("Surrogate classes: %s, of %s to %s inputs", f"{len(sizes):,}", int(sizes.min()), int(sizes.max()))
+        plots.save_classes(dataset, views, classes, config.seed, config.augment.scale, run.folder / "classes.png")
     shown = batches.at(0)
     plots.save_views(shown, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
     monitor = None
@@ -62,6 +69,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         run.save_weights("head", method.head)
     plots.save_curves(run.folder, run.folder / "curves.png")
     plots.save_pretext(shown.inputs, views, method, config.seed, config.augment.scale, here, run.folder / "pretext.png")
+    plots.save_answers(dataset, views, method, config.seed, here, run.folder / "pretext_confusion.png")
     spread = fitted.last.get("spread")
     return run.finish(
         {
@@ -75,6 +83,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
             "source": source,
             "inputs": batches.count,
             "start": origin(start),
+            "surrogate_classes": None if classes is None else len(sizes),
             "method": config.method.name,
             "backbone": config.backbone.name,
             "identity": identity.pretraining(config, dataset, here),
@@ -90,18 +99,19 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     )
 
 
-def material(config: Config, dataset: Dataset, here: Machine) -> tuple[Method, Batches | CaseBatches, Views]:
+def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple[Method, Batches | CaseBatches, Views]:
     """What a pre-training is made of: the method on its device, its batches, its views."""
-    inputs, items, numbers = dataset.train.inputs, _inputs(dataset, config), None
+    inputs, items = dataset.train.inputs, _inputs(dataset, config)
     method = here.place(pretraining_method(config, dataset, started_from(config)))
     if method.source is not None:
         _check_source(config, dataset, method.source)
-        inputs, items, numbers = method.source.inputs, None, method.source.labels
-    elif method.seeds:
-        items, numbers = numbered(items, method.seeds, len(dataset.train), config.seed)
+        inputs, items, classes = method.source.inputs, None, method.source.labels
+    else:
+        classes = surrogate_classes(method, items, dataset, run, here)
+        items = items if classes is None else (classes != UNKNOWN).nonzero()[:, 0]
     phase = config.schedule.pretrain
     how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
-    batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, numbers, *how)
+    batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, classes, *how)
     return method, batches, build(config.augment.pretrain, scale=config.augment.scale)
 
 
@@ -189,25 +199,6 @@ def _inputs(dataset: Dataset, config: Config) -> torch.Tensor | None:
     return seen.nonzero()[:, 0]
 
 
-def numbered(items: torch.Tensor | None, seeds: int, count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Some inputs, drawn once, and the number of each among them.
-
-    Args:
-        items: int64 (M,), those to draw from; None for all.
-        seeds: how many are drawn.
-        count: of all inputs.
-        seed: of the draw.
-
-    Returns:
-        The drawn items, int64 (seeds,); for every input its number or `UNKNOWN`, int64 (count,).
-    """
-    items = torch.arange(count) if items is None else items
-    drawn = items[torch.randperm(len(items), generator=generator(seed, "seeds"))[:seeds]]
-    numbers = torch.full((count,), UNKNOWN)
-    numbers[drawn] = torch.arange(seeds)
-    return drawn, numbers
-
-
 def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
     """The folder of the pre-training to start from: the one asked for, one with the same settings, or a new one.
 
@@ -222,6 +213,7 @@ def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
     if choice.exists() and (chosen := Path(json.loads(choice.read_text()))).exists():
         return chosen
     if not own.exists():
+        check_features(config)
         wanted = identity.pretraining(config, dataset, here)
         for root in dict.fromkeys((config.outputs, run.folder.parent, run.folder.parent.parent)):
             found = _find(root, wanted, deep=root == config.outputs)
@@ -232,6 +224,20 @@ def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
     settings = replace(config, stage=PretrainStage("pretrain"))
     pretrain(settings, run.child("pretrain", settings))
     return own
+
+
+def check_start(config: Config) -> None:
+    """Before anything is trained, whether the pre-training can be had that a run starts from.
+
+    Raises:
+        ConfigError: the folder that `checkpoint` names does not fit, or one that a new pre-training would begin from or
+            learn from.
+    """
+    if config.checkpoint == "auto":
+        started_from(config)
+        check_features(config)
+    else:
+        asked_for(config)
 
 
 def _find(root: Path, wanted: str, deep: bool) -> Path | None:

@@ -13,7 +13,7 @@ from ssl_cli.schema import Config, DistillStage, SupervisedStage
 from ssl_cli.stages.compare import side_by_side
 from ssl_cli.stages.distill import distill
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import asked_for, obtain, started_from
+from ssl_cli.stages.pretrain import check_start, obtain
 
 MIDDLE = "big-middle"  # its classifier is the first teacher
 LABELS_ONLY, TUNED = SupervisedStage("baseline", frozen=False), SupervisedStage("finetune", frozen=False)
@@ -27,9 +27,7 @@ def simclr_v2(config: Config, run: Run) -> dict[str, Any]:
     """
     if run.result:
         return run.result
-    if config.checkpoint != "auto":
-        asked_for(config)
-    started_from(config)
+    check_start(config)
     here = machine_of(run)
     results, pretrainings = [], []
     for seed in range(config.seed, config.seed + config.stage.seeds):

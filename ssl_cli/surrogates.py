@@ -1,0 +1,94 @@
+"""Classes that stand in for labels in pre-training, and the features of inputs by which they are found."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ssl_cli.config import build
+from ssl_cli.data.datasets import UNKNOWN, Dataset
+from ssl_cli.device import Machine
+from ssl_cli.errors import ConfigError
+from ssl_cli.evaluate import outputs
+from ssl_cli.finished import settings_of
+from ssl_cli.methods.base import Method
+from ssl_cli.randomness import generator
+from ssl_cli.runs import Run, write
+from ssl_cli.schema import Config
+
+PIXELS = "pixels"
+
+
+def surrogate_classes(method: Method, items: Tensor | None, dataset: Dataset, run: Run, here: Machine) -> Tensor | None:
+    """Of every training input the class that the method finds for it; None where the method needs none.
+
+    They are kept in `classes.csv`, so that a resumed run has the same and looks for none.
+
+    Args:
+        method: asked for the classes.
+        items: int64 (M,), the inputs to pre-train on; None for all.
+        dataset: of N training inputs.
+        run: gives the seed and the folder.
+        here: computes features.
+
+    Returns:
+        int64 (N,), `UNKNOWN` for those that take no part.
+    """
+    kept = run.folder / "classes.csv"
+    classes = torch.full((len(dataset.train),), UNKNOWN)
+    if kept.exists():
+        rows = torch.from_numpy(np.loadtxt(kept, delimiter=",", skiprows=1, dtype=np.int64, ndmin=2))
+        classes[rows[:, 0]] = rows[:, 1]
+        return classes
+    items = torch.arange(len(dataset.train)) if items is None else items
+
+    def features(name: str | Path) -> Tensor:
+        return features_by(name, dataset.train.inputs[items], here)
+
+    found = method.surrogate_classes(len(items), features, generator(run.config.seed, "surrogate classes"))
+    if found is None:
+        return None
+    classes[items] = found
+    write(kept, _table(classes))
+    return classes
+
+
+def features_by(name: str | Path, inputs: Tensor, here: Machine) -> Tensor:
+    """Pixels as they are, or what the backbone of the pre-training in a folder gives: (N, C, H, W) → float32 (N, D).
+
+    Raises:
+        ConfigError: the folder is not that of a finished pre-training, or its backbone does not fit.
+    """
+    if name == PIXELS:
+        return inputs.flatten(1).float()
+    theirs = settings_of("method.features", str(name), ("pretrain",))
+    backbone = build(theirs.backbone, shape=tuple(inputs.shape[1:]))
+    try:
+        backbone.load_state_dict(load_file(Path(name) / "backbone.safetensors"))
+    except RuntimeError as error:
+        sides = "×".join(map(str, inputs.shape[1:]))
+        raise ConfigError(f"method.features={name}: its backbone was trained on other inputs than {sides}") from error
+    return outputs(here.place(backbone), inputs, theirs.augment.scale, here)
+
+
+def check_features(config: Config) -> None:
+    """Before anything is trained, whether the method's features can be had.
+
+    Raises:
+        ConfigError: they are those of a folder that is not that of a finished pre-training.
+    """
+    features = config.method.arguments.get("features")
+    if isinstance(features, Path):
+        settings_of("method.features", str(features), ("pretrain",))
+
+
+def _table(classes: Tensor) -> str:
+    text = io.StringIO()
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["item", "class"])
+    rows.writerows((item, classes[item].item()) for item in (classes != UNKNOWN).nonzero()[:, 0].tolist())
+    return text.getvalue()
