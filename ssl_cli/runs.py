@@ -193,10 +193,14 @@ def read_result(folder: Path) -> dict[str, Any] | None:
 
 
 def finished_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """All finished runs below a folder, in the order of their paths."""
-    for path in sorted(root.rglob("result.json")):
+    """All finished runs below a folder, in the order of their paths; the jobs of a sweep in that of their numbers."""
+    for path in sorted(root.rglob("result.json"), key=_numbers_first):
         with contextlib.suppress(json.JSONDecodeError, OSError):
             yield path.parent, json.loads(path.read_text())
+
+
+def _numbers_first(path: Path) -> list[tuple[bool, int, str]]:
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in path.parts]
 
 
 @contextlib.contextmanager

@@ -22,42 +22,68 @@ class SweepTable(Callback):
 
 
 def summarise(folder: Path) -> None:
-    """One table over all supervised runs below a folder; says so where there is none."""
+    """One table over all runs below a folder that can be compared; says so where there is none."""
     from ssl_cli.report import plots, table
     from ssl_cli.runs import finished_runs, log, short, write
 
     finished = list(finished_runs(folder))
     varied = _what_varies(folder)
-    supervised, shifted, points = [], [], {}
-    axis = _axis(varied, {result["labels"] for _, result in finished if result["labels"]})
-    for path, result in finished:
-        own = varied.get(path.relative_to(folder).parts[0], {})
-        if result["stage"] == "evaluate":
-            shifted += [{**row, "arm": _with_settings(row["arm"], own)} for row in result["rows"]]
-        if result["stage"] not in CLASSIFIERS:
-            continue
-        arm = _with_settings(result["arm"], own)
-        supervised.append({**result, "arm": arm})
-        others = {key: value for key, value in own.items() if key != axis}
-        points[arm] = (_with_settings(result["arm"], others), _number(own.get(axis)))
+    settings = {path: varied.get(path.relative_to(folder).parts[0], {}) for path, _ in finished}
+    shifted = [
+        {**row, "arm": _with_settings(row["arm"], settings[path])}
+        for path, result in finished
+        if result["stage"] == "evaluate"
+        for row in result["rows"]
+    ]
     if shifted:
         write(folder / "sweep.json", json.dumps(shifted, indent=1) + "\n")
         table.show_shifts(shifted, "All runs of the sweep, shifted")
         return
-    if not supervised:
+    compared, measure = _compared(finished, folder)
+    if not compared:
         log.info("Sweep finished: %s runs in %s", len(finished), short(folder))
         return
-    made = table.rows(supervised)
+    axis = _axis(varied, {result["labels"] for _, result in compared})
+    points = {}
+    for path, result in compared:
+        others = {key: value for key, value in settings[path].items() if key != axis}
+        line = _with_settings(result["arm"], others)
+        result["arm"] = _with_settings(result["arm"], settings[path])
+        points[result["arm"]] = (line, _number(settings[path].get(axis)))
+    made = table.rows([result for _, result in compared])
     if axis is None:
-        plots.save_arms(made, folder / "sweep.png")
+        plots.save_arms(made, folder / "sweep.png", measure)
     else:
         for row in made:
             row["line"], row["x"] = points[row["arm"].removesuffix(table.COLLAPSED)]
             row["x"] = row["labels"] if axis == LABELS else row["x"]
-        plots.save_lines(made, _axis_name(axis, varied), folder / "sweep.png")
+        plots.save_lines(made, _axis_name(axis, varied), folder / "sweep.png", measure)
     write(folder / "sweep.json", json.dumps(made, indent=1) + "\n")
-    table.show(made, f"{supervised[0]['dataset']}, all runs of the sweep")
+    table.show(made, f"{compared[0][1]['dataset']}, all runs of the sweep", measure)
     log.info("Table and picture: %s", short(folder))
+
+
+def _compared(
+    finished: list[tuple[Path, dict[str, Any]]], folder: Path
+) -> tuple[list[tuple[Path, dict[str, Any]]], str]:
+    """The runs that go into the table, and what it shows of them: classifiers, or else pre-trainings that are jobs."""
+    classifiers = [(path, result) for path, result in finished if result["stage"] in CLASSIFIERS]
+    if classifiers:
+        return classifiers, "test accuracy"
+    pretrainings = [
+        (
+            path,
+            {
+                **result,
+                "arm": result["method"],
+                "test_accuracy": result["knn_accuracy"],
+                "pretraining": {"collapsed": result["collapsed"]},
+            },
+        )
+        for path, result in finished
+        if result["stage"] == "pretrain" and path.parent == folder and result["knn_accuracy"] is not None
+    ]
+    return pretrainings, "kNN accuracy (training labels)"
 
 
 def _with_settings(arm: str, settings: dict[str, Any]) -> str:

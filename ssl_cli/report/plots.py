@@ -163,7 +163,7 @@ def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: s
     _save(figure, path)
 
 
-def save_arms(rows: list[dict[str, Any]], path: Path) -> None:
+def save_arms(rows: list[dict[str, Any]], path: Path, measure: str = "test accuracy") -> None:
     """A dot an arm with one standard deviation either way, and a small dot a seed."""
     figure, axes = _figure(1, 1, width=7.5, height=0.9 + 0.42 * len(rows))
     axis = axes[0][0]
@@ -179,9 +179,7 @@ def save_arms(rows: list[dict[str, Any]], path: Path) -> None:
         axis.text(1.02, position, shown, va="center", fontsize=9, transform=axis.get_yaxis_transform())
     lowest = min(100 * value for row in rows for value in row["accuracies"])
     axis.set_yticks(range(len(rows)), [_row_label(row, rows) for row in reversed(rows)], fontsize=9)
-    axis.set(
-        xlim=(max(0, 5 * math.floor((lowest - 1) / 5)), 100), ylim=(-0.6, len(rows) - 0.4), xlabel="test accuracy, %"
-    )
+    axis.set(xlim=(max(0, 5 * math.floor((lowest - 1) / 5)), 100), ylim=(-0.6, len(rows) - 0.4), xlabel=f"{measure}, %")
     axis.grid(axis="x", color="#e3e6ea")
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
@@ -231,7 +229,7 @@ def save_league(rows: list[dict[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def save_lines(rows: list[dict[str, Any]], name: str, path: Path) -> None:
+def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) -> None:
     """Accuracy against a swept number (`x` of each row), a `line` for the rest, a band of one standard deviation."""
     figure, axes = _figure(1, 1, width=7.5, height=4.2)
     axis = axes[0][0]
@@ -247,7 +245,7 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path) -> None:
         axis.set_xscale("log")
     axis.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axis.minorticks_off()
-    axis.set(xlabel=name, ylabel="test accuracy, %")
+    axis.set(xlabel=name, ylabel=f"{measure}, %")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False)
     _save(figure, path)

@@ -43,7 +43,7 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     order = list(dict.fromkeys(arm for arm, _, _ in groups))
     made = []
     for arm, labels, collapsed in sorted(groups, key=lambda key: (key[1], order.index(key[0]), key[2])):
-        runs = groups[arm, labels, collapsed]
+        runs = dict(sorted(groups[arm, labels, collapsed].items()))
         accuracies = [run["test_accuracy"] for run in runs.values()]
         made.append(
             {
@@ -62,10 +62,10 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return made
 
 
-def headings(made: list[dict[str, Any]]) -> tuple[str, ...]:
+def headings(made: list[dict[str, Any]], measure: str = "test accuracy") -> tuple[str, ...]:
     """What `cells` gives; the network's size is a column where it varies."""
     sizes = ("parameters", "inputs/s") if _sizes_vary(made) else ()
-    return ("arm", *sizes, "labels", "seeds", "test accuracy", "seconds")
+    return ("arm", *sizes, "labels", "seeds", measure, "seconds")
 
 
 def cells(row: dict[str, Any], made: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -86,9 +86,9 @@ def _sizes_vary(made: list[dict[str, Any]]) -> bool:
     return len({row["backbone_parameters"] for row in made}) > 1
 
 
-def show(made: list[dict[str, Any]], title: str) -> None:
+def show(made: list[dict[str, Any]], title: str, measure: str = "test accuracy") -> None:
     """The table on the terminal."""
-    show_cells(title, headings(made), [cells(row, made) for row in made])
+    show_cells(title, headings(made, measure), [cells(row, made) for row in made])
 
 
 def show_cells(title: str, heads: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:

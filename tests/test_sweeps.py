@@ -1,0 +1,27 @@
+import json
+
+from ssl_cli.runs import finished_runs
+from ssl_cli.stages.pretrain import pretrain
+from ssl_cli.sweeps import summarise
+
+
+def test_jobs_stand_in_the_order_of_their_numbers(tmp_path):
+    for name in ("10", "9", "2/pretrain", "2"):
+        (tmp_path / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / name / "result.json").write_text("{}")
+    assert [str(path.relative_to(tmp_path)) for path, _ in finished_runs(tmp_path)] == ["2/pretrain", "2", "9", "10"]
+
+
+def test_a_sweep_of_pretrainings_ends_in_a_table_of_what_neighbours_say(smoke, tmp_path, capsys):
+    found = {}
+    for job, (temperature, seed) in enumerate([(0.1, 0), (0.1, 1), (0.5, 0), (0.5, 1)]):
+        config, run = smoke(
+            "stage=pretrain", f"method.temperature={temperature}", f"seed={seed}", folder=f"sweep/{job}"
+        )
+        found[temperature, seed] = pretrain(config, run)["knn_accuracy"]
+    summarise(tmp_path / "sweep")
+    rows = json.loads((tmp_path / "sweep/sweep.json").read_text())
+    assert [(row["line"], row["x"], row["seeds"]) for row in rows] == [("simclr", 0.1, [0, 1]), ("simclr", 0.5, [0, 1])]
+    assert [row["accuracies"] for row in rows] == [[found[value, seed] for seed in (0, 1)] for value in (0.1, 0.5)]
+    assert "kNN accuracy" in capsys.readouterr().out
+    assert (tmp_path / "sweep/sweep.png").stat().st_size > 5000
