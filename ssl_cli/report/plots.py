@@ -230,7 +230,11 @@ def save_league(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) -> None:
-    """Accuracy against a swept number (`x` of each row), a `line` for the rest, a band of one standard deviation."""
+    """Accuracy against a swept number (`x` of each row), a `line` for the rest, a band of one standard deviation.
+
+    A thin line is a seed, which draws the same labels at every point: two settings may differ less than two seeds, and
+    yet in the same direction for each.
+    """
     figure, axes = _figure(1, 1, width=7.5, height=4.2)
     axis = axes[0][0]
     for line in dict.fromkeys(row["line"] for row in rows):
@@ -240,6 +244,13 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
         (drawn,) = axis.plot(across, means, "o-", ms=4, lw=1.6, label=line)
         low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
         axis.fill_between(across, low, high, color=drawn.get_color(), alpha=0.15, lw=0)
+        for seed in sorted({seed for row in points for seed in row["seeds"]} if points[0]["spread"] else ()):
+            own = [
+                (row["x"], 100 * dict(zip(row["seeds"], row["accuracies"], strict=True))[seed])
+                for row in points
+                if seed in row["seeds"]
+            ]
+            axis.plot(*zip(*own, strict=True), color=drawn.get_color(), alpha=0.45, lw=0.7)
     ticks = sorted({row["x"] for row in rows})
     if min(ticks) > 0 and max(ticks) >= 4 * min(ticks):
         axis.set_xscale("log")
