@@ -7,6 +7,7 @@ from ssl_cli.config import from_overrides
 from ssl_cli.data.datasets import load
 from ssl_cli.device import machine
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs import Run
 from ssl_cli.stages.compare import compare
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import material, pretrain
@@ -22,10 +23,16 @@ def generic(smoke):
     return run.folder
 
 
-def at_first(*overrides: str):
+@pytest.fixture
+def at_first(tmp_path):
     """The method of a pre-training as it begins."""
-    config = from_overrides(*TINY, "dataset=synthetic", *overrides)
-    return material(config, load(config.dataset), machine(config.runtime))[0]
+
+    def method(*overrides: str):
+        config = from_overrides(*TINY, "dataset=synthetic", *overrides)
+        run = Run(tmp_path / f"begun{len(list(tmp_path.iterdir()))}", config)
+        return material(config, load(config.dataset), run, machine(config.runtime))[0]
+
+    return method
 
 
 def equal(folder, name: str, module) -> bool:
@@ -34,21 +41,21 @@ def equal(folder, name: str, module) -> bool:
     return weights.keys() == own.keys() and all(torch.equal(weights[key], own[key]) for key in own)
 
 
-def test_it_begins_with_the_weights_and_statistics_of_its_start(generic):
+def test_it_begins_with_the_weights_and_statistics_of_its_start(generic, at_first):
     begun, fresh = at_first(f"start={generic}"), at_first()
     assert equal(generic, "backbone", begun.backbone)
     assert equal(generic, "head", begun.head)
     assert not equal(generic, "backbone", fresh.backbone)
 
 
-def test_a_head_of_another_shape_is_a_new_one(generic):
+def test_a_head_of_another_shape_is_a_new_one(generic, at_first):
     begun = at_first(f"start={generic}", "head=simclr_v2", "head.keep=0")
     fresh = at_first("head=simclr_v2", "head.keep=0")
     assert equal(generic, "backbone", begun.backbone)
     assert all(torch.equal(*pair) for pair in zip(begun.head.parameters(), fresh.head.parameters(), strict=True))
 
 
-def test_a_network_that_follows_begins_there_too(generic):
+def test_a_network_that_follows_begins_there_too(generic, at_first):
     begun = at_first(f"start={generic}", "method=byol")
     assert equal(generic, "backbone", begun.follower[0])
     assert equal(generic, "head", begun.follower[1])
@@ -84,7 +91,7 @@ def test_every_start_is_another_pretraining(smoke, generic):
         ),
     ],
 )
-def test_a_start_of_another_network_is_refused(generic, overrides, sentence):
+def test_a_start_of_another_network_is_refused(generic, overrides, sentence, at_first):
     with pytest.raises(ConfigError, match=sentence):
         at_first(f"start={generic}", overrides)
 

@@ -11,7 +11,7 @@ from ssl_cli.config import from_overrides
 from ssl_cli.data.datasets import Dataset, Split, load, overlap
 from ssl_cli.device import machine
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs import read_metrics
+from ssl_cli.runs import Run, read_metrics
 from ssl_cli.stages import pretrain as stage
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import material, pretrain, pretraining_method
@@ -24,9 +24,9 @@ def of(*overrides: str):
     return config, load(config.dataset)
 
 
-def test_batches_are_the_sources_inputs_with_its_labels_and_no_others():
+def test_batches_are_the_sources_inputs_with_its_labels_and_no_others(tmp_path):
     config, dataset = of(*SOURCE, "method.source.facts.unlabelled=100", "budget.labels=20", "budget.pretrain_on=rest")
-    method, batches, _ = material(config, dataset, machine(config.runtime))
+    method, batches, _ = material(config, dataset, Run(tmp_path / "run", config), machine(config.runtime))
     source = load(config.method.arguments["source"]).train
     known = {
         image.numpy().tobytes(): int(label) for image, label in zip(*vars(source).values(), strict=True) if label >= 0
@@ -153,7 +153,7 @@ def test_a_source_that_only_reading_shows_unfit_is_refused_too(tmp_path, inputs,
     if label < 0:
         np.save(tmp_path / "source" / "test_labels.npy", np.arange(40) % 2)
     with pytest.raises(ConfigError, match=sentence):
-        material(config, dataset, machine(config.runtime))
+        material(config, dataset, Run(tmp_path / "run", config), machine(config.runtime))
 
 
 def test_a_source_that_has_inputs_of_the_target_under_another_name_is_refused(tmp_path):
@@ -163,7 +163,7 @@ def test_a_source_that_has_inputs_of_the_target_under_another_name_is_refused(tm
     with pytest.raises(
         ConfigError, match=r"source=arrays: has 6% of the inputs of dataset=synthetic, whose labels would"
     ):
-        material(config, dataset, machine(config.runtime))
+        material(config, dataset, Run(tmp_path / "run", config), machine(config.runtime))
 
 
 def test_inputs_shared_with_the_test_set_count_as_well():
