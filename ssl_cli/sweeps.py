@@ -47,7 +47,8 @@ def summarise(folder: Path) -> None:
     points = {}
     for path, result in compared:
         others = {key: value for key, value in settings[path].items() if key != axis}
-        line = _with_settings(result["arm"], others)
+        # How many layers there are to keep may be what the picture is drawn over.
+        line = _with_settings(result["arm"].partition(",")[0] if "head.keep" in others else result["arm"], others)
         result["arm"] = _with_settings(result["arm"], settings[path])
         points[result["arm"]] = (line, _number(settings[path].get(axis)))
     made = table.rows([result for _, result in compared])

@@ -1,6 +1,8 @@
+import itertools
 import json
 
 from ssl_cli.runs import finished_runs
+from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.sweeps import summarise
 
@@ -25,3 +27,17 @@ def test_a_sweep_of_pretrainings_ends_in_a_table_of_what_neighbours_say(smoke, t
     assert [row["accuracies"] for row in rows] == [[found[value, seed] for seed in (0, 1)] for value in (0.1, 0.5)]
     assert "kNN accuracy" in capsys.readouterr().out
     assert (tmp_path / "sweep/sweep.png").stat().st_size > 5000
+
+
+def test_a_sweep_over_kept_layers_has_a_line_for_each_number_of_them(smoke, tmp_path):
+    heads = ["[8]", "[inputs,8]", "[inputs,inputs,8]"]
+    for job, (widths, keep) in enumerate(itertools.product(heads, (0, 1))):
+        config, run = smoke(
+            "stage=finetune", f"head.projection.widths={widths}", f"head.keep={keep}", "budget.labels=20",
+            folder=f"sweep/{job}",
+        )  # fmt: skip
+        finetune(config, run)
+    summarise(tmp_path / "sweep")
+    rows = json.loads((tmp_path / "sweep/sweep.json").read_text())
+    assert {row["line"] for row in rows} == {"pre-trained, head.keep=0", "pre-trained, head.keep=1"}
+    assert sorted(row["x"] for row in rows) == [1, 1, 2, 2, 3, 3]
