@@ -16,14 +16,7 @@ def settings_of(key: str, value: str, stages: tuple[str, ...]) -> Config:
     Raises:
         ConfigError: it is no finished run of one of these stages, or would run foreign code.
     """
-    folder = Path(value).expanduser().absolute()
-    if not (folder / "config.yaml").exists():
-        raise ConfigError(f"{key}={value}: is no run's folder; it must be that of a finished run")
-    result = read_result(folder)
-    if result is None:
-        raise ConfigError(f"{key}={value}: is not finished; go on with it by resume={folder}")
-    if result["stage"] not in stages:
-        raise ConfigError(f"{key}={value}: is a run of stage={result['stage']}; it must be {' or '.join(stages)}")
+    folder = finished_at(key, value, stages, "that of a finished run", " or ".join(stages))
     settings = yaml.safe_load((folder / "config.yaml").read_text())
     foreign = foreign_targets(settings, ())
     if foreign:
@@ -34,3 +27,20 @@ def settings_of(key: str, value: str, stages: tuple[str, ...]) -> Config:
         raise ConfigError(
             *(f"{key}={value}: its settings do not fit this version ({problem})" for problem in error.problems)
         ) from error
+
+
+def finished_at(key: str, value: str, stages: tuple[str, ...], instead: str, wanted: str) -> Path:
+    """The folder of the finished run of one of these stages that `key`=`value` names.
+
+    Raises:
+        ConfigError: it is none; `instead` and `wanted` say what the value, and what the run, must be.
+    """
+    folder = Path(value).expanduser().absolute()
+    if not (folder / "config.yaml").exists():
+        raise ConfigError(f"{key}={value}: is no run's folder; it must be {instead}")
+    result = read_result(folder)
+    if result is None:
+        raise ConfigError(f"{key}={value}: is not finished; go on with it by resume={folder}")
+    if result["stage"] not in stages:
+        raise ConfigError(f"{key}={value}: is a run of stage={result['stage']}; it must be {wanted}")
+    return folder

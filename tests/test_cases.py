@@ -14,7 +14,7 @@ from ssl_cli.device import machine
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import knn_monitor
 from ssl_cli.methods.base import Method
-from ssl_cli.report import plots
+from ssl_cli.report import pictures
 from ssl_cli.stages.pretrain import pretrain, pretraining_method
 from ssl_cli.train import prepared
 
@@ -185,7 +185,7 @@ def test_what_the_settings_say_of_cases_is_compared_with_what_is_read():
 
 def test_the_picture_of_views_shows_both_inputs_of_a_case(smoke, monkeypatch):
     shown = {}
-    monkeypatch.setattr(plots, "save_rows", lambda rows, path: shown.update({path.name: rows}))
+    monkeypatch.setattr(pictures, "save_rows", lambda rows, path: shown.update({path.name: rows}))
     config, run = smoke("dataset=synthetic_cases", "method=micle", "stage=pretrain", "augment=none")
     pretrain(config, run)
     one, view, other, other_view = shown["views.png"].values()

@@ -14,7 +14,8 @@ from ssl_cli.report import page, plots, table
 from ssl_cli.runs import Run, read_result
 from ssl_cli.schema import Config, SupervisedStage
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import check_start, obtain
+from ssl_cli.stages.pretrain import obtain
+from ssl_cli.starts import check_start
 
 log = logging.getLogger("ssl_cli")
 

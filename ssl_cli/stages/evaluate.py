@@ -18,7 +18,7 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import BATCH, class_accuracy, outputs
 from ssl_cli.finished import settings_of
 from ssl_cli.randomness import generator
-from ssl_cli.report import plots, table
+from ssl_cli.report import pictures, plots, table
 from ssl_cli.runs import Run, read_result, short
 from ssl_cli.schema import CLASSIFIERS, Config
 from ssl_cli.stages.pretrain import count_parameters
@@ -162,4 +162,4 @@ def _save_inputs(dataset: Dataset, strengths: dict[str, list[float]], seed: int,
         rows[name] = F.pad(torch.stack(seen, dim=1), (0, 0, 0, 0, 0, 0, 0, longest - len(seen)), value=1.0).flatten(
             0, 1
         )
-    plots.save_rows(rows, path)
+    pictures.save_rows(rows, path)

@@ -24,7 +24,8 @@ from ssl_cli.report import plots
 from ssl_cli.report.table import arm_name
 from ssl_cli.runs import Run, short, write
 from ssl_cli.schema import Config, SupervisedStage
-from ssl_cli.stages.pretrain import count_parameters, obtain, origin
+from ssl_cli.stages.pretrain import count_parameters, obtain
+from ssl_cli.starts import origin
 from ssl_cli.train import Fitted, fit
 from ssl_cli.trained import fresh_classifier
 

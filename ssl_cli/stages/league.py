@@ -15,8 +15,9 @@ from ssl_cli.report import plots, table
 from ssl_cli.runs import Run, write
 from ssl_cli.schema import Config, PretrainStage, ProbeStage, Schedule, SupervisedStage
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import material, pretrain, started_from
+from ssl_cli.stages.pretrain import material, pretrain
 from ssl_cli.stages.probe import probe
+from ssl_cli.starts import started_from
 from ssl_cli.surrogates import check_features
 from ssl_cli.train import prepared, take_step
 

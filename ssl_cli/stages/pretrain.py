@@ -13,8 +13,8 @@ from torch import nn
 
 from ssl_cli import heads, identity, signatures
 from ssl_cli.augment.views import Views
-from ssl_cli.config import build, plain
-from ssl_cli.contradictions import pairs, source_problems
+from ssl_cli.config import build
+from ssl_cli.contradictions import pairs
 from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.data.budget import choose
 from ssl_cli.data.datasets import UNKNOWN, Dataset, Split, load, overlap
@@ -22,10 +22,12 @@ from ssl_cli.device import Machine, machine_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import knn_monitor
 from ssl_cli.methods.base import Method
+from ssl_cli.needs import source_problems
 from ssl_cli.randomness import derived_seed
-from ssl_cli.report import plots
+from ssl_cli.report import pictures, plots
 from ssl_cli.runs import Run, finished_runs, read_result, short, write
 from ssl_cli.schema import Config, PretrainStage
+from ssl_cli.starts import asked_for, origin, started_from
 from ssl_cli.surrogates import check_features, surrogate_classes
 from ssl_cli.train import COLLAPSED, fit
 
@@ -56,9 +58,9 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     if classes is not None:
         sizes = classes[classes != UNKNOWN].unique(return_counts=True)[1]
         log.info("Surrogate classes: %s, of %s to %s inputs", f"{len(sizes):,}", int(sizes.min()), int(sizes.max()))
-        plots.save_classes(dataset, views, classes, config.seed, config.augment.scale, run.folder / "classes.png")
+        pictures.save_classes(dataset, views, classes, config.seed, config.augment.scale, run.folder / "classes.png")
     shown = batches.at(0)
-    plots.save_views(shown, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
+    pictures.save_views(shown, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
     monitor = None
     if phase.evaluate_every:
         monitor = knn_monitor(dataset.train, dataset.cases, config.augment.scale, here, config.seed)
@@ -68,8 +70,10 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     if method.head is not None:
         run.save_weights("head", method.head)
     plots.save_curves(run.folder, run.folder / "curves.png")
-    plots.save_pretext(shown.inputs, views, method, config.seed, config.augment.scale, here, run.folder / "pretext.png")
-    plots.save_answers(dataset, views, method, config.seed, here, run.folder / "pretext_confusion.png")
+    pictures.save_pretext(
+        shown.inputs, views, method, config.seed, config.augment.scale, here, run.folder / "pretext.png"
+    )
+    pictures.save_answers(dataset, views, method, config.seed, here, run.folder / "pretext_confusion.png")
     spread = fitted.last.get("spread")
     return run.finish(
         {
@@ -226,20 +230,6 @@ def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
     return own
 
 
-def check_start(config: Config) -> None:
-    """Before anything is trained, whether the pre-training can be had that a run starts from.
-
-    Raises:
-        ConfigError: the folder that `checkpoint` names does not fit, or one that a new pre-training would begin from or
-            learn from.
-    """
-    if config.checkpoint == "auto":
-        started_from(config)
-        check_features(config)
-    else:
-        asked_for(config)
-
-
 def _find(root: Path, wanted: str, deep: bool) -> Path | None:
     runs = finished_runs(root) if deep else ((path.parent, read_result(path.parent)) for path in _near(root))
     for folder, result in runs:
@@ -253,72 +243,3 @@ def _near(root: Path) -> list[Path]:
     return sorted(
         [*root.glob("*/result.json"), *root.glob("*/pretrain/result.json"), *root.glob("*/*/pretrain/result.json")]
     )
-
-
-def asked_for(config: Config) -> Path:
-    """The folder of the pre-training that `checkpoint` names.
-
-    Raises:
-        ConfigError: it is not finished, is no pre-training, or was trained with another network or range of pixels.
-    """
-    return _pretraining_at("checkpoint", config.checkpoint, "auto", config, with_head=config.head.keep != 0)
-
-
-def started_from(config: Config) -> Path | None:
-    """The folder of the pre-training that `start` names, from which another one goes on; None for random weights.
-
-    Raises:
-        ConfigError: as of `asked_for`; the head may differ, it is then a new one.
-    """
-    if config.start == "random":
-        return None
-    return _pretraining_at("start", config.start, "random", config, with_head=False)
-
-
-def origin(start: Path | None) -> dict[str, Any] | None:
-    """What a result says of the pre-training behind it, and of those behind that."""
-    if start is None:
-        return None
-    result = read_result(start)
-    kept = (
-        "run_id",
-        "identity",
-        "method",
-        "dataset",
-        "source",
-        "collapsed",
-        "loss",
-        "epochs",
-        "knn_accuracy",
-        "seconds",
-    )
-    return {"folder": str(start), **{key: result.get(key) for key in (*kept, "start")}}
-
-
-def _pretraining_at(key: str, value: str, otherwise: str, config: Config, with_head: bool) -> Path:
-    import yaml
-
-    asked = f"{key}={value}"
-    folder = Path(value).expanduser().absolute()
-    if not (folder / "config.yaml").exists():
-        raise ConfigError(f"{asked}: is no run's folder; it must be {otherwise} or the folder of a pre-training")
-    result = read_result(folder)
-    if result is None:
-        raise ConfigError(f"{asked}: is not finished; go on with it by resume={folder}")
-    if result["stage"] != "pretrain":
-        raise ConfigError(f"{asked}: is a run of stage={result['stage']}; it must be a pre-training")
-    theirs = yaml.safe_load((folder / "config.yaml").read_text())
-    problems = []
-    if theirs["augment"]["scale"] != config.augment.scale:
-        problems.append(
-            f"augment.scale={config.augment.scale:g}: {asked} was trained with {theirs['augment']['scale']:g}"
-        )
-    for group, name in (("backbone", config.backbone.name), ("head", config.head.name)):
-        own = plain(config.backbone if group == "backbone" else config.head.projection)
-        other = theirs[group] if group == "backbone" else theirs[group]["projection"]
-        needed = group == "backbone" or with_head
-        if needed and {**own, "name": ""} != {**other, "name": ""}:
-            problems.append(f"{group}={name}: {asked} was trained with {theirs[group]['name']} and its settings")
-    if problems:
-        raise ConfigError(*problems)
-    return folder

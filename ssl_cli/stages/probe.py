@@ -22,7 +22,8 @@ from ssl_cli.report import plots
 from ssl_cli.runs import Run
 from ssl_cli.schema import Config
 from ssl_cli.stages.finetune import as_they_are, opened
-from ssl_cli.stages.pretrain import count_parameters, load_backbone, obtain, origin, pretraining_method
+from ssl_cli.stages.pretrain import count_parameters, load_backbone, obtain, pretraining_method
+from ssl_cli.starts import origin
 from ssl_cli.train import fit
 
 log = logging.getLogger("ssl_cli")

@@ -21,7 +21,8 @@ from ssl_cli.report.table import arm_name
 from ssl_cli.runs import Run, read_result, short
 from ssl_cli.schema import Config
 from ssl_cli.stages.finetune import opened, tested, tuned, watcher
-from ssl_cli.stages.pretrain import count_parameters, obtain, origin
+from ssl_cli.stages.pretrain import count_parameters, obtain
+from ssl_cli.starts import origin
 from ssl_cli.train import fit
 from ssl_cli.trained import classifier_of, fresh_classifier
 

@@ -13,7 +13,8 @@ from ssl_cli.schema import Config, DistillStage, SupervisedStage
 from ssl_cli.stages.compare import side_by_side
 from ssl_cli.stages.distill import distill
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import check_start, obtain
+from ssl_cli.stages.pretrain import obtain
+from ssl_cli.starts import check_start
 
 MIDDLE = "big-middle"  # its classifier is the first teacher
 LABELS_ONLY, TUNED = SupervisedStage("baseline", frozen=False), SupervisedStage("finetune", frozen=False)
