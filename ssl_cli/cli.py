@@ -4,15 +4,15 @@ import importlib
 import logging
 import os
 import shlex
-import shutil
 import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ssl_cli import __version__
+from ssl_cli import __version__, trust
 from ssl_cli.errors import ConfigError, Interrupted, TrainingError
+from ssl_cli.typed import Allowed, anything
 
 log = logging.getLogger("ssl_cli")
 
@@ -29,16 +29,26 @@ def main() -> None:
         print(f"ssl-cli {__version__}")
         return
     with _Exits():
-        resume = [word for word in arguments if word.startswith("resume=")]
-        if resume:
-            arguments = _resumed(resume[0].partition("=")[2], [word for word in arguments if word not in resume])
-            if arguments is None:
-                return
-        _with_hydra(arguments)
+        arguments = trust.take(arguments)
+        if not any(word.startswith("resume=") for word in arguments):
+            _with_hydra(arguments, anything)
+            return
+        from ssl_cli import resume
+
+        folder = resume.folder_asked_for(arguments)
+        if resume.is_sweep(folder):
+            _with_hydra(resume.sweep_arguments(folder), trust.from_a_file)
+        else:
+            _run(resume.settings(folder), folder)
 
 
-def _with_hydra(arguments: list[str]) -> None:
-    """Check the command line as a whole, then let Hydra compose it and call the stage."""
+def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
+    """Check the command line as a whole, then let Hydra compose it and call the stage.
+
+    Args:
+        arguments: as typed, or as recorded in a sweep's folder.
+        allowed: which components they may name.
+    """
     import hydra
     from hydra._internal.utils import get_args_parser
 
@@ -59,9 +69,12 @@ def _with_hydra(arguments: list[str]) -> None:
         print(help.text(asked.overrides, asked.config_dir), end="")
         return
     if not (asked.hydra_help or asked.shell_completion or asked.info):
-        config.precheck(asked.overrides, asked.multirun, asked.config_dir, asked.config_name)
+        config.precheck(asked.overrides, asked.multirun, asked.config_dir, asked.config_name, allowed)
+    if asked.multirun:
+        _check_sweep_folder(config.sweep_folder(asked.overrides, asked.config_dir, asked.config_name))
 
     failures: list[str] = []
+    trusted = trust.granted()
 
     def task(settings: Any) -> None:
         from hydra.core.hydra_config import HydraConfig
@@ -69,8 +82,11 @@ def _with_hydra(arguments: list[str]) -> None:
         job = HydraConfig.get()
         sweep = Path(job.sweep.dir).absolute() if asked.multirun else None
         with _Exits():
+            trust.grant(trusted)  # a launcher may have started another process for this job
+            checked = config.check(config.resolved(settings), allowed)
+            trust.trust_components_of(checked)
             try:
-                _run(config.check(config.resolved(settings)), Path(job.runtime.output_dir), sweep)
+                _run(checked, Path(job.runtime.output_dir), sweep)
             except TrainingError as error:
                 if sweep is None:
                     raise
@@ -81,24 +97,42 @@ def _with_hydra(arguments: list[str]) -> None:
         raise TrainingError("\n".join(failures))
 
 
+def _check_sweep_folder(folder: Path) -> None:
+    """Raises ConfigError where Hydra would write into a folder of other people's files, or through a link."""
+    from ssl_cli import resume
+    from ssl_cli.files import others
+
+    record = folder / resume.SWEEP
+    if record.is_symlink():
+        raise ConfigError(
+            f"hydra.sweep.dir={folder}: its {resume.SWEEP} is a link; a sweep writes only files of its own"
+        )
+    names = others(folder)
+    if names and not resume.is_sweep(folder):
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        raise ConfigError(
+            f"hydra.sweep.dir={folder}: holds files that are not a sweep's ({shown}); choose a new or an empty folder"
+        )
+
+
 def _run(settings: Any, folder: Path, sweep: Path | None = None) -> None:
     """One stage in its folder, and the closing words."""
     from ssl_cli.runs import Run, logged, short
 
-    is_new = not folder.exists() or not any(folder.iterdir())
     run = Run(folder, settings)
-    try:
-        with logged(folder):
-            finished = run.result is not None
-            result = _stage(settings.stage.name)(settings, run)
-            _close(result, folder, finished)
-    except ConfigError:
-        if is_new and not any(folder.rglob("checkpoint.pt")):  # what only shows once data is read leaves nothing either
-            shutil.rmtree(folder)
-        raise
-    except Interrupted:
-        log.info("Go on with: ssl-cli resume=%s", shlex.quote(short(sweep or folder)))
-        raise
+    if run.result:
+        _close(run.result, folder, finished_before=True)
+        return
+    with run.claimed():
+        try:
+            with logged(folder):
+                _close(_stage(settings.stage.name)(settings, run), folder, finished_before=False)
+        except ConfigError:
+            run.discard()  # what only shows once data is read leaves nothing either
+            raise
+        except Interrupted:
+            log.info("Go on with: ssl-cli resume=%s", shlex.quote(short(sweep or folder)))
+            raise
 
 
 def _stage(name: str) -> Callable[..., dict[str, Any]]:
@@ -151,62 +185,6 @@ def _close(result: dict[str, Any], folder: Path, finished_before: bool) -> None:
         for caveat in result["caveats"]:
             log.info("To know: %s.", caveat)
         log.info("Next: ssl-cli compare    the same settings with every arm beside it")
-
-
-# Going on with a run
-
-
-def _resumed(target: str, others: list[str]) -> list[str] | None:
-    """Go on with a run, or give the command line that goes on with a sweep.
-
-    Raises:
-        ConfigError: there is nothing to go on with.
-    """
-    folder = Path(target).expanduser().absolute()
-    trusted = tuple(word.partition("=")[2] for word in others if word.startswith("trust="))
-    rest = [word for word in others if not word.startswith("trust=")]
-    if rest:
-        raise ConfigError(f"{rest[0]}: a resumed run keeps its settings; resume=RUN takes only trust=PACKAGE beside it")
-    if (folder / "multirun.yaml").exists():
-        return _sweep_arguments(folder)
-    if not (folder / "config.yaml").exists():
-        raise ConfigError(
-            f"resume={target}: is no run's folder; name the one that the run said, such as outputs/compare/…"
-        )
-    import json
-
-    import yaml
-
-    from ssl_cli import config
-
-    settings = yaml.safe_load((folder / "config.yaml").read_text())
-    foreign = config.foreign_targets(settings, trusted)
-    if foreign:
-        raise ConfigError(
-            f"resume={target}: would run code of {foreign[0]}; if you trust it, add trust={foreign[0].split('.')[0]}"
-        )
-    born = Path(json.loads((folder / "run.json").read_text())["folder"])
-    if born.is_dir():
-        os.chdir(born)
-    _run(config.check(settings), folder)
-    return None
-
-
-def _sweep_arguments(folder: Path) -> list[str]:
-    """Hydra keeps a sweep's command line; given its folder again, finished jobs are done at once."""
-    import yaml
-
-    saved = yaml.safe_load((folder / "multirun.yaml").read_text())["hydra"]
-    born = Path(saved["runtime"]["cwd"])
-    if not born.is_dir():
-        raise ConfigError(f"resume={folder}: the folder where the sweep was typed, {born}, is not there any more")
-    os.chdir(born)
-    kept = [word for word in saved["overrides"]["hydra"] if not word.startswith(("hydra.sweep.dir=", "hydra.mode="))]
-    sources = saved["runtime"]["config_sources"]
-    own = [
-        word for source in sources if source["provider"] == "command-line" for word in ("--config-dir", source["path"])
-    ]
-    return ["-m", *own, *kept, *saved["overrides"]["task"], f"hydra.sweep.dir='{folder}'"]
 
 
 # Words and exit codes

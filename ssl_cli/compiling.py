@@ -11,7 +11,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ssl_cli.device import Machine
-from ssl_cli.runs import Run, write
+from ssl_cli.files import write
+from ssl_cli.runs import Run
 
 log = logging.getLogger("ssl_cli")
 

@@ -21,28 +21,29 @@ from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli.contradictions import contradictions
 from ssl_cli.errors import ConfigError
-from ssl_cli.schema import Config, Target
-from ssl_cli.typed import nearest, shown, typed
+from ssl_cli.schema import Component, Config
+from ssl_cli.trust import settings_folder
+from ssl_cli.typed import Allowed, anything, nearest, shown, typed
 
-TRUSTED = ("ssl_cli",)
 NAME = "config"  # conf/config.yaml
 GROUPS = ("stage", "dataset", "budget", "augment", "backbone", "head", "method", "schedule", "runtime", "experiment")
 
 
-def folder() -> Path:
-    """Where the YAML files are: inside an installed package, beside it in a checkout."""
-    installed = Path(__file__).parent / "conf"
-    return installed if installed.is_dir() else Path(__file__).parent.parent / "conf"
+folder = settings_folder
 
 
-def check(settings: dict[str, Any]) -> Config:
+def check(settings: dict[str, Any], allowed: Allowed = anything) -> Config:
     """The typed config that plain settings describe.
+
+    Args:
+        settings: as they stand in YAML.
+        allowed: which components they may name; `trust.from_a_file` for settings that nobody typed just now.
 
     Raises:
         ConfigError: with every problem there is.
     """
     problems: list[str] = []
-    config = typed(settings, Config, "", problems)
+    config = typed(settings, Config, "", problems, allowed)
     if isinstance(config, Config):
         problems += contradictions(config)
     if problems:
@@ -76,9 +77,17 @@ def from_overrides(*overrides: str) -> Config:
 
 
 def precheck(
-    overrides: Sequence[str], multirun: bool, extra_folder: str | None = None, name: str | None = None
+    overrides: Sequence[str],
+    multirun: bool,
+    extra_folder: str | None = None,
+    name: str | None = None,
+    allowed: Allowed = anything,
 ) -> list[Config]:
     """The configs of a command line, one for each job of a sweep, before Hydra makes a folder.
+
+    Args:
+        overrides, multirun, extra_folder, name: of the command line.
+        allowed: which components it may name.
 
     Raises:
         ConfigError: with every problem there is in any of them.
@@ -90,12 +99,29 @@ def precheck(
         parsed = [override for text in overrides if (override := _parsed(text, problems)) is not None]
         for job in _jobs(parsed, multirun, problems):
             try:
-                configs.append(_job(search, job, name or NAME))
+                configs.append(_job(search, job, name or NAME, allowed))
             except ConfigError as error:
                 problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         raise ConfigError(*problems)
     return configs
+
+
+def sweep_folder(overrides: Sequence[str], extra_folder: str | None = None, name: str | None = None) -> Path:
+    """Where a sweep with these overrides puts its jobs.
+
+    Raises:
+        ConfigError: `hydra.sweep.dir` is not a path.
+    """
+    with initialize_config_dir(str(folder()), version_base="1.3"):
+        problems: list[str] = []
+        parsed = [override for text in overrides if (override := _parsed(text, problems)) is not None]
+        first = next(_jobs(parsed, multirun=True, problems=problems))
+        composed = compose(name or NAME, overrides=[*_searched(extra_folder), *first], return_hydra_config=True)
+        asked = composed.hydra.sweep.dir
+    if not isinstance(asked, str) or not asked.strip():
+        raise ConfigError(f"hydra.sweep.dir={shown(asked)}: must be a path")
+    return Path(asked).absolute()
 
 
 def _parsed(text: str, problems: list[str]) -> Override | None:
@@ -123,11 +149,11 @@ def _jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Ite
     yield from map(list, itertools.product(*choices))
 
 
-def _job(search: list[str], overrides: list[str], name: str) -> Config:
+def _job(search: list[str], overrides: list[str], name: str, allowed: Allowed) -> Config:
     """Compose once, then set each value by itself, so that each mistake shows by itself."""
     settings, problems = _composed(search, overrides, name)
     try:
-        config = check(resolved(settings))
+        config = check(resolved(settings), allowed)
     except ConfigError as error:
         problems += error.problems
     if problems:
@@ -246,7 +272,7 @@ def _searched(extra_folder: str | None) -> list[str]:
 # Building
 
 
-def build(target: Target, **given: Any) -> Any:
+def build(target: Component, **given: Any) -> Any:
     """What a target describes, with the arguments that the program adds.
 
     Raises:
@@ -262,7 +288,7 @@ def build(target: Target, **given: Any) -> Any:
 
 def plain(value: Any) -> Any:
     """Typed settings as they stand in YAML; `check(plain(config)) == config`."""
-    if isinstance(value, Target):
+    if isinstance(value, Component):
         return {"name": value.name, "_target_": value.path, **plain(value.arguments)}
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
@@ -271,14 +297,3 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
-
-
-def foreign_targets(settings: Any, trusted: tuple[str, ...]) -> list[str]:
-    """Import paths in settings from a file that lie outside the trusted packages: a stranger's run must not run code."""
-    if isinstance(settings, dict):
-        own = settings.get("_target_")
-        found = [own] if isinstance(own, str) and own.split(".")[0] not in (*TRUSTED, *trusted) else []
-        return found + [path for item in settings.values() for path in foreign_targets(item, trusted)]
-    if isinstance(settings, list):
-        return [path for item in settings for path in foreign_targets(item, trusted)]
-    return []

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ssl_cli import signatures
 from ssl_cli.needs import method_problems, shape_problems
-from ssl_cli.schema import Budget, Config, Facts, Target
+from ssl_cli.schema import Budget, Component, Config, Facts
 from ssl_cli.typed import shown
 
 
@@ -117,7 +117,7 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
 def _inputs_to_pretrain_on(config: Config, facts: Facts) -> int:
     """How many inputs pre-training has; 0 where only reading its source can tell."""
     source = config.method.arguments.get("source")
-    if isinstance(source, Target):
+    if isinstance(source, Component):
         theirs = source.arguments.get("facts")
         return theirs.inputs or 0 if isinstance(theirs, Facts) else 0
     everything = facts.inputs + (facts.unlabelled or 0)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs import MACHINE, Run, write
+from ssl_cli.files import write
+from ssl_cli.runs import MACHINE, Run
 from ssl_cli.schema import Runtime
 
 REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}

@@ -10,7 +10,7 @@ from ssl_cli.config import plain
 from ssl_cli.data.datasets import Dataset, fingerprint, load
 from ssl_cli.device import Machine
 from ssl_cli.runs import read_result
-from ssl_cli.schema import Config, Phase, Target
+from ssl_cli.schema import Component, Config, Phase
 
 # What is only shown, not learnt from.
 DISPLAY = ("log_every", "evaluate_every")
@@ -37,17 +37,17 @@ def pretraining(config: Config, dataset: Dataset, machine: Machine) -> str:
         train = load(source).train
         shapes["source"] = fingerprint(train.inputs, train.labels)
     if config.start != "random":
-        shapes["start"] = read_result(Path(config.start).expanduser().absolute())["identity"]
+        shapes["start"] = read_result(config.start)["identity"]
     text = json.dumps(shapes, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _built(target: Target) -> dict[str, Any]:
+def _built(target: Component) -> dict[str, Any]:
     """What is built, whatever the choice is called."""
     return {key: value for key, value in plain(target).items() if key != "name"}
 
 
-def _learnt(method: Target) -> dict[str, Any]:
+def _learnt(method: Component) -> dict[str, Any]:
     """A method but for its source, which counts by what is read from it.
 
     A pre-training whose features it learns from counts by what it was, wherever it lies now.

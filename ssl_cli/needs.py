@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from typing import get_args
 
 from ssl_cli import signatures
-from ssl_cli.schema import Config, Facts, Shape, Target
-from ssl_cli.typed import typed, words
+from ssl_cli.schema import Component, Config, Facts, Shape
+from ssl_cli.typed import anything, typed, words
 
 VISION_TRANSFORMER = "ssl_cli.backbones.vit.VisionTransformer"
 
@@ -24,14 +24,14 @@ def _sides(shape: Shape) -> str:
     return "×".join(map(str, shape[1:]))
 
 
-def _sides_needed(network: Target, shape: Shape) -> str | None:
+def _sides_needed(network: Component, shape: Shape) -> str | None:
     """What the sides of inputs must be, in words, where a backbone's constructor says that these do not fit.
 
     Its annotation of `shape` carries an interval, and behind it, where sides must be divisible, `multiples of` a setting.
     """
     annotation = signatures.parameters(network.path)["shape"].annotation
     complaints: list[str] = []
-    typed(list(shape), annotation, "shape", complaints)
+    typed(list(shape), annotation, "shape", complaints, anything)
     _, interval, *divisors = get_args(annotation)
     if complaints:
         return words(interval)

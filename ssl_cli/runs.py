@@ -9,15 +9,21 @@ progress.json      seconds and inputs so far, saved with the checkpoint
 labels.csv         which items' labels were seen; classes.csv: which class stands in for an item's label in pre-training
 *.safetensors      the trained weights
 result.json        the numbers; it is there when the run is finished
-*.png, run.log     pictures, and what was said
+*.png, run.log     pictures, and the log
+
+While a process works in the folder, `.ssl_cli.lock` says which one; `checkpoint.previous.pt` is the checkpoint before the last,
+there until the training ends.
 """
 
 import contextlib
+import hashlib
 import io
 import json
 import logging
+import math
 import os
 import secrets
+import shutil
 import sys
 import time
 from collections.abc import Iterator
@@ -27,8 +33,10 @@ from typing import Any
 
 import yaml
 
+from ssl_cli import checkpoint, claim
 from ssl_cli.config import plain
-from ssl_cli.errors import ConfigError
+from ssl_cli.errors import ConfigError, TrainingError
+from ssl_cli.files import open_to_append, others, remove_partials, write
 from ssl_cli.schema import Config
 
 log = logging.getLogger("ssl_cli")
@@ -36,51 +44,82 @@ log = logging.getLogger("ssl_cli")
 MACHINE = "machine.json"
 
 
-def write(path: Path, content: bytes | str) -> None:
-    """A file that is there whole or not at all, whatever happens meanwhile."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
 class Run:
     """One run's folder. Opening it again with the same settings goes on where it was."""
 
-    def __init__(self, folder: Path, config: Config):
+    def __init__(self, folder: Path, config: Config, parent: "Run | None" = None):
         """Create the folder, or open it again.
 
+        Args:
+            folder: a new one, one that holds at most hidden files, or that of a run with these settings.
+            config: the settings.
+            parent: the run inside which this one lies, if any.
+
         Raises:
-            ConfigError: it holds a run with other settings.
+            ConfigError: it holds a run with other settings, or files that are not a run's.
         """
         self.folder = folder
         self.config = config
         text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
         settings = folder / "config.yaml"
-        if settings.exists():
-            if settings.read_text() != text:
+        self.is_new = not settings.exists()
+        self._found: set[Path] = set()
+        if self.is_new:
+            strangers = [] if parent else [name for name in others(folder) if name != "run.json"]
+            if strangers:
+                shown = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
                 raise ConfigError(
-                    f"hydra.run.dir={folder}: already holds a run with other settings; choose a new folder"
+                    f"hydra.run.dir={folder}: holds files that are not a run's ({shown}); choose a new or an empty folder"
                 )
-        else:
             folder.mkdir(parents=True, exist_ok=True)
+            self._found = set(folder.iterdir())
             born = {"run_id": secrets.token_hex(6), "command": sys.argv[1:], "began": _now(), "folder": str(Path.cwd())}
             write(folder / "run.json", json.dumps(born, indent=1))
             write(settings, text)
-        for left_over in folder.glob(".*.[0-9]*"):  # of a write that was killed
-            left_over.unlink()
+        elif settings.read_text() != text:
+            raise ConfigError(f"hydra.run.dir={folder}: already holds a run with other settings; choose a new folder")
         self.id = json.loads((folder / "run.json").read_text())["run_id"]
         self._seconds_before = self.progress().get("seconds", 0.0)
         self._opened = time.perf_counter()
 
     def child(self, name: str, config: Config) -> "Run":
-        """A run inside this one, computing as this one does."""
-        run = Run(self.folder / name, config)
+        """A run inside this one, computing as this one does.
+
+        Raises:
+            ConfigError: its folder is a link.
+        """
+        folder = self.folder
+        for part in Path(name).parts:
+            folder = folder / part
+            if folder.is_symlink():
+                raise ConfigError(f"{folder}: is a link to {folder.readlink()}; a run writes only to files of its own")
+        run = Run(folder, config, self)
         if (self.folder / MACHINE).exists() and not (run.folder / MACHINE).exists():
             write(run.folder / MACHINE, (self.folder / MACHINE).read_text())
         return run
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Work in the folder, which no other process may meanwhile.
+
+        Raises:
+            ConfigError: another one does.
+        """
+        with claim.claimed(self.folder):
+            remove_partials(self.folder)
+            yield
+
+    def discard(self) -> None:
+        """Remove a run that this process has begun and that has no checkpoint yet; what was there before stays."""
+        if not self.is_new or any(self.folder.rglob("checkpoint.pt")):
+            return
+        for path in set(self.folder.iterdir()) - self._found:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if not self._found:
+            self.folder.rmdir()
 
     @property
     def result(self) -> dict[str, Any] | None:
@@ -101,21 +140,33 @@ class Run:
             yield metrics
 
     def save_checkpoint(self, state: dict[str, Any], inputs: int, training_seconds: float) -> None:
-        """Replace the checkpoint; the clock's numbers go to a file of their own, so that its bytes depend on none."""
+        """Add a checkpoint, keeping the one before it.
+
+        The clock's numbers go to a file of their own, so that the checkpoint's bytes depend on none.
+        """
         import torch
 
+        claim.check_held(self.folder)
         buffer = io.BytesIO()
         torch.save(_rebuilt(state), buffer)
         progress = {"seconds": self.seconds, "training_seconds": training_seconds, "inputs": inputs}
         write(self.folder / "progress.json", json.dumps(progress))
-        write(self.folder / "checkpoint.pt", buffer.getvalue())
+        checkpoint.save(self.folder, buffer.getvalue())
 
     def checkpoint(self) -> dict[str, Any] | None:
-        """The last checkpoint's state, on the CPU."""
+        """The last checkpoint's state, on the CPU; the one before it where the last one is damaged, and a warning says so.
+
+        Raises:
+            ConfigError: no checkpoint is whole.
+        """
         import torch
 
-        path = self.folder / "checkpoint.pt"
-        return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+        saved = checkpoint.read(self.folder)
+        return None if saved is None else torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
+
+    def training_ended(self) -> None:
+        """The last checkpoint is the one that counts from now on."""
+        checkpoint.drop_previous(self.folder)
 
     def progress(self) -> dict[str, float]:
         """The clock's numbers of the last checkpoint."""
@@ -128,12 +179,26 @@ class Run:
         """`NAME.safetensors`, readable without this program."""
         from safetensors.torch import save
 
+        claim.check_held(self.folder)
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in module.state_dict().items()}
         write(self.folder / f"{name}.safetensors", save(tensors))
 
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Write the numbers; the run is finished."""
-        result = {"run_id": self.id, **result, "seconds": round(self.seconds, 2), "finished": _now()}
+        """Write the numbers, and by which bytes the weights can be told; the run is finished.
+
+        Raises:
+            TrainingError: a number is not finite.
+        """
+        claim.check_held(self.folder)
+        for key, value in result.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise TrainingError(
+                    f"{short(self.folder)}: {key} is {value}, so the run means nothing and is not finished"
+                )
+        weights = {path.name: sha256(path) for path in sorted(self.folder.glob("*.safetensors"))}
+        result = {
+            "run_id": self.id, **result, "weights": weights, "seconds": round(self.seconds, 2), "finished": _now(),
+        }  # fmt: skip
         write(self.folder / "result.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
         return result
 
@@ -142,11 +207,12 @@ class Metrics:
     """A JSON line each log step. `saved_size` is what a checkpoint must remember to go on from here."""
 
     def __init__(self, path: Path, keep: int):
-        if keep and path.stat().st_size < keep:
+        if keep and (not path.exists() or path.stat().st_size < keep):
             raise ConfigError(
                 f"resume={path.parent}: metrics.jsonl is shorter than the checkpoint says; was it changed?"
             )
-        self._file = path.open("ab")
+        self._folder = path.parent
+        self._file = open_to_append(path)
         self._file.truncate(keep)
         self._file.seek(0, os.SEEK_END)
 
@@ -163,6 +229,7 @@ class Metrics:
 
     def add(self, step: int, values: dict[str, float]) -> None:
         """One line."""
+        claim.check_held(self._folder)
         rounded = {key: float(f"{value:.7g}") for key, value in values.items()}
         self._file.write((json.dumps({"step": step, **rounded}) + "\n").encode())
         self._file.flush()
@@ -186,6 +253,12 @@ def read_metrics(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_result(folder: Path) -> dict[str, Any] | None:
     """The numbers of a finished run, else None."""
     path = folder / "result.json"
@@ -205,15 +278,15 @@ def _numbers_first(path: Path) -> list[tuple[bool, int, str]]:
 
 @contextlib.contextmanager
 def logged(folder: Path) -> Iterator[None]:
-    """What is said meanwhile also goes to the folder's run.log."""
-    handler = logging.FileHandler(folder / "run.log", encoding="utf-8")
+    """What is logged meanwhile also goes to the folder's run.log."""
+    handler = logging.StreamHandler(io.TextIOWrapper(open_to_append(folder / "run.log"), encoding="utf-8"))
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
     log.addHandler(handler)
     try:
         yield
     finally:
         log.removeHandler(handler)
-        handler.close()
+        handler.stream.close()
 
 
 def short(folder: Path) -> str:

@@ -67,7 +67,7 @@ def origin(start: Path | None) -> dict[str, Any] | None:
     return {"folder": str(start), **{key: result.get(key) for key in (*kept, "start")}}
 
 
-def _pretraining_at(key: str, value: str, otherwise: str, config: Config, with_head: bool) -> Path:
+def _pretraining_at(key: str, value: Path, otherwise: str, config: Config, with_head: bool) -> Path:
     folder = finished_at(key, value, ("pretrain",), f"{otherwise} or the folder of a pre-training", "a pre-training")
     theirs = yaml.safe_load((folder / "config.yaml").read_text())
     problems, asked = [], f"{key}={value}"

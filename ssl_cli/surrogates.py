@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from ssl_cli.config import build
@@ -14,11 +13,13 @@ from ssl_cli.data.datasets import UNKNOWN, Dataset
 from ssl_cli.device import Machine
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import outputs
+from ssl_cli.files import write
 from ssl_cli.finished import settings_of
 from ssl_cli.methods.base import Method
 from ssl_cli.randomness import generator
-from ssl_cli.runs import Run, write
+from ssl_cli.runs import Run
 from ssl_cli.schema import Config
+from ssl_cli.weights import read_weights
 
 PIXELS = "pixels"
 
@@ -65,10 +66,10 @@ def features_by(name: str | Path, inputs: Tensor, here: Machine) -> Tensor:
     """
     if name == PIXELS:
         return inputs.flatten(1).float()
-    theirs = settings_of("method.features", str(name), ("pretrain",))
+    theirs = settings_of("method.features", Path(name), ("pretrain",))
     backbone = build(theirs.backbone, shape=tuple(inputs.shape[1:]))
     try:
-        backbone.load_state_dict(load_file(Path(name) / "backbone.safetensors"))
+        backbone.load_state_dict(read_weights(Path(name), "backbone"))
     except RuntimeError as error:
         sides = "×".join(map(str, inputs.shape[1:]))
         raise ConfigError(f"method.features={name}: its backbone was trained on other inputs than {sides}") from error
@@ -83,7 +84,7 @@ def check_features(config: Config) -> None:
     """
     features = config.method.arguments.get("features")
     if isinstance(features, Path):
-        settings_of("method.features", str(features), ("pretrain",))
+        settings_of("method.features", features, ("pretrain",))
 
 
 def _table(classes: Tensor) -> str:

@@ -21,12 +21,14 @@ from ssl_cli.progress import Clock, bar
 from ssl_cli.randomness import derived_seed, generator, seed_network
 from ssl_cli.runs import Metrics, Run
 from ssl_cli.schema import Phase
+from ssl_cli.weights import not_finite
 
 log = logging.getLogger("ssl_cli")
 
 Views = Callable[[Tensor, int, torch.Generator], tuple[Tensor, ...]]
 Monitor = Callable[[Method], dict[str, float]]
 
+WHAT_TO_TRY = "lower schedule's optimiser.lr, lengthen rate.warmup, or set runtime.precision=float32"
 COLLAPSED = 1e-3  # embeddings whose spread is below this tell inputs no more apart
 
 
@@ -86,8 +88,17 @@ def fit(
 
     Raises:
         Interrupted: asked to stop; the checkpoint is saved.
-        TrainingError: the loss is not finite any more.
+        TrainingError: the loss or a weight is not finite any more.
+        ConfigError: another process trains in the run's folder.
     """
+    with run.claimed():
+        return _fit(method, batches, views, phase, run, machine, seed, monitor, select)
+
+
+def _fit(
+    method: Method, batches: Batches | CaseBatches, views: Views, phase: Phase, run: Run, machine: Machine, seed: int,
+    monitor: Monitor | None, select: str | None,
+) -> Fitted:  # fmt: skip
     steps = phase.epochs * batches.steps_per_epoch
     steps = min(steps, phase.max_steps or steps)
     optimise, scaler = optimiser(method.parameters(), phase.optimiser), machine.scaler()
@@ -99,9 +110,14 @@ def fit(
     clock = Clock(run.progress())
     warned = False
 
-    with run.metrics(state.metrics_bytes) as metrics, stop_requests() as stop, bar(run, steps, state.step) as shown:
+    with (
+        run.metrics(state.metrics_bytes) as metrics,
+        stop_requests() as stop,
+        bar(run, steps, state.step) as shown,
+    ):
 
         def save() -> None:
+            check_finite(method, state.step)
             state.metrics_bytes = metrics.saved_size()
             contents = {
                 "state": vars(state),
@@ -149,6 +165,7 @@ def fit(
         save()
         if stop.received:
             raise Interrupted(stop.received)
+    run.training_ended()
 
     if state.best_weights is not None:
         method.load_state_dict(state.best_weights)
@@ -230,11 +247,19 @@ def _log(state: _State, metrics: Metrics, rate: float) -> None:
     state.last.update(means)
     state.window, state.window_steps = {}, 0
     if not math.isfinite(state.last["loss"]):
-        raise TrainingError(
-            f"the loss is {state.last['loss']} at step {state.step:,}: lower schedule's optimiser.lr, lengthen "
-            "rate.warmup, or set runtime.precision=float32"
-        )
+        raise TrainingError(f"the loss is {state.last['loss']} at step {state.step:,}: {WHAT_TO_TRY}")
     metrics.add(state.step, {**means, "rate": rate})
+
+
+def check_finite(method: Method, step: int) -> None:
+    """Before weights are saved: a checkpoint with others could only be resumed to the same end.
+
+    Raises:
+        TrainingError: a weight, or a running mean of batch norm, is infinite or not a number.
+    """
+    broken = not_finite(method.state_dict())
+    if broken:
+        raise TrainingError(f"{broken} is not finite any more at step {step:,}: {WHAT_TO_TRY}")
 
 
 def _watch(state: _State, warned: bool) -> bool:

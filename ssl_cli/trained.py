@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from ssl_cli import heads
@@ -12,6 +11,7 @@ from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import derived_seed
 from ssl_cli.schema import Config
 from ssl_cli.stages.pretrain import fresh_backbone, load_backbone, pretraining_method
+from ssl_cli.weights import read_weights
 
 
 def fresh_classifier(config: Config, dataset: Dataset, start: Path | None) -> Supervised:
@@ -22,7 +22,7 @@ def fresh_classifier(config: Config, dataset: Dataset, start: Path | None) -> Su
     if start:
         load_backbone(backbone, start, f"checkpoint={config.checkpoint}", config)
         if keeps:
-            projected.load_state_dict(load_file(start / "head.safetensors"))
+            projected.load_state_dict(read_weights(start, "head"))
     torch.manual_seed(derived_seed(config.seed, "classifier"))
     head = heads.classifier(config.head, projected, backbone.dim, len(dataset.classes))
     return Supervised(backbone, head, config.schedule.supervised.label_smoothing)
@@ -33,6 +33,6 @@ def classifier_of(folder: Path, config: Config, dataset: Dataset) -> nn.Module:
     made = fresh_classifier(config, dataset, None)
     if getattr(config.stage, "frozen", False):
         made.head = nn.Sequential(heads.Standardise(torch.zeros(2, made.backbone.dim)), made.head)
-    made.backbone.load_state_dict(load_file(folder / "backbone.safetensors"))
-    made.head.load_state_dict(load_file(folder / "classifier.safetensors"))
+    made.backbone.load_state_dict(read_weights(folder, "backbone"))
+    made.head.load_state_dict(read_weights(folder, "classifier"))
     return made

@@ -13,52 +13,59 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from ssl_cli import signatures
 from ssl_cli.errors import ConfigError
-from ssl_cli.schema import Shape, Target
+from ssl_cli.schema import Component, Shape
 
-# Arguments that the program gives, not the settings.
-GIVEN = {
-    "backbone": ("shape",),
-    "method": ("backbone", "head", "shape", "scale", "inputs", "cases"),
-    "head": ("inputs", "classes"),
-    "augment": ("scale",),
-    "stage": ("shape",),
-}
 INVALID = object()  # stands for a value that has been complained about
 
 
-def typed(value: Any, kind: Any, key: str, problems: list[str]) -> Any:
-    """`value` as `kind`; what does not fit is added to `problems`."""
+# Of a component's group and import path: None where settings may name it, else why not, to follow the key.
+Allowed = Callable[[str, str], str | None]
+
+
+def anything(_group: str, _path: str) -> None:
+    """What a person types may name any component: they could run its code themselves."""
+
+
+def typed(value: Any, kind: Any, key: str, problems: list[str], allowed: Allowed) -> Any:
+    """`value` as `kind`; what does not fit is added to `problems`. No module of a component is looked at before it is
+    `allowed`: finding a module runs the code of the packages around it.
+    """
     origin = get_origin(kind)
     if kind is Any:
         return value
     if origin is Annotated:
         base, interval = get_args(kind)[:2]
-        inner = typed(value, base, key, problems)
+        inner = typed(value, base, key, problems, allowed)
         if inner is not INVALID and not all(_within(number, interval) for number in _numbers(inner, base)):
             problems.append(f"{key}={shown(value)}: must be {words(interval)}")
             return INVALID
         return inner
     if origin in (Union, types.UnionType):
-        return _typed_union(value, get_args(kind), key, problems)
-    if kind is Target:
-        return _typed_target(value, key, problems)
+        return _typed_union(value, get_args(kind), key, problems, allowed)
+    if isinstance(kind, type) and issubclass(kind, Component):
+        return _typed_component(value, kind, key, problems, allowed)
     if is_dataclass(kind):
-        return _typed_dataclass(value, kind, key, problems)
+        return _typed_dataclass(value, kind, key, problems, allowed)
     if origin in (list, tuple) and isinstance(value, (list, tuple)):
         item_kinds = itertools.repeat(get_args(kind)[0]) if origin is list else get_args(kind)
         if origin is tuple and len(value) != len(get_args(kind)):
             problems.append(f"{key}={shown(value)}: must be {len(get_args(kind))} values")
             return INVALID
-        items = [typed(v, k, f"{key}[{i}]", problems) for i, (v, k) in enumerate(zip(value, item_kinds, strict=False))]
+        items = [
+            typed(v, k, f"{key}[{i}]", problems, allowed)
+            for i, (v, k) in enumerate(zip(value, item_kinds, strict=False))
+        ]
         return INVALID if INVALID in items else origin(items)
     if origin is dict and isinstance(value, dict):
-        filled = {name: typed(item, get_args(kind)[1], f"{key}.{name}", problems) for name, item in value.items()}
+        filled = {
+            name: typed(item, get_args(kind)[1], f"{key}.{name}", problems, allowed) for name, item in value.items()
+        }
         return INVALID if INVALID in filled.values() else filled
     if origin is Literal:
         if value in get_args(kind) and not isinstance(value, bool):
             return value
-        allowed = [str(option) for option in get_args(kind)]
-        problems.append(f"{key}={shown(value)}: must be {one_of(allowed)}{nearest(str(value), allowed)}")
+        options = [str(option) for option in get_args(kind)]
+        problems.append(f"{key}={shown(value)}: must be {one_of(options)}{nearest(str(value), options)}")
         return INVALID
     if origin is None and _is(value, kind):
         return Path(value).expanduser().absolute() if kind is Path else kind(value)
@@ -71,10 +78,12 @@ def _is(value: Any, kind: type) -> bool:
         return isinstance(value, bool) and kind is bool
     if kind is float:
         return isinstance(value, (int, float)) and math.isfinite(value)
-    return isinstance(value, (str, Path) if kind is Path else kind)
+    if kind is Path:  # an empty one would be the folder at hand, or the root of the disk
+        return isinstance(value, Path) or (isinstance(value, str) and bool(value.strip()))
+    return isinstance(value, kind)
 
 
-def _typed_union(value: Any, kinds: tuple, key: str, problems: list[str]) -> Any:
+def _typed_union(value: Any, kinds: tuple, key: str, problems: list[str], allowed: Allowed) -> Any:
     if value is None:
         if type(None) in kinds:
             return None
@@ -82,15 +91,15 @@ def _typed_union(value: Any, kinds: tuple, key: str, problems: list[str]) -> Any
         name = value.get("name") if isinstance(value, dict) else None
         for kind in kinds:
             if name in get_args(typing.get_type_hints(kind)["name"]):
-                return _typed_dataclass(value, kind, key, problems)
-        allowed = [name for kind in kinds for name in get_args(typing.get_type_hints(kind)["name"])]
-        problems.append(f"{key}.name={shown(name)}: must be {one_of(allowed)}{nearest(str(name), allowed)}")
+                return _typed_dataclass(value, kind, key, problems, allowed)
+        options = [name for kind in kinds for name in get_args(typing.get_type_hints(kind)["name"])]
+        problems.append(f"{key}.name={shown(name)}: must be {one_of(options)}{nearest(str(name), options)}")
         return INVALID
     complaints: list[str] = []
     others = [kind for kind in kinds if kind is not type(None)]
     for kind in others:
         complaints = []
-        fitting = typed(value, kind, key, complaints)
+        fitting = typed(value, kind, key, complaints, allowed)
         if not complaints:
             return fitting
     if len(others) == 1 and value is not None:
@@ -100,34 +109,41 @@ def _typed_union(value: Any, kinds: tuple, key: str, problems: list[str]) -> Any
     return INVALID
 
 
-def _typed_dataclass(value: Any, kind: type, key: str, problems: list[str]) -> Any:
+def _typed_dataclass(value: Any, kind: type, key: str, problems: list[str], allowed: Allowed) -> Any:
     if not isinstance(value, dict):
         problems.append(f"{key}={shown(value)}: must be settings ({', '.join(f.name for f in fields(kind))})")
         return INVALID
     hints = typing.get_type_hints(kind, include_extras=True)
-    return _filled(value, hints, set(hints), key, problems, lambda arguments: kind(**arguments))
+    return _filled(value, hints, set(hints), key, problems, allowed, lambda arguments: kind(**arguments))
 
 
-def _typed_target(value: Any, key: str, problems: list[str]) -> Target | Any:
+def _typed_component(
+    value: Any, kind: type[Component], key: str, problems: list[str], allowed: Allowed
+) -> Component | Any:
     if not isinstance(value, dict) or not isinstance(value.get("_target_"), str):
         problems.append(f"{key}: must name what to build as _target_: package.module.Name")
         return INVALID
+    path = value["_target_"]
+    refusal = allowed(kind.group, path)
+    if refusal:
+        problems.append(f"{key}._target_={path}: {refusal}")
+        return INVALID
     try:
-        taken = signatures.parameters(value["_target_"])
+        taken = signatures.parameters(path)
     except ConfigError as error:
         problems += [f"{key}.{problem}" for problem in error.problems]
         return INVALID
-    given = GIVEN.get("method" if key.startswith("stage.methods.") else key.split(".")[0], ())
-    hints = {name: parameter.annotation for name, parameter in taken.items() if name not in given}
+    hints = {name: parameter.annotation for name, parameter in taken.items() if name not in kind.given}
     required = {name for name in hints if taken[name].required}
     arguments = {name: item for name, item in value.items() if name not in ("_target_", "name")}
     name = str(value.get("name", key.split(".")[-1]))
-    return _filled(arguments, hints, required, key, problems, lambda a: Target(name, value["_target_"], a))
+    return _filled(arguments, hints, required, key, problems, allowed, lambda a: kind(name, path, a))
 
 
 def _filled(
-    value: dict, hints: dict[str, Any], required: set[str], key: str, problems: list[str], make: Callable[[dict], Any]
-) -> Any:
+    value: dict, hints: dict[str, Any], required: set[str], key: str, problems: list[str], allowed: Allowed,
+    make: Callable[[dict], Any],
+) -> Any:  # fmt: skip
     """Every key checked; the whole made only where nothing is missing, unknown or wrong."""
     prefix = f"{key}." if key else ""
     before = len(problems)
@@ -135,7 +151,7 @@ def _filled(
         if name not in hints:
             problems.append(f"{prefix}{name}: no such key{nearest(str(name), list(hints))}")
     problems += [f"{prefix}{name}: is missing" for name in hints if name in required and name not in value]
-    filled = {n: typed(value[n], hints[n], f"{prefix}{n}", problems) for n in hints if n in value}
+    filled = {n: typed(value[n], hints[n], f"{prefix}{n}", problems, allowed) for n in hints if n in value}
     return make(filled) if len(problems) == before else INVALID
 
 

@@ -48,6 +48,22 @@ def test_its_method_trains_and_is_compared(folder):
     assert list(folder.glob("outputs/compare/*/report.html"))
 
 
+def test_its_runs_and_sweeps_go_on_where_it_is_trusted(folder):
+    assert run(folder, f"{COMMANDS[0]} dataset=synthetic hydra.run.dir=run").returncode == 0
+    assert run(folder, f"-m {COMMANDS[0]} dataset=synthetic seed=0,1 hydra.sweep.dir=sweep").returncode == 0
+    for place, result, words in (
+        ("run", "run/result.json", "trust=my_methods"),
+        ("sweep", "sweep/1/result.json", f"trust=my_methods,{folder / 'conf'}"),
+    ):
+        (folder / result).unlink()
+        refused = run(folder, f"resume={place}")
+        assert refused.returncode == 2
+        assert "add trust=" in refused.stderr
+        done = run(folder, f"resume={place} {words}")
+        assert done.returncode == 0, done.stderr
+        assert (folder / result).exists()
+
+
 def test_its_settings_are_checked_by_their_annotations(folder):
     done = run(folder, f"{COMMANDS[0]} method.share=2")
     assert done.returncode == 2

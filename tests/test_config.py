@@ -154,14 +154,6 @@ def test_a_sweep_is_checked_as_a_whole_before_it_begins():
         config.precheck(["budget.labels=100,9999", "seed=0,1"], multirun=True)
 
 
-def test_settings_from_a_file_may_build_this_package_only():
-    settings = plain(from_overrides())
-    assert config.foreign_targets(settings, ()) == []
-    settings["method"]["_target_"] = "os.system"
-    assert config.foreign_targets(settings, ()) == ["os.system"]
-    assert config.foreign_targets(settings, ("os",)) == []
-
-
 def test_paths_are_resolved_where_the_command_was_typed(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     root = from_overrides("dataset=mnist", "dataset.root=digits").dataset.arguments["root"]

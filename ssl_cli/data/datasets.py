@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ssl_cli.config import build, plain
 from ssl_cli.errors import ConfigError
-from ssl_cli.schema import Facts, Target
+from ssl_cli.schema import DatasetComponent, Facts
 
 UNKNOWN = -1  # the label of an input that has none
 
@@ -68,7 +68,7 @@ def fingerprint(inputs: Tensor, *notes: Tensor) -> str:
     return digest.hexdigest()[:16]
 
 
-def load(target: Target) -> Dataset:
+def load(target: DatasetComponent) -> Dataset:
     """The data set of the settings, read once in a process.
 
     Raises:
@@ -79,9 +79,9 @@ def load(target: Target) -> Dataset:
 
 @lru_cache(maxsize=3)
 def _load_once(settings: str) -> Dataset:
-    from ssl_cli.typed import typed
+    from ssl_cli.typed import anything, typed
 
-    target = typed(json.loads(settings), Target, "dataset", [])
+    target = typed(json.loads(settings), DatasetComponent, "dataset", [], anything)
     dataset = build(target)
     facts = target.arguments.get("facts")
     if isinstance(facts, Facts):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ssl_cli.data.datasets import labelled, load
 from ssl_cli.methods.base import Method, accuracy, embedding_spread
-from ssl_cli.schema import Target
+from ssl_cli.schema import DatasetComponent
 
 
 class Transfer(Method):
@@ -25,7 +25,9 @@ class Transfer(Method):
         ConfigError: the source cannot be read, or has no labels.
     """
 
-    def __init__(self, backbone: nn.Module, head, source: Target, label_smoothing: Annotated[float, "[0, 1)"]):
+    def __init__(
+        self, backbone: nn.Module, head, source: DatasetComponent, label_smoothing: Annotated[float, "[0, 1)"]
+    ):
         super().__init__(backbone)
         read = load(source)
         self.source = labelled(read, f"dataset@method.source={source.name}")

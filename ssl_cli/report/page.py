@@ -4,8 +4,9 @@ import base64
 from pathlib import Path
 from typing import Any
 
+from ssl_cli.files import write
 from ssl_cli.report import table
-from ssl_cli.runs import Run, write
+from ssl_cli.runs import Run
 
 
 def write_report(run: Run, result: dict[str, Any], pretrainings: list[Path], shown: dict[str, str]) -> Path:

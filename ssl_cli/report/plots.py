@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from ssl_cli.runs import read_metrics, write
+from ssl_cli.files import write
+from ssl_cli.runs import read_metrics
 
 BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
 

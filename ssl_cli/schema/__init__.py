@@ -8,7 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ssl_cli.schema.basics import Amount, Count, Degrees, NotNegative, Part, Positive, Range, Shape, Target
+from ssl_cli.schema.basics import (
+    Amount,
+    BackboneComponent,
+    Component,
+    Count,
+    DatasetComponent,
+    Degrees,
+    HeadComponent,
+    MethodComponent,
+    NotNegative,
+    Part,
+    Positive,
+    Range,
+    Shape,
+    ViewsComponent,
+)
 from ssl_cli.schema.data import Budget, Facts
 from ssl_cli.schema.networks import Head, Negatives
 from ssl_cli.schema.stages import (
@@ -34,13 +49,16 @@ __all__ = [
     "Affine",
     "Amount",
     "Augment",
+    "BackboneComponent",
     "Blur",
     "Budget",
     "Colour",
     "CompareStage",
+    "Component",
     "Config",
     "Count",
     "Crop",
+    "DatasetComponent",
     "Degrees",
     "DistillStage",
     "Erase",
@@ -50,7 +68,9 @@ __all__ = [
     "Flip",
     "Grey",
     "Head",
+    "HeadComponent",
     "LeagueStage",
+    "MethodComponent",
     "Negatives",
     "NotNegative",
     "Optimiser",
@@ -73,7 +93,7 @@ __all__ = [
     "Supervised",
     "SupervisedStage",
     "SystemStage",
-    "Target",
+    "ViewsComponent",
 ]
 
 
@@ -94,8 +114,8 @@ class Config:
     """All settings of one run, checked."""
 
     seed: NotNegative
-    start: str
-    checkpoint: str
+    start: Literal["random"] | Path
+    checkpoint: Literal["auto"] | Path
     outputs: Path
     stage: (
         PretrainStage
@@ -108,11 +128,11 @@ class Config:
         | SystemStage
         | LeagueStage
     )
-    dataset: Target
+    dataset: DatasetComponent
     budget: Budget
     augment: Augment
-    backbone: Target
+    backbone: BackboneComponent
     head: Head
-    method: Target
+    method: MethodComponent
     schedule: Schedule
     runtime: Runtime

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ssl_cli.schema.basics import NotNegative, Target
+from ssl_cli.schema.basics import HeadComponent, NotNegative
 
 
 @dataclass(frozen=True)
@@ -11,8 +11,8 @@ class Head:
     """Both ends: the projection head of pre-training, the classifier of fine-tuning, and what survives between."""
 
     name: str
-    projection: Target
-    classifier: Target
+    projection: HeadComponent
+    classifier: HeadComponent
     keep: NotNegative | Literal["all"]
 
 

@@ -1,9 +1,18 @@
 """What a run does."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
-from ssl_cli.schema.basics import Amount, Count, Part, Positive, Target
+from ssl_cli.schema.basics import (
+    Amount,
+    BackboneComponent,
+    Count,
+    DatasetComponent,
+    MethodComponent,
+    Part,
+    Positive,
+)
 
 CLASSIFIERS = ("baseline", "finetune", "distill", "semi")  # those that end in one classifier
 
@@ -43,7 +52,7 @@ class DistillStage:
     """
 
     name: Literal["distill"]
-    teacher: str
+    teacher: Literal["auto"] | Path
     sees: Literal["view", "input"]
     start: Literal["random", "pretrained"]
     temperature: Positive
@@ -113,8 +122,8 @@ class EvaluateStage:
     """
 
     name: Literal["evaluate"]
-    run: str | None
-    other: Target | None
+    run: Path | None
+    other: DatasetComponent | None
     shifts: Shifts
 
 
@@ -124,7 +133,7 @@ class SystemStage:
 
     name: Literal["simclr_v2"]
     seeds: Count
-    student: Target
+    student: BackboneComponent
     sees: Literal["view", "input"]
     self_temperature: Positive
     temperature: Positive
@@ -152,5 +161,5 @@ class LeagueStage:
     equal: Literal["time", "epochs"]
     seconds: Positive
     neighbours: Count
-    methods: dict[str, Target]
+    methods: dict[str, MethodComponent]
     rates: dict[str, Positive]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from ssl_cli.schema.basics import Amount, Count, Degrees, Part, Positive, Range, Target
+from ssl_cli.schema.basics import Amount, Count, Degrees, Part, Positive, Range, ViewsComponent
 
 
 @dataclass(frozen=True)
@@ -96,5 +96,5 @@ class Augment:
 
     name: str
     scale: Positive
-    pretrain: Target
-    supervised: Target
+    pretrain: ViewsComponent
+    supervised: ViewsComponent

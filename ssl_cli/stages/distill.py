@@ -87,7 +87,7 @@ def _teacher(config: Config, run: Run) -> tuple[Path, Config]:
     """The teacher's folder and settings; `auto` fine-tunes one with the settings of this run."""
     asked = config.stage.teacher
     if asked != "auto":
-        return Path(asked).expanduser().absolute(), settings_of("stage.teacher", asked, CLASSIFIERS)
+        return asked, settings_of("stage.teacher", asked, CLASSIFIERS)
     return tuned(config, run, "teacher")
 
 

@@ -93,18 +93,17 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
     )
 
 
-def _classifiers(asked: str) -> Iterator[Trained]:
+def _classifiers(folder: Path) -> Iterator[Trained]:
     """The run itself, or every arm of every seed of a comparison, in the order of its table.
 
     Raises:
         ConfigError: it is neither, or not finished.
     """
-    folder = Path(asked).expanduser().absolute()
     if not (folder / "config.yaml").exists():
-        raise ConfigError(f"stage.run={asked}: is no run's folder; it must be that of a finished run or comparison")
+        raise ConfigError(f"stage.run={folder}: is no run's folder; it must be that of a finished run or comparison")
     whole = read_result(folder)
     if whole is None or whole["stage"] not in ("compare", "simclr_v2"):
-        yield Trained(folder, settings_of("stage.run", asked, (*CLASSIFIERS, "compare", "simclr_v2")), whole)
+        yield Trained(folder, settings_of("stage.run", folder, (*CLASSIFIERS, "compare", "simclr_v2")), whole)
         return
     inside = [path.parent for path in sorted(folder.glob("seed*/*/result.json"))]
     arms = []
@@ -112,7 +111,7 @@ def _classifiers(asked: str) -> Iterator[Trained]:
         result = read_result(path)
         if result["stage"] in CLASSIFIERS:
             result = named(result, path.name) if whole["stage"] == "simclr_v2" else result
-            arms.append(Trained(path, settings_of("stage.run", str(path), CLASSIFIERS), result))
+            arms.append(Trained(path, settings_of("stage.run", path, CLASSIFIERS), result))
     order = [row["arm"].removesuffix(table.COLLAPSED) for row in whole["rows"]]
     yield from sorted(arms, key=lambda arm: (order.index(arm.result["arm"]), arm.result["seed"]))
 

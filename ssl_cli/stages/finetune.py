@@ -18,11 +18,12 @@ from ssl_cli.data.budget import Chosen, choose
 from ssl_cli.data.datasets import Dataset, Split, load
 from ssl_cli.device import Machine, machine_of
 from ssl_cli.evaluate import class_accuracy, confusion, outputs
+from ssl_cli.files import write
 from ssl_cli.methods.distillation import Distillation
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.report import plots
 from ssl_cli.report.table import arm_name
-from ssl_cli.runs import Run, short, write
+from ssl_cli.runs import Run, short
 from ssl_cli.schema import Config, SupervisedStage
 from ssl_cli.stages.pretrain import count_parameters, obtain
 from ssl_cli.starts import origin

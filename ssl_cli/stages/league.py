@@ -10,9 +10,10 @@ from typing import Any
 
 from ssl_cli.data.datasets import Dataset, load
 from ssl_cli.device import Machine, machine_of
+from ssl_cli.files import write
 from ssl_cli.optim import optimiser
 from ssl_cli.report import plots, table
-from ssl_cli.runs import Run, write
+from ssl_cli.runs import Run
 from ssl_cli.schema import Config, PretrainStage, ProbeStage, Schedule, SupervisedStage
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import material, pretrain
@@ -87,7 +88,7 @@ def _played(config: Config, run: Run, dataset: Dataset, here: Machine) -> tuple[
     settings = replace(config, schedule=schedule, stage=PretrainStage("pretrain"))
     inside = run.child("pretrain", settings)
     pretrained = pretrain(settings, inside)
-    started = replace(config, checkpoint=str(inside.folder), start="random")
+    started = replace(config, checkpoint=inside.folder, start="random")
     probing = replace(started, stage=ProbeStage("probe", "all", config.stage.neighbours))
     layers = probe(probing, run.child("probe", probing))["layers"]
     tuning = replace(started, stage=SupervisedStage("finetune", frozen=False))

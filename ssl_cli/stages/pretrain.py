@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import nn
 
 from ssl_cli import heads, identity, signatures
@@ -21,15 +20,17 @@ from ssl_cli.data.datasets import UNKNOWN, Dataset, Split, load, overlap
 from ssl_cli.device import Machine, machine_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.evaluate import knn_monitor
+from ssl_cli.files import write
 from ssl_cli.methods.base import Method
 from ssl_cli.needs import source_problems
 from ssl_cli.randomness import derived_seed
 from ssl_cli.report import pictures, plots
-from ssl_cli.runs import Run, finished_runs, read_result, short, write
+from ssl_cli.runs import Run, finished_runs, read_result, short
 from ssl_cli.schema import Config, PretrainStage
 from ssl_cli.starts import asked_for, origin, started_from
 from ssl_cli.surrogates import check_features, surrogate_classes
 from ssl_cli.train import COLLAPSED, fit
+from ssl_cli.weights import read_weights
 
 log = logging.getLogger("ssl_cli")
 
@@ -141,7 +142,7 @@ def pretraining_method(config: Config, dataset: Dataset, start: Path | None = No
     if start:
         load_backbone(backbone, start, f"start={config.start}", config)
         if (start / "head.safetensors").exists():
-            head = partial(_head_from, load_file(start / "head.safetensors"), head)
+            head = partial(_head_from, read_weights(start, "head"), head)
     torch.manual_seed(derived_seed(config.seed, "projection"))
     items = _inputs(dataset, config)
     offered = {
@@ -160,9 +161,9 @@ def load_backbone(backbone: nn.Module, folder: Path, asked: str, config: Config)
     """The backbone's weights from a finished run.
 
     Raises:
-        ConfigError: they do not fit, since that run's inputs had other colours or sides.
+        ConfigError: they are damaged, or do not fit, since that run's inputs had other colours or sides.
     """
-    weights = load_file(folder / "backbone.safetensors")
+    weights = read_weights(folder, "backbone")
     if not _fit(weights, backbone):
         raise ConfigError(
             f"{asked}: was trained on dataset={read_result(folder)['dataset']}, whose inputs have other colours or sides "
@@ -214,11 +215,14 @@ def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
     started_from(config)
     own = run.folder / "pretrain"
     choice = run.folder / "start.json"  # a resumed run starts from what it started from
-    if choice.exists() and (chosen := Path(json.loads(choice.read_text()))).exists():
-        return chosen
+    wanted = identity.pretraining(config, dataset, here)
+    if choice.exists():
+        chosen = Path(str(json.loads(choice.read_text())))
+        if _is_usable(chosen, wanted):
+            return chosen
+        log.warning("start.json names %s, which is no pre-training with these settings; it is not used.", chosen)
     if not own.exists():
         check_features(config)
-        wanted = identity.pretraining(config, dataset, here)
         for root in dict.fromkeys((config.outputs, run.folder.parent, run.folder.parent.parent)):
             found = _find(root, wanted, deep=root == config.outputs)
             if found:
@@ -231,11 +235,21 @@ def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
 
 
 def _find(root: Path, wanted: str, deep: bool) -> Path | None:
-    runs = finished_runs(root) if deep else ((path.parent, read_result(path.parent)) for path in _near(root))
-    for folder, result in runs:
-        if result.get("identity") == wanted and (folder / "backbone.safetensors").exists():
-            return folder
-    return None
+    folders = (folder for folder, _ in finished_runs(root)) if deep else (path.parent for path in _near(root))
+    return next((folder for folder in folders if _is_usable(folder, wanted)), None)
+
+
+def _is_usable(folder: Path, wanted: str) -> bool:
+    """Whether a folder holds the finished pre-training of an identity, with weights that something can start from."""
+    result = read_result(folder)
+    if result is None or result.get("identity") != wanted:
+        return False
+    try:
+        read_weights(folder, "backbone")
+    except ConfigError as error:
+        log.warning("A pre-training with these settings is not used: %s.", error)
+        return False
+    return True
 
 
 def _near(root: Path) -> list[Path]:

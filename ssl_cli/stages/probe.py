@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ssl_cli import heads
@@ -25,6 +24,7 @@ from ssl_cli.stages.finetune import as_they_are, opened
 from ssl_cli.stages.pretrain import count_parameters, load_backbone, obtain, pretraining_method
 from ssl_cli.starts import origin
 from ssl_cli.train import fit
+from ssl_cli.weights import read_weights
 
 log = logging.getLogger("ssl_cli")
 
@@ -56,7 +56,7 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
         if weights == "pretrained":
             load_backbone(method.backbone, start, f"checkpoint={config.checkpoint}", config)
             if method.head is not None:
-                method.head.load_state_dict(load_file(start / "head.safetensors"))
+                method.head.load_state_dict(read_weights(start, "head"))
         names = layer_names(method)
         for layer in _layers(config, here.place(method), names, labelled, dataset.test, here):
             rows.append(

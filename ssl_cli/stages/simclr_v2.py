@@ -63,12 +63,10 @@ def tuned_arms(config: Config) -> Iterator[tuple[str, Config]]:
 
 def distilled_arms(config: Config, teacher: Path) -> Iterator[tuple[str, Config]]:
     """The fine-tuned network into itself, then that into the small student, which begins at random."""
-    stage = DistillStage(
-        "distill", str(teacher), config.stage.sees, "pretrained", config.stage.self_temperature, alpha=1.0
-    )
+    stage = DistillStage("distill", teacher, config.stage.sees, "pretrained", config.stage.self_temperature, alpha=1.0)
     yield "big-distilled", replace(config, stage=stage)
     second = replace(
-        stage, teacher=str(teacher.parent / "big-distilled"), start="random", temperature=config.stage.temperature
+        stage, teacher=teacher.parent / "big-distilled", start="random", temperature=config.stage.temperature
     )
     yield (
         "small-distilled",

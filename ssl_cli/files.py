@@ -1,0 +1,66 @@
+"""Files that are there whole or not at all, and that never lead outside their folder."""
+
+import os
+import re
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from ssl_cli.errors import ConfigError
+
+# What a write that was killed leaves behind. No other program gives such names, so that these, and only these, are removed.
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{12}\.ssl_cli-partial")
+NO_LINKS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)  # Windows knows the latter only
+
+
+def write(path: Path, content: bytes | str) -> None:
+    """Replace a file as a whole, whatever happens meanwhile. A link is replaced, not followed."""
+    temporary = partial_name(path)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINKS, 0o666)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def partial_name(path: Path) -> Path:
+    """A new name beside `path` for a file that is not whole yet."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(6)}.ssl_cli-partial")
+
+
+def remove_partials(folder: Path) -> None:
+    """Remove what writes that were killed left in a folder."""
+    for path in list(folder.iterdir()):
+        if PARTIAL.fullmatch(path.name) and path.is_file() and not path.is_symlink():
+            path.unlink(missing_ok=True)
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """A file of a run that grows line by line.
+
+    Raises:
+        ConfigError: it is a link, through which something else would be written.
+    """
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINKS, 0o666), "ab")
+    except OSError as error:
+        if path.is_symlink():
+            raise ConfigError(
+                f"{path}: is a link to {path.readlink()}; a run writes only to files of its own"
+            ) from error
+        raise
+
+
+def others(folder: Path) -> list[str]:
+    """The names in a folder that are not hidden, in order; none where there is no folder."""
+    return sorted(_visible(folder)) if folder.is_dir() else []
+
+
+def _visible(folder: Path) -> Iterator[str]:
+    return (path.name for path in folder.iterdir() if not path.name.startswith("."))
