@@ -17,7 +17,7 @@ import torch
 
 PINS = Path(__file__).parent / "pins.json"
 WRITES = "SSL_CLI_WRITE_PINS"
-HOW = f"if it should be: {WRITES}=1 pytest tests/test_pins.py -n 0"
+HOW = f"pins are rewritten by {WRITES}=1 pytest tests/test_pins.py -n 0"
 
 
 def machine_here() -> str:
