@@ -1,8 +1,9 @@
-.PHONY: check test slow bench format
+.PHONY: check test slow bench docs format
 
 check:            ## what CI checks, in this environment
 	ruff check .
 	ruff format --check .
+	lint-imports
 	pytest
 
 test:
@@ -15,6 +16,9 @@ bench:            ## on an otherwise idle machine, after pip install '.[bench]'
 	python benchmarks/steps.py
 	python benchmarks/startup.py
 	python benchmarks/growth.py
+
+docs:             ## the site, into site/; after pip install '.[docs]'
+	mkdocs build --strict
 
 format:
 	ruff check --fix .

@@ -71,13 +71,14 @@ def epoch(count: int, folder: str) -> dict[str, float]:
     import torch
 
     from ssl_cli.augment.views import Views
-    from ssl_cli.config import build, from_overrides
+    from ssl_cli.config.build import build
+    from ssl_cli.config.compose import from_overrides
     from ssl_cli.data.batches import Batches
-    from ssl_cli.data.datasets import load
-    from ssl_cli.device import machine
-    from ssl_cli.optim import optimiser
-    from ssl_cli.stages.pretrain import pretraining_method
-    from ssl_cli.train import prepared, take_step
+    from ssl_cli.data.dataset import load
+    from ssl_cli.stages.networks import pretraining_method
+    from ssl_cli.training.device import machine
+    from ssl_cli.training.loop import prepared, take_step
+    from ssl_cli.training.optim import optimiser
 
     config = from_overrides(
         "stage=pretrain", "dataset=arrays", f"dataset.root={folder}", "backbone=warfield", "head=warfield",

@@ -25,11 +25,11 @@ main()
 # The first call of a step ends the process: what is measured is all that comes before it.
 FIRST_STEP = """
 import os, sys
-from ssl_cli import cli
-import ssl_cli.train
-ssl_cli.train.take_step = lambda *_: os._exit(0)
+from ssl_cli.cli import main
+import ssl_cli.training.loop
+ssl_cli.training.loop.take_step = lambda *_: os._exit(0)
 sys.argv = ["ssl-cli", "pretrain", f"hydra.run.dir={sys.argv[1]}"]
-cli.main()
+main()
 """
 OWN = [sys.executable, "-m", "ssl_cli"]
 ROUNDS = 9

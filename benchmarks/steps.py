@@ -26,15 +26,16 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.transforms import v2
 
-from ssl_cli.config import build, from_overrides
+from ssl_cli.config.build import build
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
-from ssl_cli.data.datasets import load
-from ssl_cli.device import Machine, machine
+from ssl_cli.data.dataset import load
 from ssl_cli.methods.base import Method
-from ssl_cli.optim import optimiser
-from ssl_cli.schema import Config
-from ssl_cli.stages.pretrain import pretraining_method
-from ssl_cli.train import prepared, take_step
+from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.training.device import Machine, machine
+from ssl_cli.training.loop import prepared, take_step
+from ssl_cli.training.optim import optimiser
 
 RESULTS = Path(__file__).parent / "results.json"
 Steps = Callable[[int], None]  # takes so many steps

@@ -1,4 +1,4 @@
-from ssl_cli.cli import main
+from ssl_cli.cli.main import main
 
 if __name__ == "__main__":
     main()

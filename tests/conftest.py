@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ssl_cli.config import from_overrides
-from ssl_cli.runs import Run
-from ssl_cli.schema import Config
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.config.schema import Config
+from ssl_cli.runs.run import Run
+from ssl_cli.stages.fit import check_fit
 
 SMALLEST = (
     "dataset=synthetic", "schedule=smoke", "runtime.precision=float32", "runtime.threads=1", "backbone.width=4",
@@ -20,6 +21,18 @@ def tmp_path(tmp_path: Path) -> Path:
     deeper = tmp_path / "of" / "this_test"
     deeper.mkdir(parents=True)
     return deeper
+
+
+@pytest.fixture
+def fitting():
+    """The config of a command line, checked as the command checks it before any data is read."""
+
+    def prepare(*overrides: str) -> Config:
+        config = from_overrides(*overrides)
+        check_fit(config)
+        return config
+
+    return prepare
 
 
 @pytest.fixture

@@ -4,11 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_cli.adversaries import Critic, calls_right, deception, detection, untaught
-from ssl_cli.batch_norm import statistics_kept
-from ssl_cli.config import from_overrides
-from ssl_cli.data.datasets import load
-from ssl_cli.stages.pretrain import pretrain, pretraining_method
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.data.dataset import load
+from ssl_cli.models.batch_norm import statistics_kept
+from ssl_cli.models.critic import Critic, calls_right, deception, detection, untaught
+from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.pretrain import pretrain
 
 METHODS = ("gan", "bigan")
 

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
+from ssl_cli.config.schema import Budget
 from ssl_cli.data.budget import choose, label_order
-from ssl_cli.data.datasets import UNKNOWN, Dataset, Split
+from ssl_cli.data.types import UNKNOWN, Dataset, Split
 from ssl_cli.errors import ConfigError
 from ssl_cli.randomness import generator
-from ssl_cli.schema import Budget
 
 
 def dataset(*class_sizes: int, unlabelled: int = 0) -> Dataset:

@@ -7,16 +7,19 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.augment.views import encode
-from ssl_cli.config import build, from_overrides
+from ssl_cli.config.build import build
+from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.batches import CaseBatches
-from ssl_cli.data.datasets import Dataset, Split, load
-from ssl_cli.device import machine
+from ssl_cli.data.dataset import load
+from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
-from ssl_cli.evaluate import knn_monitor
 from ssl_cli.methods.base import Method
 from ssl_cli.report import pictures
-from ssl_cli.stages.pretrain import pretrain, pretraining_method
-from ssl_cli.train import prepared
+from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.pretrain import pretrain
+from ssl_cli.training.device import machine
+from ssl_cli.training.evaluate import knn_monitor
+from ssl_cli.training.loop import prepared
 
 CASES = torch.tensor([7, 3, 7, 50, 3, 7, 9, 3, 50, 7, 1])  # 7: 4 inputs, 3: 3, 50: 2, 9 and 1: one each
 
@@ -106,13 +109,11 @@ def test_cases_reach_the_training(smoke):
     assert result["steps"] == 1  # an epoch is one batch of all 512 cases, not two of 1,000 inputs
 
 
-def test_a_data_set_without_cases_is_refused_before_anything_is_read(monkeypatch, tmp_path):
+def test_a_data_set_without_cases_is_refused_before_anything_is_read(fitting, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for stage in ("pretrain", "compare"):
-        with pytest.raises(
-            ConfigError, match="method=micle: dataset=synthetic has no cases; use dataset=synthetic_cases"
-        ):
-            from_overrides(f"stage={stage}", "dataset=synthetic", "method=micle")
+        with pytest.raises(ConfigError, match="method=micle: the data set has no cases; use dataset=synthetic_cases"):
+            fitting(f"stage={stage}", "dataset=synthetic", "method=micle")
 
 
 def test_shots_of_an_object_do_not_vote_on_each_other():
@@ -148,7 +149,8 @@ def test_your_own_inputs_without_cases_are_refused(tmp_path):
     config, data = arrays(tmp_path, None)
     assert data.cases is None
     with pytest.raises(
-        ConfigError, match="micle: the data set has no cases; dataset=arrays reads them from train_cases"
+        ConfigError,
+        match="micle: the data set has no cases; use dataset=synthetic_cases, or dataset=arrays with train_cases",
     ):
         pretraining_method(config, data)
 

@@ -19,7 +19,7 @@ TINY = [
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--help"], 0, "backbone: resnet, resnet18, small, vit, warfield"),
+        (["--help"], 0, "backbone   small resnet resnet18 vit warfield"),
         (["--cfg", "job"], 0, "temperature: 0.1"),
         (["--version"], 0, "ssl-cli "),
         (["budget.lables=5"], 2, "ssl-cli: budget.lables: no such key; did you mean budget.labels?\n"),
@@ -29,7 +29,7 @@ TINY = [
 )
 def test_help_settings_and_mistakes_come_without_torch(tmp_path, arguments, code, said):
     program = (
-        "import sys; from ssl_cli.cli import main\n"
+        "import sys; from ssl_cli.cli.main import main\n"
         f"sys.argv = ['ssl-cli', *{arguments!r}]\n"
         "try: main()\n"
         "except SystemExit as exit: code = exit.code\n"
@@ -159,7 +159,7 @@ def test_a_sweep_pretrains_once_ends_in_a_table_and_can_be_resumed(cli, tmp_path
 def test_a_strangers_run_must_not_run_code(cli, tmp_path, smoke):
     smoke("stage=baseline", "budget.labels=20", folder="run")
     settings = tmp_path / "run/config.yaml"
-    settings.write_text(settings.read_text().replace("ssl_cli.data.synthetic.synthetic", "posixpath.join"))
+    settings.write_text(settings.read_text().replace("ssl_cli.data.images.synthetic.synthetic", "posixpath.join"))
     done = cli("resume=run")
     assert done.returncode == 2
     assert "would run code of posixpath.join; if you trust it, add trust=posixpath" in done.stderr

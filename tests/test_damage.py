@@ -13,12 +13,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from ssl_cli import checkpoint, claim
 from ssl_cli.errors import ConfigError, TrainingError
-from ssl_cli.runs import Run
+from ssl_cli.runs import checkpoint, claim
+from ssl_cli.runs.run import Run
+from ssl_cli.runs.weights import read_weights
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
-from ssl_cli.weights import read_weights
+from ssl_cli.training import loop
 
 
 def flip(path: Path, bit: int) -> None:
@@ -52,7 +53,7 @@ def test_every_flipped_bit_of_a_checkpoint_is_seen(smoke):
 
 
 def test_the_checkpoint_before_a_damaged_one_is_used_and_that_is_said(smoke, caplog, monkeypatch):
-    monkeypatch.setattr("ssl_cli.checkpoint.log.propagate", True)
+    monkeypatch.setattr("ssl_cli.runs.checkpoint.log.propagate", True)
     _, run = smoke("stage=pretrain")
     saved(run, 1)
     saved(run, 2)
@@ -74,9 +75,8 @@ def test_a_run_with_a_damaged_checkpoint_ends_in_the_same_weights(smoke, monkeyp
     config, whole = smoke(*longer, folder="whole")
     pretrain(config, whole)
     _, run = smoke(*longer, folder="damaged")
-    from ssl_cli import train
 
-    step, taken = train.take_step, []
+    step, taken = loop.take_step, []
 
     def stop_after_four(*everything):
         taken.append(None)
@@ -84,10 +84,10 @@ def test_a_run_with_a_damaged_checkpoint_ends_in_the_same_weights(smoke, monkeyp
             raise TrainingError("stopped")
         return step(*everything)
 
-    monkeypatch.setattr(train, "take_step", stop_after_four)
+    monkeypatch.setattr(loop, "take_step", stop_after_four)
     with pytest.raises(TrainingError, match="stopped"):
         pretrain(config, run)
-    monkeypatch.setattr(train, "take_step", step)
+    monkeypatch.setattr(loop, "take_step", step)
     flip(run.folder / "checkpoint.pt", 4321)
     pretrain(config, run)
     for name in ("backbone.safetensors", "metrics.jsonl", "checkpoint.pt"):

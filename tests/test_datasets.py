@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from ssl_cli.config import from_overrides
+from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.batches import Batches
-from ssl_cli.data.datasets import UNKNOWN, load
+from ssl_cli.data.dataset import load
+from ssl_cli.data.types import UNKNOWN
 from ssl_cli.errors import ConfigError
 
 
@@ -43,7 +44,7 @@ def test_torchvisions_files_are_read_from_the_root(tmp_path):
     write_mnist(tmp_path, 30, 20)
     data = dataset(
         "dataset=mnist", f"dataset.root={tmp_path}", "dataset.download=false", "budget.labels=20",
-        "dataset.facts.inputs=30", "dataset.facts.test=20",
+        "dataset.facts.inputs=30", "dataset.facts.test=20", "schedule=smoke",
     )  # fmt: skip
     assert data.train.inputs.shape == (30, 1, 28, 28)
     assert data.test.labels.tolist() == [item % 10 for item in range(20)]
@@ -57,7 +58,7 @@ def test_a_distributions_own_folder_of_the_same_files_is_read_too(tmp_path, pack
             (tmp_path / f"{file.name}.gz").write_bytes(gzip.compress(file.read_bytes()))
         else:
             (tmp_path / file.name).write_bytes(file.read_bytes())
-    facts = ("budget.labels=20", "dataset.facts.inputs=30", "dataset.facts.test=20")
+    facts = ("schedule=smoke", "budget.labels=20", "dataset.facts.inputs=30", "dataset.facts.test=20")
     here = dataset("dataset=fashion_mnist", f"dataset.root={tmp_path}", *facts)
     there = dataset("dataset=mnist", f"dataset.root={tmp_path}", *facts)
     assert torch.equal(here.train.inputs, there.train.inputs)

@@ -7,15 +7,15 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import nn
 
-from ssl_cli.data.datasets import load
-from ssl_cli.device import machine
+from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
-from ssl_cli.evaluate import outputs
 from ssl_cli.methods.distillation import Distillation
 from ssl_cli.stages.distill import distill
 from ssl_cli.stages.finetune import finetune
+from ssl_cli.stages.networks import classifier_of
 from ssl_cli.stages.simclr_v2 import simclr_v2
-from ssl_cli.trained import classifier_of
+from ssl_cli.training.device import machine
+from ssl_cli.training.evaluate import outputs
 
 
 def distilled(alpha: float = 1.0, temperature: float = 1.0, same: bool = True) -> Distillation:
@@ -114,7 +114,7 @@ def test_a_teacher_that_saw_other_labels_or_pixels_is_refused(smoke):
     text = "\n".join(caught.value.problems)
     assert "saw 20 labels drawn with seed=0, other ones than the 30 of this run" in text
     assert "augment.scale=2" in text
-    other = replace(settings, stage=replace(settings.stage, teacher=str(student.folder)))
+    other = replace(settings, stage=replace(settings.stage, teacher=student.folder))
     with pytest.raises(ConfigError, match="is not finished"):
         distill(other, student)
 

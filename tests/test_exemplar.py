@@ -10,22 +10,24 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from ssl_cli import identity
-from ssl_cli.config import build, from_overrides
+from ssl_cli.config.build import build
+from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.budget import choose
-from ssl_cli.data.datasets import UNKNOWN, load
-from ssl_cli.device import machine
+from ssl_cli.data.dataset import load
+from ssl_cli.data.types import UNKNOWN
 from ssl_cli.errors import ConfigError
-from ssl_cli.evaluate import outputs
 from ssl_cli.methods import exemplar
 from ssl_cli.methods.exemplar import Exemplar, clustered, drawn
 from ssl_cli.randomness import generator
-from ssl_cli.runs import Run, read_metrics
+from ssl_cli.runs.run import Run, read_metrics
 from ssl_cli.stages import pretrain as stage
 from ssl_cli.stages.compare import compare
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import material, pretrain, pretraining_method
-from ssl_cli.surrogates import features_by
+from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.pretrain import material, pretrain, pretraining_identity
+from ssl_cli.training.device import machine
+from ssl_cli.training.evaluate import outputs
+from ssl_cli.training.surrogates import features_by
 
 
 def made(*overrides: str) -> Exemplar:
@@ -48,7 +50,7 @@ def test_a_seeds_number_is_its_own_and_stays():
 def test_there_are_no_more_classes_than_inputs():
     assert made().classes == made().classify.out_features == 256
     assert made("method.seeds=7").classes == 7
-    assert made("budget=first", "budget.labels=56", "budget.pretrain_on=rest").classes == 200
+    assert made("budget=first", "budget.labels=56", "budget.pretrain_on=rest", "schedule=smoke").classes == 200
     assert made("method.clusters=9").classify.out_features == 9
 
 
@@ -135,7 +137,7 @@ def test_a_pretraining_is_known_by_whose_features_it_learnt_from_and_not_by_thei
         config = from_overrides(
             "method=exemplar", "dataset=synthetic", "method.clusters=5", f"method.features={features}"
         )
-        return identity.pretraining(config, load(config.dataset), machine(config.runtime))
+        return pretraining_identity(config, load(config.dataset), machine(config.runtime))
 
     assert hashed(tmp_path / "one") == hashed(tmp_path / "moved")
     assert len({hashed(tmp_path / "one"), hashed(tmp_path / "other"), hashed(Path("pixels"))}) == 3
@@ -144,19 +146,19 @@ def test_a_pretraining_is_known_by_whose_features_it_learnt_from_and_not_by_thei
 @pytest.mark.parametrize(
     ("overrides", "sentence"),
     [
-        (["method.clusters=257"], "method.clusters=257 is more than there are inputs to pre-train on; at most 256"),
+        (["method.clusters=257"], "clusters=257: there are 256 inputs to pre-train on; at most that many"),
         (
-            ["method.clusters=201", "budget.labels=56", "budget.pretrain_on=rest"],
-            "method.clusters=201 is more than there are inputs to pre-train on; at most 200",
+            ["method.clusters=201", "schedule.pretrain.batch_size=100", "budget.labels=56", "budget.pretrain_on=rest"],
+            "clusters=201: there are 200 inputs to pre-train on; at most that many",
         ),
         (["method.clusters=1"], "method.clusters=1: must be at least 2"),
         (["method.features=somewhere"], "is what clusters are found by; give method.clusters a number"),
         (["method.features=3", "method.clusters=3"], "method.features=3: must be pixels or a path"),
     ],
 )
-def test_clusters_that_cannot_be_are_refused(overrides, sentence):
+def test_clusters_that_cannot_be_are_refused(fitting, overrides, sentence):
     with pytest.raises(ConfigError, match=re.escape(sentence)):
-        from_overrides("method=exemplar", "dataset=synthetic", *overrides)
+        fitting("method=exemplar", "dataset=synthetic", *overrides)
 
 
 def test_more_clusters_than_inputs_that_turn_out_to_be_there_are_refused():
@@ -168,7 +170,7 @@ def test_more_clusters_than_inputs_that_turn_out_to_be_there_are_refused():
 @pytest.mark.parametrize(("stage", "carry_out"), [("pretrain", pretrain), ("finetune", finetune), ("compare", compare)])
 def test_features_of_no_pretraining_are_refused_before_anything_is_trained(smoke, tmp_path, stage, carry_out):
     finetune(*smoke("stage=baseline", "budget.labels=20", folder="classifier"))
-    for features, reason in (("nowhere", "is no run's folder"), ("classifier", "it must be pretrain")):
+    for features, reason in (("nowhere", "is no run's folder"), ("classifier", "it must end in a pre-training")):
         config, run = smoke("method=exemplar", f"stage={stage}", "budget.labels=20", "method.clusters=5",
                             f"method.features={tmp_path / features}", folder=f"by-{features}")  # fmt: skip
         with pytest.raises(ConfigError, match=f"method.features=.*{reason}"):

@@ -7,19 +7,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config import build, from_overrides
-from ssl_cli.data.datasets import load
+from ssl_cli.config.build import build
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.barlow_twins import barlow, cross_correlation
 from ssl_cli.methods.base import Method
-from ssl_cli.methods.follower import rising
 from ssl_cli.methods.nnclr import info_nce, nearest
-from ssl_cli.methods.prototypes import Prototypes
+from ssl_cli.methods.parts.ema_teacher import rising
+from ssl_cli.methods.parts.prototypes import Prototypes
 from ssl_cli.methods.simsiam import negative_cosine
 from ssl_cli.methods.swav import codes
 from ssl_cli.methods.vicreg import vicreg_parts
 from ssl_cli.randomness import generator
-from ssl_cli.stages.pretrain import pretraining_method
+from ssl_cli.stages.networks import pretraining_method
 
 METHODS = ("barlow_twins", "vicreg", "simsiam", "byol", "nnclr", "swav", "dino")
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from ssl_cli.config import folder, from_overrides
-from ssl_cli.runs import Run
+from ssl_cli.config.compose import from_overrides, settings_folder
+from ssl_cli.runs.run import Run
 from ssl_cli.stages.league import league
 
 
@@ -73,16 +73,16 @@ def test_a_method_may_have_a_rate_of_its_own(small):
 
 
 def test_all_methods_are_in_it_but_those_that_need_cases_or_a_backbone_of_their_own():
-    methods = {path.stem for path in (folder() / "method").glob("*.yaml")}
+    methods = {path.stem for path in (settings_folder() / "method").glob("*.yaml")}
     assert set(from_overrides("experiment=league").stage.methods) == methods - {"micle", "mae"}
 
 
-def test_a_masked_autoencoder_joins_where_all_have_its_backbone():
+def test_a_masked_autoencoder_joins_where_all_have_its_backbone(fitting):
     words = ("experiment=league", "backbone=vit", "+method@stage.methods.mae=mae", "stage.methods.mae.share=0.5")
-    stage = from_overrides(*words, "~stage.methods.patch_location").stage
+    stage = fitting(*words, "~stage.methods.patch_location").stage
     assert stage.methods["mae"].arguments["share"] == 0.5
-    with pytest.raises(Exception, match=r"patch_location: method\.patch=7 does not fit backbone=vit"):
-        from_overrides(*words)
+    with pytest.raises(Exception, match=r"patch_location: patch=7: inputs of 7×7 do not fit"):
+        fitting(*words)
 
 
 def test_a_methods_setting_can_be_changed_and_is_checked():

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from ssl_cli.config import from_overrides
-from ssl_cli.data import letters as source
-from ssl_cli.data.datasets import load
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.data.dataset import load
+from ssl_cli.data.images import letters as source
 from ssl_cli.errors import ConfigError
 
 

@@ -2,20 +2,20 @@ import json
 
 import pytest
 
-from ssl_cli import compiling
-from ssl_cli.device import machine_of
-from ssl_cli.runs import read_metrics
+from ssl_cli.runs.run import read_metrics
 from ssl_cli.stages.pretrain import pretrain
+from ssl_cli.training import compiling
+from ssl_cli.training.device import machine_of
 
 
 def test_a_run_computes_as_it_did_when_it_began(smoke):
     config, run = smoke("stage=pretrain", "runtime.precision=bfloat16", "runtime.threads=1")
-    begun = machine_of(run)
+    begun = machine_of(run, config.runtime)
     kept = json.loads((run.folder / "machine.json").read_text())
     assert (kept["precision"], kept["threads"], begun.threads) == ("bfloat16", 1, 1)
     (run.folder / "machine.json").write_text(json.dumps({**kept, "precision": "float32"}))
-    assert machine_of(run).precision == "float32"
-    assert machine_of(run.child("pretrain", config)).precision == "float32"
+    assert machine_of(run, config.runtime).precision == "float32"
+    assert machine_of(run.child("pretrain", config), config.runtime).precision == "float32"
 
 
 def test_every_precision_trains_alike(smoke):

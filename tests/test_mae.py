@@ -1,11 +1,12 @@
 import pytest
 import torch
 
-from ssl_cli.config import build, from_overrides
-from ssl_cli.data.datasets import load
+from ssl_cli.config.build import build
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.mae import MAE, cut, hidden_error, joined
-from ssl_cli.stages.pretrain import pretraining_method
+from ssl_cli.stages.networks import pretraining_method
 
 SMALL = ("backbone=vit", "backbone.width=16", "backbone.depth=2", "backbone.heads=2", "method.width=16")
 

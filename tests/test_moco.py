@@ -3,12 +3,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_cli.config import build, from_overrides
-from ssl_cli.data.datasets import load
+from ssl_cli.config.build import build
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.data.dataset import load
 from ssl_cli.methods.moco import MoCo, similarities
-from ssl_cli.methods.queue import Queue
+from ssl_cli.methods.parts.queue import Queue
 from ssl_cli.randomness import generator
-from ssl_cli.stages.pretrain import pretraining_method
+from ssl_cli.stages.networks import pretraining_method
 
 
 def made(*overrides: str) -> tuple[MoCo, tuple[Tensor, ...]]:

@@ -6,11 +6,12 @@ import torch
 import torch.multiprocessing as processes
 from torch import Tensor
 
-from ssl_cli.config import build, from_overrides
-from ssl_cli.data.datasets import load
+from ssl_cli.config.build import build
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.data.dataset import load
 from ssl_cli.methods.simclr import gathered, nt_xent, nt_xent_with
 from ssl_cli.randomness import generator
-from ssl_cli.stages.pretrain import pretraining_method
+from ssl_cli.stages.networks import pretraining_method
 
 
 def pair(n: int = 6, d: int = 5) -> tuple[Tensor, Tensor]:

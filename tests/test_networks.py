@@ -2,12 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_cli import heads
-from ssl_cli.backbones.resnet import resnet, resnet18, torchvision_names
-from ssl_cli.backbones.small import small
-from ssl_cli.backbones.warfield import warfield
-from ssl_cli.config import from_overrides
-from ssl_cli.stages.pretrain import count_parameters
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.methods.networks import count_parameters
+from ssl_cli.models import heads
+from ssl_cli.models.backbones.resnet import resnet, resnet18, torchvision_names
+from ssl_cli.models.backbones.small import small
+from ssl_cli.models.backbones.warfield import warfield
 
 
 def images(*shape: int) -> torch.Tensor:

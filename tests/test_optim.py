@@ -3,8 +3,8 @@ import itertools
 import pytest
 import torch
 
-from ssl_cli.optim import LARS, base_rate, learning_rate, optimiser
-from ssl_cli.schema import Optimiser, Rate
+from ssl_cli.config.schema import Optimiser, Rate
+from ssl_cli.training.optim import LARS, base_rate, learning_rate, optimiser
 
 
 def rates(steps: int, per_epoch: int, rate: Rate) -> list[float]:

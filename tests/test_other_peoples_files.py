@@ -3,8 +3,8 @@
 import pytest
 
 from ssl_cli.errors import ConfigError
-from ssl_cli.files import partial_name, write
-from ssl_cli.runs import Run
+from ssl_cli.runs.files import partial_name, write
+from ssl_cli.runs.run import Run
 
 TINY = ("dataset=synthetic", "schedule=smoke", "budget.labels=20", "backbone.width=4", "runtime.threads=1")
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from ssl_cli.config import build, from_overrides
-from ssl_cli.data.datasets import load
+from ssl_cli.config.build import build
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.patch_location import (
     CENTRE,
@@ -20,7 +21,8 @@ from ssl_cli.methods.patch_location import (
     resampling,
     without_green_magenta,
 )
-from ssl_cli.stages.pretrain import pretrain, pretraining_method
+from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.pretrain import pretrain
 
 CPU = torch.device("cpu")
 
@@ -194,14 +196,14 @@ def test_the_accuracy_is_logged_and_a_picture_left(smoke):
     ("overrides", "sentence"),
     [
         (["method.gap=4"], "three patches of 7 with gap=4 and jitter=1 take 32 pixels, and inputs are 28×28"),
-        (["backbone=vit"], "method.patch=7 does not fit backbone=vit; sides must be multiples of patch=4"),
-        (["backbone=warfield"], "method.patch=7 does not fit backbone=warfield; sides must be at least 22"),
-        (["method.colour=project"], "method.colour=project needs three colours, and inputs have 1"),
+        (["backbone=vit"], "patch=7: inputs of 7×7 do not fit; sides must be multiples of patch=4"),
+        (["backbone=warfield"], "patch=7: inputs of 7×7 do not fit; sides must be at least 22"),
+        (["method.colour=project"], "colour=project: needs three colours, and inputs have 1"),
     ],
 )
-def test_what_does_not_fit_is_refused(overrides, sentence):
-    with pytest.raises(ConfigError, match=sentence):
-        from_overrides("method=patch_location", "dataset=synthetic", *overrides)
+def test_what_does_not_fit_is_refused(fitting, overrides, sentence):
+    with pytest.raises(ConfigError, match=f"method=patch_location: {sentence}"):
+        fitting("method=patch_location", "dataset=synthetic", *overrides)
 
 
 def test_a_grid_that_turns_out_too_large_is_refused():

@@ -23,9 +23,9 @@ from pathlib import Path
 import pinning
 import pytest
 
-from ssl_cli.config import folder as settings_folder
-from ssl_cli.runs import Run
-from ssl_cli.schema import Config
+from ssl_cli.config.compose import settings_folder
+from ssl_cli.config.schema import Config
+from ssl_cli.runs.run import Run
 
 TOLERANCE = 1e-5  # of a loss, on any processor; rounding alone was measured to stay below a third of it
 STEPS = 10
@@ -138,8 +138,8 @@ CASES = {**{name: ("stage=pretrain", *words) for name, words in PRETRAININGS.ite
 
 def carried_out(config: Config, run: Run) -> Path:
     """A stage's run, finished; its folder."""
-    name = config.stage.name
-    getattr(importlib.import_module(f"ssl_cli.stages.{name}"), name)(config, run)
+    module, _, name = config.stage.function.rpartition(".")
+    getattr(importlib.import_module(module), name)(config, run)
     return run.folder
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from ssl_cli.config import folder, from_overrides
+from ssl_cli.config.compose import from_overrides, settings_folder
 from ssl_cli.stages.compare import compare
 from ssl_cli.stages.probe import probe
 from ssl_cli.stages.simclr_v2 import simclr_v2
@@ -15,7 +15,7 @@ SMALL = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in (folder() / "experiment").glob("*.yaml")))
+@pytest.mark.parametrize("name", sorted(path.stem for path in (settings_folder() / "experiment").glob("*.yaml")))
 def test_every_preset_composes(name):
     assert from_overrides(f"experiment={name}")
 

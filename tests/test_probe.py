@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from ssl_cli.data.datasets import load
+from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
-from ssl_cli.evaluate import knn_accuracy
-from ssl_cli.stages.pretrain import pretraining_method
+from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.stages.probe import probe
+from ssl_cli.training.evaluate import knn_accuracy
 
 
 def test_every_layer_is_probed_with_random_weights_beside_it(smoke):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ssl_cli.config import GROUPS, folder, from_overrides, precheck
+from ssl_cli.config.compose import GROUPS, from_overrides, precheck, settings_folder
 
 DOCS = Path(__file__).parent.parent / "docs"
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -16,7 +16,7 @@ COMMANDS = [line.split("#")[0].split() for line in README.splitlines() if line.s
 def test_the_table_of_groups_names_every_choice(group):
     (row,) = re.findall(rf"^\| `{group}` \|(.*)\|$", README, re.MULTILINE)
     named = set(re.findall(r"`([a-z0-9_]+)`", row))
-    assert named == {path.stem for path in (folder() / group).glob("*.yaml")}
+    assert named == {path.stem for path in (settings_folder() / group).glob("*.yaml")}
 
 
 @pytest.mark.parametrize(

@@ -3,15 +3,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.adversaries import deception, detection
-from ssl_cli.config import from_overrides
-from ssl_cli.data.datasets import load
-from ssl_cli.decoders import Decoder, Refinement
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.data.dataset import load
 from ssl_cli.methods.autoencoder import Autoencoder, masked
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.inpainting import ChannelWise, filled, hole_error, holes, with_edge
-from ssl_cli.runs import Run
-from ssl_cli.stages.pretrain import fresh_backbone, pretrain, pretraining_method
+from ssl_cli.models.critic import deception, detection
+from ssl_cli.models.decoders import Decoder, Refinement
+from ssl_cli.runs.run import Run
+from ssl_cli.stages.networks import fresh_backbone, pretraining_method
+from ssl_cli.stages.pretrain import pretrain
 
 
 def made(*overrides: str) -> Method:

@@ -3,13 +3,14 @@ import math
 import pytest
 import torch
 
-from ssl_cli.config import from_overrides
-from ssl_cli.data.datasets import load
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.rotation import Rotation, turned
 from ssl_cli.report import plots
-from ssl_cli.runs import Run
-from ssl_cli.stages.pretrain import pretrain, pretraining_method
+from ssl_cli.runs.run import Run
+from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.pretrain import pretrain
 
 
 @pytest.fixture
@@ -95,6 +96,6 @@ def test_a_resumed_run_asks_the_same_again(smoke, monkeypatch):
         ("augment.pretrain.affine.rotation=50", "affine.rotation=50 hides quarter turns; it must be below 45"),
     ],
 )
-def test_what_cannot_be_turned_is_refused(override, sentence):
+def test_what_cannot_be_turned_is_refused(fitting, override, sentence):
     with pytest.raises(ConfigError, match=sentence):
-        from_overrides("method=rotation", "dataset=synthetic", override)
+        fitting("method=rotation", "dataset=synthetic", override)

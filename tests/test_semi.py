@@ -9,15 +9,16 @@ from safetensors.torch import load_file
 from test_command import TINY, assert_same_bytes, start, wait_for_lines
 from torch import nn
 
-from ssl_cli.config import build
+from ssl_cli.config.build import build
 from ssl_cli.data.budget import choose
-from ssl_cli.data.datasets import UNKNOWN, load
-from ssl_cli.device import machine
-from ssl_cli.evaluate import class_accuracy
+from ssl_cli.data.dataset import load
+from ssl_cli.data.types import UNKNOWN
 from ssl_cli.methods.fixmatch import FixMatch, consistency
 from ssl_cli.methods.pseudo_label import PseudoLabel, ramp
+from ssl_cli.stages.networks import classifier_of
 from ssl_cli.stages.semi import WeakAndStrong, mixed_batches, semi
-from ssl_cli.trained import classifier_of
+from ssl_cli.training.device import machine
+from ssl_cli.training.evaluate import class_accuracy
 
 
 def network() -> tuple[nn.Module, nn.Module]:
@@ -233,7 +234,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(cli, tmp_path, method):
 
 
 def test_a_sweep_over_its_settings_ends_in_a_table(smoke, tmp_path):
-    from ssl_cli.sweeps import summarise
+    from ssl_cli.cli.sweep_table import summarise
 
     for job, method in enumerate(("fixmatch", "pseudo_label")):
         semi(*smoke("stage=semi", f"stage.method={method}", "budget.labels=20", folder=f"sweep/{job}"))

@@ -3,7 +3,8 @@ import json
 import pytest
 import torch
 
-from ssl_cli.augment.shifts import SHIFTS
+from ssl_cli.augment.corruptions import SHIFTS
+from ssl_cli.cli.sweep_table import summarise
 from ssl_cli.errors import ConfigError
 from ssl_cli.randomness import generator
 from ssl_cli.report import table
@@ -12,7 +13,6 @@ from ssl_cli.stages.evaluate import evaluate
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.stages.simclr_v2 import simclr_v2
-from ssl_cli.sweeps import summarise
 
 COLOURED = torch.rand(4, 3, 17, 20, generator=torch.Generator().manual_seed(0))
 
@@ -145,7 +145,7 @@ def test_what_is_no_finished_classifier_is_refused(smoke, tmp_path):
     pretrain(config, run)
     smoke("stage=baseline", "budget.labels=20", folder="unfinished")
     for name, reason in (
-        ("pretrained", "is a run of stage=pretrain; it must be baseline or finetune"),
+        ("pretrained", "is a run of stage=pretrain; it must end in a classifier"),
         ("unfinished", "is not finished; go on with it by resume="),
         ("nowhere", "is no run's folder; it must be that of a finished run or comparison"),
     ):

@@ -6,27 +6,27 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ssl_cli import identity
-from ssl_cli.config import build, folder, from_overrides
-from ssl_cli.data.datasets import load
-from ssl_cli.device import machine
+from ssl_cli.cli.sweep_table import summarise
+from ssl_cli.config.build import build
+from ssl_cli.config.compose import from_overrides, settings_folder
+from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
-from ssl_cli.evaluate import confusion, knn_accuracy, outputs
 from ssl_cli.randomness import generator
 from ssl_cli.report import table
-from ssl_cli.runs import Run, read_metrics
+from ssl_cli.runs.run import Run, read_metrics
 from ssl_cli.stages.compare import arms, compare
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import fresh_backbone, pretrain, pretraining_method
-from ssl_cli.sweeps import summarise
-from ssl_cli.trained import fresh_classifier
+from ssl_cli.stages.networks import fresh_backbone, fresh_classifier, pretraining_method
+from ssl_cli.stages.pretrain import pretrain, pretraining_identity
+from ssl_cli.training.device import machine
+from ssl_cli.training.evaluate import confusion, knn_accuracy, outputs
 
 PROMISED = {
     "stage", "test_accuracy", "labels", "seed", "seconds", "images_per_second", "backbone_parameters", "run_id",
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("method", sorted(path.stem for path in (folder() / "method").glob("*.yaml")))
+@pytest.mark.parametrize("method", sorted(path.stem for path in (settings_folder() / "method").glob("*.yaml")))
 def test_every_method_trains_the_backbone(smoke, method):
     data = "synthetic_cases" if method == "micle" else "synthetic"
     backbone = "vit" if method == "mae" else "small"
@@ -139,7 +139,7 @@ def test_what_shapes_the_weights_and_only_that_changes_the_hash(change):
             "budget.labels=20",
         )
         config = from_overrides(*small, *overrides)
-        return identity.pretraining(config, load(config.dataset), machine(config.runtime))
+        return pretraining_identity(config, load(config.dataset), machine(config.runtime))
 
     assert (hashed() != hashed(change)) == (change in SHAPING)
 

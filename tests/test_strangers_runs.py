@@ -9,20 +9,21 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ssl_cli import trust
-from ssl_cli.config import from_overrides, plain
+from ssl_cli.config import trust
+from ssl_cli.config.build import plain
+from ssl_cli.config.compose import from_overrides
 from ssl_cli.errors import ConfigError
-from ssl_cli.finished import saved_settings
+from ssl_cli.runs.saved import saved_settings
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
 
 TRAP = "import pathlib; pathlib.Path('trapped').touch()"
 RUN_CODE = {
-    "_target_": "ssl_cli.cli._with_hydra",
+    "_target_": "ssl_cli.cli.main._with_hydra",
     "arguments": ["pretrain", "dataset._target_=subprocess.Popen", f"+dataset.args=[{sys.executable},-c,{TRAP!r}]"],
 }
-TRUNCATE = {"_target_": "ssl_cli.runs.Metrics", "keep": 0}
-OVERWRITE = {"_target_": "ssl_cli.files.write", "content": "gone"}
+TRUNCATE = {"_target_": "ssl_cli.runs.run.Metrics", "keep": 0}
+OVERWRITE = {"_target_": "ssl_cli.runs.files.write", "content": "gone"}
 
 
 def change(folder: Path, **parts) -> None:
@@ -49,7 +50,7 @@ def test_resuming_runs_no_function_of_this_program_that_is_no_component(cli, beg
     change(begun, dataset=RUN_CODE)
     done = cli("resume=run")
     assert done.returncode == 2, done.stdout
-    assert "dataset._target_=ssl_cli.cli._with_hydra: is not a data set of this program" in done.stderr
+    assert "dataset._target_=ssl_cli.cli.main._with_hydra: is not a data set of this program" in done.stderr
     assert not (tmp_path / "trapped").exists()
 
 
@@ -74,7 +75,7 @@ def test_each_group_has_a_list_of_its_own():
         key = "source" if "source" in place else "dataset"
         assert trust.from_a_file("dataset", place[key]["_target_"]) is None
         assert "is not a backbone" in trust.from_a_file("backbone", place[key]["_target_"])
-    assert "is not a component" in trust.from_a_file("", "ssl_cli.heads.MLP")
+    assert "is not a component" in trust.from_a_file("", "ssl_cli.models.heads.MLP")
 
 
 @pytest.mark.parametrize("choice", ["method=transfer", "stage=league", "stage=simclr_v2", "stage=evaluate stage.run=x"])
@@ -97,7 +98,7 @@ def test_nothing_around_a_foreign_component_is_imported(cli, begun, tmp_path):
 
 def test_a_component_that_the_command_line_names_may_stand_in_the_files_of_its_run(monkeypatch):
     monkeypatch.setattr(trust, "_components", set())
-    assert trust.from_a_file("dataset", "ssl_cli.data.synthetic._helper")
+    assert trust.from_a_file("dataset", "ssl_cli.data.images.synthetic._helper")
     trust.trust_components_of(from_overrides("method=rotation"))
     assert trust.from_a_file("method", "ssl_cli.methods.rotation.Rotation") is None
     assert trust.from_a_file("method", "my_methods.mirror.Mirror")
@@ -107,7 +108,7 @@ def test_a_component_that_the_command_line_names_may_stand_in_the_files_of_its_r
     ("word", "said"),
     [
         ("trust=ssl_cli", "trust=ssl_cli: what a run may build of this program needs no trust"),
-        ("trust=ssl_cli.runs", "needs no trust"),
+        ("trust=ssl_cli.runs.run", "needs no trust"),
         ("trust=", "must be a Python package, a folder of settings or hydra"),
         ("trust=no/such/folder", "must be a Python package, a folder of settings or hydra"),
     ],
@@ -150,7 +151,7 @@ CODE = f"[{sys.executable},-c,{TRAP!r}]"
     ("task", "hydra", "said"),
     [
         (["dataset._target_=subprocess.Popen"], [], "would run code of subprocess.Popen"),
-        (["dataset._target_=ssl_cli.cli._with_hydra"], [], "is not a data set of this program"),
+        (["dataset._target_=ssl_cli.cli.main._with_hydra"], [], "is not a data set of this program"),
         ([LAUNCHER, f"+hydra.launcher.args={CODE}"], [], "add trust=hydra"),
         ([], [LAUNCHER], "add trust=hydra"),
         (["+dataset@hydra.callbacks.mine=synthetic"], [], "add trust=hydra"),
@@ -214,8 +215,8 @@ def test_a_resumed_run_does_not_go_to_the_folder_that_its_file_names(begun, tmp_
     born = json.loads((begun / "run.json").read_text())
     (begun / "run.json").write_text(json.dumps({**born, "folder": str(elsewhere)}))
     program = (
-        "import os, sys; from ssl_cli import cli\n"
-        "cli._stage = lambda name: lambda *_: print('in', os.getcwd()) or sys.exit(0)\n"
+        "import os, sys; from ssl_cli.cli import main as cli\n"
+        "cli._function = lambda path: lambda *_: print('in', os.getcwd()) or sys.exit(0)\n"
         "sys.argv = ['ssl-cli', 'resume=run']; cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)
@@ -224,7 +225,7 @@ def test_a_resumed_run_does_not_go_to_the_folder_that_its_file_names(begun, tmp_
 
 def test_places_are_saved_as_whole_paths_so_that_a_run_can_go_on_from_anywhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config = from_overrides("stage=distill", "stage.teacher=old", "checkpoint=outputs/x")
+    config = from_overrides("stage=distill", "stage.start=pretrained", "stage.teacher=old", "checkpoint=outputs/x")
     assert (config.stage.teacher, config.checkpoint) == (tmp_path / "old", tmp_path / "outputs/x")
     with pytest.raises(ConfigError, match="checkpoint=: must be auto or a path"):
         from_overrides("checkpoint=")

@@ -1,10 +1,10 @@
 import itertools
 import json
 
-from ssl_cli.runs import finished_runs
+from ssl_cli.cli.sweep_table import summarise
+from ssl_cli.runs.run import finished_runs
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
-from ssl_cli.sweeps import summarise
 
 
 def test_jobs_stand_in_the_order_of_their_numbers(tmp_path):

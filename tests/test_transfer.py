@@ -6,21 +6,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from ssl_cli import identity
-from ssl_cli.config import from_overrides
-from ssl_cli.data.datasets import Dataset, Split, load, overlap
-from ssl_cli.device import machine
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.data.dataset import load, overlap
+from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs import Run, read_metrics
+from ssl_cli.runs.run import Run, read_metrics
 from ssl_cli.stages import pretrain as stage
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import material, pretrain, pretraining_method
+from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.pretrain import material, pretrain, pretraining_identity
+from ssl_cli.training.device import machine
 
 SOURCE = ("method=transfer", "dataset@method.source=synthetic_cases")  # quick to make, and grey like the target
 
+SMALL = ("dataset=synthetic", "schedule=smoke", "runtime.threads=1", "backbone.width=4")
+
 
 def of(*overrides: str):
-    config = from_overrides("dataset=synthetic", "schedule=smoke", "runtime.threads=1", "backbone.width=4", *overrides)
+    config = from_overrides(*SMALL, *overrides)
     return config, load(config.dataset)
 
 
@@ -85,7 +88,7 @@ def test_inputs_of_other_sides_are_a_source_too_and_fine_tuning_keeps_the_head(s
 def test_another_source_or_other_labels_are_another_pretraining(monkeypatch):
     def hashed(*overrides: str) -> str:
         config, dataset = of("method=transfer", *overrides)
-        return identity.pretraining(config, dataset, machine(config.runtime))
+        return pretraining_identity(config, dataset, machine(config.runtime))
 
     cases = "dataset@method.source=synthetic_cases"
     assert len({hashed(), hashed(cases), hashed(cases, "method.source.facts.cases=100")}) == 3
@@ -95,7 +98,7 @@ def test_another_source_or_other_labels_are_another_pretraining(monkeypatch):
         dataset = load(target)
         return replace(dataset, train=replace(dataset.train, labels=dataset.train.labels.flip(0)))
 
-    monkeypatch.setattr(identity, "load", relabelled)
+    monkeypatch.setattr(stage, "load", relabelled)
     assert hashed(cases) != before
 
 
@@ -108,27 +111,29 @@ def test_another_source_or_other_labels_are_another_pretraining(monkeypatch):
         ),
         (
             "dataset@method.source=cifar10",
-            "source=cifar10 has inputs of 3 channels and dataset=synthetic of 1; they must",
+            "source=cifar10 has inputs of 3 channels, and the target of 1; they must",
         ),
         (
             "method.source.facts.shape=[1,4,4]",
-            "source=letters has inputs of 4×4, which do not fit backbone=small; sides must be at least 5",
+            "source=letters: inputs of 4×4 do not fit; sides must be at least 5",
         ),
         ("method.source.facts.inputs=none", "method.source.facts.inputs=none: must be a whole number"),
         ("schedule.pretrain.steps_per_epoch=500", "2,652 inputs fill 165 batches of 16"),
     ],
 )
-def test_a_source_that_does_not_fit_is_refused_before_anything_is_read(source, sentence, monkeypatch, tmp_path):
+def test_a_source_that_does_not_fit_is_refused_before_anything_is_read(
+    fitting, source, sentence, monkeypatch, tmp_path
+):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError) as caught:
-        of("method=transfer", source)
+        fitting(*SMALL, "method=transfer", source)
     assert sentence in "\n".join(caught.value.problems)
 
 
-def test_a_league_says_where_its_source_is_set():
+def test_a_league_says_where_its_source_is_set(fitting):
     with pytest.raises(ConfigError, match=r"dataset@stage\.methods\.transfer\.source=letters is the target itself"):
-        from_overrides("stage=league", "dataset=letters", "budget.labels=52")
-    assert from_overrides("stage=league", "dataset=letters", "budget.labels=52", "~stage.methods.transfer")
+        fitting("stage=league", "dataset=letters", "budget.labels=52")
+    assert fitting("stage=league", "dataset=letters", "budget.labels=52", "~stage.methods.transfer")
 
 
 def arrays(root, inputs: np.ndarray, labels: np.ndarray) -> tuple[str, ...]:
@@ -143,8 +148,8 @@ def arrays(root, inputs: np.ndarray, labels: np.ndarray) -> tuple[str, ...]:
     ("inputs", "label", "sentence"),
     [
         ((40, 28, 28), -1, "dataset@method.source=arrays: no label of its training inputs is known"),
-        ((40, 28, 28, 3), 1, "source=arrays has inputs of 3 channels and dataset=synthetic of 1"),
-        ((40, 4, 4), 1, "source=arrays has inputs of 4×4, which do not fit backbone=small"),
+        ((40, 28, 28, 3), 1, "source=arrays has inputs of 3 channels, and the target of 1"),
+        ((40, 4, 4), 1, "source=arrays: inputs of 4×4 do not fit; sides must be at least 5"),
     ],
 )
 def test_a_source_that_only_reading_shows_unfit_is_refused_too(tmp_path, inputs, label, sentence):

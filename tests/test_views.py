@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from ssl_cli.augment.views import Views
-from ssl_cli.config import build, from_overrides
+from ssl_cli.config.build import build
+from ssl_cli.config.compose import from_overrides
 from ssl_cli.randomness import generator
 
 PLAIN = ("dataset=synthetic", "schedule=smoke")

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ssl_cli.backbones.vit import Block, VisionTransformer, positions
-from ssl_cli.config import build, from_overrides
+from ssl_cli.config.build import build
+from ssl_cli.config.compose import from_overrides
 from ssl_cli.errors import ConfigError
+from ssl_cli.models.backbones.vit import Block, VisionTransformer, positions
 
 
 def made(shape: tuple[int, int, int] = (1, 28, 28), patch: int = 4) -> VisionTransformer:
@@ -116,5 +117,7 @@ def test_tokens_that_cannot_be_divided_are_refused(override, sentence):
 
 
 def test_inputs_of_a_shape_unknown_before_are_refused_too():
-    with pytest.raises(ConfigError, match="patch=4: inputs of 30×28 cannot be cut"):
+    with pytest.raises(
+        ConfigError, match="backbone=vit: inputs of 30×28 do not fit; sides must be multiples of patch=4"
+    ):
         build(from_overrides("backbone=vit").backbone, shape=(1, 30, 28))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.augment import pixels, warp
-from ssl_cli.schema import Affine, Blur, Colour, Crop, Erase, Flip, Grey, Perspective, Solarise
+from ssl_cli.config.schema import Affine, Blur, Colour, Crop, Erase, Flip, Grey, Perspective, Solarise
 
 
 def encode(inputs: Tensor, scale: float) -> Tensor:

@@ -5,21 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_cli.data.datasets import UNKNOWN
+from ssl_cli.data.types import UNKNOWN, Batch
 from ssl_cli.randomness import generator
-
-
-@dataclass(frozen=True)
-class Batch:
-    """inputs: uint8 (B, C, H, W), or float features (B, D); labels: int64 (B,), `UNKNOWN` where there is none, or None in
-    pre-training.
-
-    partners: another input of the same case each, or None where cases do not matter.
-    """
-
-    inputs: Tensor
-    labels: Tensor | None
-    partners: Tensor | None = None
 
 
 @dataclass

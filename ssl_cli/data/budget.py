@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_cli.data.datasets import UNKNOWN, Dataset
+from ssl_cli.config.schema import Budget
+from ssl_cli.data.types import UNKNOWN, Dataset
 from ssl_cli.errors import ConfigError
 from ssl_cli.randomness import generator
-from ssl_cli.schema import Budget
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,15 @@ def choose(dataset: Dataset, budget: Budget, seed: int) -> Chosen:
         _require_balance(labels[chosen], dataset.classes)
     held_out = round(budget.validation * count)
     return Chosen(chosen[: count - held_out], chosen[count - held_out :])
+
+
+def unlabelled_items(dataset: Dataset, budget: Budget, seed: int) -> Tensor | None:
+    """The training inputs to pre-train on, int64 (M,); None for all of them, those in the budget too."""
+    if budget.pretrain_on == "all":
+        return None
+    seen = torch.ones(len(dataset.train), dtype=torch.bool)
+    seen[choose(dataset, budget, seed).all] = False
+    return seen.nonzero()[:, 0]
 
 
 def label_order(labels: Tensor, kind: str, source: torch.Generator) -> Tensor:

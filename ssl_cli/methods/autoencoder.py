@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.decoders import Decoder
+from ssl_cli.config.schema import Count, Part, Shape
 from ssl_cli.methods.base import Method
-from ssl_cli.schema import Count, Part, Shape
+from ssl_cli.models.decoders import Decoder
 
 
 class Autoencoder(Method):

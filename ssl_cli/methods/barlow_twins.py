@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.config.schema import Positive
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.schema import Positive
 
 
 def cross_correlation(z0: Tensor, z1: Tensor) -> Tensor:

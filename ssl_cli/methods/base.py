@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.data.datasets import Split
+from ssl_cli.data.types import Dataset
 
 # Features (N, D) of inputs as they are: their `pixels`, or what the backbone in a finished pre-training's folder gives.
 Features = Callable[[str | Path], Tensor]
@@ -31,22 +32,31 @@ class Method(nn.Module):
     """What is trained, and on what: a backbone, whatever stands on it, and a loss of views.
 
     A subclass is one file and one YAML in `conf/method`. `n_views` says how many random views of each input it wants. Its
-    constructor is given what it names of `backbone`, `head` (the factory of projection heads: `head(inputs=D)` or
-    `head(inputs=D, classes=C)`), `shape` (channels, height, width of the inputs), `scale` (their pixels are 0 to this),
-    `inputs` (how many there are to pre-train on) and `cases` (which of them belong together, or None); the rest is its
-    settings. One that names `cases` gets views of two inputs of the same case.
+    constructor is given what it names of
 
-    `head` is the projection head, of which fine-tuning may keep layers; None where there is none. `source` is the labelled
-    inputs of another data set that a method learns from in place of the inputs at hand, or None.
+    - `backbone`, and `head`, the factory of projection heads: `head(inputs=D)` or `head(inputs=D, classes=C)`;
+    - `shape`: channels, height, width of the inputs; `scale`: their pixels are 0 to this;
+    - `inputs`: how many there are to pre-train on;
+    - `cases`: which of them belong together, or None; one that names it gets views of two inputs of the same case;
+    - `read`: gives another data set.
+
+    The rest is its settings. What does not fit, the constructor refuses by a ValueError, whose text is the sentence that a
+    person reads. It is tried on the meta device before any data is read, so it computes nothing from the values of tensors.
+
+    `head` is the projection head, of which fine-tuning may keep layers; None where there is none. `source` is another data
+    set, whose labels a method learns in place of the inputs at hand, or None.
     """
 
     n_views = 1
-    source: Split | None = None
+    source: Dataset | None = None
 
     def __init__(self, backbone: nn.Module):
         super().__init__()
         self.backbone = backbone
         self.head: nn.Module | None = None
+
+    def check_views(self, views: Any) -> None:
+        """Raises ValueError where views of these settings would spoil the task."""
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The scalar to minimise, and numbers worth logging.

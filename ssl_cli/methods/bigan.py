@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_cli.adversaries import Critic, calls_right, detection, untaught
-from ssl_cli.decoders import Decoder
+from ssl_cli.config.schema import Count, Shape
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.schema import Count, Shape
+from ssl_cli.models.critic import Critic, calls_right, detection, untaught
+from ssl_cli.models.decoders import Decoder
 
 
 class BiGAN(Method):

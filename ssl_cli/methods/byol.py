@@ -3,10 +3,10 @@
 import torch
 from torch import Tensor, nn
 
+from ssl_cli.config.schema import Count, Part
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.methods.follower import follow, follower_of, rising
+from ssl_cli.methods.parts.ema_teacher import follow, follower_of, rising
 from ssl_cli.methods.simsiam import negative_cosine, predictor
-from ssl_cli.schema import Count, Part
 
 
 class BYOL(Method):

@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.config.schema import Count, Part, Positive
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.methods.follower import follow, follower_of, rising
-from ssl_cli.methods.prototypes import Prototypes
-from ssl_cli.schema import Count, Part, Positive
+from ssl_cli.methods.parts.ema_teacher import follow, follower_of, rising
+from ssl_cli.methods.parts.prototypes import Prototypes
 
 
 class DINO(Method):

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.data.datasets import UNKNOWN
+from ssl_cli.data.types import UNKNOWN
 from ssl_cli.methods.base import Method, accuracy
 
 

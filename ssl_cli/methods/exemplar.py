@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.data.datasets import UNKNOWN
+from ssl_cli.config.schema import Count
+from ssl_cli.data.types import UNKNOWN
 from ssl_cli.methods.base import Features, Method, accuracy, embedding_spread
-from ssl_cli.schema import Count
 
 MANY = 20_000  # inputs, from which on clusters are found by batches of them
 
@@ -27,7 +27,7 @@ class Exemplar(Method):
         features: what makes inputs alike: their `pixels`, or the folder of a finished pre-training, for its backbone's.
 
     Raises:
-        ValueError: there are more clusters than inputs.
+        ValueError: there are more clusters than inputs, or features without clusters.
     """
 
     def __init__(
@@ -40,6 +40,8 @@ class Exemplar(Method):
         features: Literal["pixels"] | Path,
     ):
         super().__init__(backbone)
+        if clusters is None and features != "pixels":
+            raise ValueError(f"features={features} is what clusters are found by; give method.clusters a number")
         if clusters and clusters > inputs:
             raise ValueError(f"clusters={clusters}: there are {inputs:,} inputs to pre-train on; at most that many")
         self.clusters = clusters

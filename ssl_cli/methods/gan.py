@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_cli.adversaries import calls_right, deception, detection, untaught
-from ssl_cli.batch_norm import statistics_kept
-from ssl_cli.decoders import Decoder
+from ssl_cli.config.schema import Count, Shape
 from ssl_cli.methods.base import Method
-from ssl_cli.schema import Count, Shape
+from ssl_cli.models.batch_norm import statistics_kept
+from ssl_cli.models.critic import calls_right, deception, detection, untaught
+from ssl_cli.models.decoders import Decoder
 
 
 class GAN(Method):

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.adversaries import Critic, calls_right, deception, detection, untaught
-from ssl_cli.decoders import Refinement
+from ssl_cli.config.schema import Amount, Count, NotNegative, Part, Shape
 from ssl_cli.methods.base import Method
-from ssl_cli.schema import Amount, Count, NotNegative, Part, Shape
+from ssl_cli.models.critic import Critic, calls_right, deception, detection, untaught
+from ssl_cli.models.decoders import Refinement
 
 
 class Inpainting(Method):

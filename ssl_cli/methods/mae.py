@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.backbones.vit import Block, VisionTransformer, positions
+from ssl_cli.config.schema import Count, Positive, Shape
 from ssl_cli.methods.base import Method
-from ssl_cli.schema import Count, Positive, Shape
+from ssl_cli.models.backbones.vit import Block, VisionTransformer, positions
 
 FLAT = 1e-6  # added to the variance of a patch, which may be of one colour
 
@@ -30,7 +30,7 @@ class MAE(Method):
         ratio: of a block's hidden layer to a token.
 
     Raises:
-        ValueError: no patch is hidden, or none is seen.
+        ValueError: the backbone has no patches, none is hidden or none seen, or tokens cannot be cut into heads.
     """
 
     def __init__(
@@ -46,13 +46,17 @@ class MAE(Method):
         ratio: Positive,
     ):
         super().__init__(backbone)
+        if not isinstance(backbone, VisionTransformer):
+            raise ValueError("hides patches, which only backbone=vit has")
+        if width % heads or width % 4:
+            raise ValueError(f"width={width}: must be a multiple of heads={heads}, and of 4 for positions in the plane")
         self.patch = backbone.patch
         self.size = tuple(side // self.patch for side in shape[1:])
         self.patches = self.size[0] * self.size[1]
         self.hidden = round(share * self.patches)
         if not 0 < self.hidden < self.patches:
             raise ValueError(
-                f"share={share}: hides {self.hidden} of {self.patches} patches; some must be hidden and some seen"
+                f"share={share:g}: hides {self.hidden} of {self.patches} patches; some must be hidden and some seen"
             )
         self.scale = scale
         self.normalise = normalise

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from ssl_cli.config.schema import Positive
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.simclr import nt_xent
-from ssl_cli.schema import Positive
 
 
 class MICLe(Method):
@@ -28,7 +28,9 @@ class MICLe(Method):
     def __init__(self, backbone: nn.Module, head, cases: Tensor | None, temperature: Positive):
         super().__init__(backbone)
         if cases is None:
-            raise ValueError("the data set has no cases; dataset=arrays reads them from train_cases.npy")
+            raise ValueError(
+                "the data set has no cases; use dataset=synthetic_cases, or dataset=arrays with train_cases.npy"
+            )
         self.head = head(inputs=backbone.dim)
         self.temperature = temperature
 

@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.config.schema import Count, Part, Positive
 from ssl_cli.methods.base import Method, accuracy, embedding_spread
-from ssl_cli.methods.follower import follow, follower_of
-from ssl_cli.methods.queue import Queue, random_directions
-from ssl_cli.schema import Count, Part, Positive
+from ssl_cli.methods.parts.ema_teacher import follow, follower_of
+from ssl_cli.methods.parts.queue import Queue, random_directions
 
 
 def similarities(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:

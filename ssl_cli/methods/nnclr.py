@@ -4,10 +4,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.config.schema import Count, Positive
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.methods.queue import Queue, random_directions
+from ssl_cli.methods.parts.queue import Queue, random_directions
 from ssl_cli.methods.simsiam import predictor
-from ssl_cli.schema import Count, Positive
 
 
 def nearest(z: Tensor, support: Tensor) -> Tensor:

@@ -6,9 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.batch_norm import statistics_kept
+from ssl_cli.config.schema import Count, NotNegative, Part, Shape
 from ssl_cli.methods.base import Answers, Method
-from ssl_cli.schema import Count, NotNegative, Part, Shape
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.batch_norm import statistics_kept
 
 GRID = 3  # cells a side, numbered row by row
 CENTRE = GRID**2 // 2
@@ -39,12 +40,12 @@ class PatchLocation(Method):
         hidden: width of the layer that joins two patches.
 
     Raises:
-        ValueError: the grid is larger than the inputs.
+        ValueError: the grid is larger than the inputs, a patch is too small for the backbone, or there are no colours.
     """
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         shape: Shape,
         patch: Count,
         gap: NotNegative,
@@ -57,8 +58,15 @@ class PatchLocation(Method):
         span = GRID * (patch + jitter) + (GRID - 1) * gap
         if span > min(shape[1:]):
             raise ValueError(
-                f"three patches of {patch}, gap={gap} and jitter={jitter} take {span} pixels of {shape[1:]}"
+                f"three patches of {patch} with gap={gap} and jitter={jitter} take {span} pixels, and inputs are "
+                f"{shape[1]}×{shape[2]}; 3 · (patch + jitter) + 2 · gap may be at most {min(shape[1:])}"
             )
+        try:
+            backbone.check_sides((shape[0], patch, patch))
+        except ValueError as error:
+            raise ValueError(f"patch={patch}: {error}") from error
+        if colour == "project" and shape[0] != 3:
+            raise ValueError(f"colour=project: needs three colours, and inputs have {shape[0]}; use drop or keep")
         self.patch, self.gap, self.jitter = patch, gap, jitter
         self.coarse = coarse
         self.register_buffer("there_and_back", resampling(patch), persistent=False)

@@ -1,12 +1,16 @@
 """Which way up is it? (RotNet, Gidaris et al., 2018)."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.config.schema import Shape
 from ssl_cli.methods.base import Answers, Method, accuracy
 
 TURNS = 4
+HIDES = 45  # degrees: half of a turn
 
 
 class Rotation(Method):
@@ -16,11 +20,25 @@ class Rotation(Method):
 
     Args:
         backbone, head: the network; the head ends in one answer a turn.
+        shape: of the inputs.
+
+    Raises:
+        ValueError: the inputs are not square.
     """
 
-    def __init__(self, backbone: nn.Module, head):
+    def __init__(self, backbone: nn.Module, head, shape: Shape):
         super().__init__(backbone)
+        if shape[1] != shape[2]:
+            raise ValueError(f"inputs of {shape[1]}×{shape[2]} change their shape when turned; they must be square")
         self.head = head(inputs=backbone.dim, classes=TURNS)
+
+    def check_views(self, views: Any) -> None:
+        """Raises ValueError where views are turned themselves by as much as would hide a quarter turn."""
+        affine = getattr(views, "affine", None)
+        if affine and affine.p and affine.rotation >= HIDES:
+            raise ValueError(
+                f"augment.pretrain.affine.rotation={affine.rotation:g} hides quarter turns; it must be below {HIDES}"
+            )
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the turn (section 3.1, equation 2); ln 4 where nothing is known."""

@@ -7,10 +7,10 @@ import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.config.schema import Negatives, Positive
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.methods.follower import follow, follower_of
-from ssl_cli.methods.queue import Queue
-from ssl_cli.schema import Negatives, Positive
+from ssl_cli.methods.parts.ema_teacher import follow, follower_of
+from ssl_cli.methods.parts.queue import Queue
 
 MATRIX_BYTES = 256 << 20  # of similarities at once: the whole matrix up to B = 4,096 in float32
 

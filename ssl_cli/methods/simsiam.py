@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.heads import MLP
+from ssl_cli.config.schema import Count
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.schema import Count
+from ssl_cli.models.heads import MLP
 
 
 def negative_cosine(predicted: Tensor, wanted: Tensor) -> Tensor:

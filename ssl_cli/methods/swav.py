@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.config.schema import Count, Positive
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.methods.prototypes import Prototypes
-from ssl_cli.schema import Count, Positive
+from ssl_cli.methods.parts.prototypes import Prototypes
 
 
 @torch.no_grad()

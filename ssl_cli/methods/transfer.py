@@ -1,13 +1,15 @@
 """Labels of another data set (transfer learning; Yosinski et al., 2014)."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.data.datasets import labelled, load
+from ssl_cli.config.schema import DatasetComponent, Shape
+from ssl_cli.data.types import Dataset
 from ssl_cli.methods.base import Method, accuracy, embedding_spread
-from ssl_cli.schema import DatasetComponent
+from ssl_cli.models.backbones.base import Backbone
 
 
 class Transfer(Method):
@@ -18,21 +20,38 @@ class Transfer(Method):
 
     Args:
         backbone, head: the network.
+        shape: of the target's inputs.
+        read: gives the source.
         source: the data set with the labels.
         label_smoothing: of the source's labels.
 
     Raises:
-        ConfigError: the source cannot be read, or has no labels.
+        ValueError: the source's inputs do not fit the network.
     """
 
     def __init__(
-        self, backbone: nn.Module, head, source: DatasetComponent, label_smoothing: Annotated[float, "[0, 1)"]
+        self,
+        backbone: Backbone,
+        head,
+        shape: Shape,
+        read: Callable[[DatasetComponent], Dataset],
+        source: DatasetComponent,
+        label_smoothing: Annotated[float, "[0, 1)"],
     ):
         super().__init__(backbone)
-        read = load(source)
-        self.source = labelled(read, f"dataset@method.source={source.name}")
+        self.source = read(source)
+        theirs = self.source.shape
+        if theirs[0] != shape[0]:
+            raise ValueError(
+                f"source={source.name} has inputs of {theirs[0]} channels, and the target of {shape[0]}; they "
+                "must have as many"
+            )
+        try:
+            backbone.check_sides(theirs)
+        except ValueError as error:
+            raise ValueError(f"source={source.name}: {error}") from error
         self.head = head(inputs=backbone.dim)
-        self.classify = nn.Linear(self.head.outputs, len(read.classes))
+        self.classify = nn.Linear(self.head.outputs, len(self.source.classes))
         self.label_smoothing = label_smoothing
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:

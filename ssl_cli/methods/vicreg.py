@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.config.schema import Amount
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.schema import Amount
 
 SMALLEST_VARIANCE = 1e-4  # under the root, whose slope has no end at 0
 

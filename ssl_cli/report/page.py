@@ -4,22 +4,21 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.files import write
 from ssl_cli.report import table
-from ssl_cli.runs import Run
+from ssl_cli.runs.files import write
 
 
-def write_report(run: Run, result: dict[str, Any], pretrainings: list[Path], shown: dict[str, str]) -> Path:
+def write_report(folder: Path, result: dict[str, Any], pretrainings: list[Path], shown: dict[str, str]) -> Path:
     """`report.html` in the run's folder: table, pictures inside the page, settings."""
     from jinja2 import Environment
 
     page = Environment(autoescape=True).from_string((Path(__file__).parent / "page.html.jinja").read_text())
-    pictures = [("What each arm reached", run.folder / "arms.png")]
+    pictures = [("What each arm reached", folder / "arms.png")]
     for start in pretrainings:
         name = f"Pre-training, {start.parent.name}" if len(pretrainings) > 1 else "Pre-training"
         pictures += [(name, start / "curves.png")]
     pictures += [("Views: an input above draws of it", pretrainings[0] / "views.png")]
-    first = run.folder / f"seed{run.config.seed}"
+    first = folder / f"seed{result['seed']}"
     pictures += [(f"On the test set: {title}", first / arm / "confusion.png") for title, arm in shown.items()]
     html = page.render(
         result=result,
@@ -27,10 +26,10 @@ def write_report(run: Run, result: dict[str, Any], pretrainings: list[Path], sho
         rows=[table.cells(row, result["rows"]) for row in result["rows"]],
         collapsed=[p["seed"] for p in result["pretrainings"] if p["collapsed"]],
         pictures=[(title, _embedded(path)) for title, path in pictures if path.exists()],
-        settings=(run.folder / "config.yaml").read_text(),
-        folder=run.folder,
+        settings=(folder / "config.yaml").read_text(),
+        folder=folder,
     )
-    path = run.folder / "report.html"
+    path = folder / "report.html"
     write(path, html)
     return path
 

@@ -10,12 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.augment.views import encode
-from ssl_cli.data.batches import Batch
-from ssl_cli.data.datasets import Dataset
-from ssl_cli.evaluate import confusion
-from ssl_cli.files import write
+from ssl_cli.data.types import Batch, Dataset
 from ssl_cli.randomness import derived_seed, generator, seed_network
 from ssl_cli.report import plots
+from ssl_cli.runs.files import write
+from ssl_cli.training.evaluate import confusion
 
 ASKED = 1000  # training inputs, about their pretext task
 

@@ -4,30 +4,7 @@ import statistics
 from collections import defaultdict
 from typing import Any
 
-from ssl_cli.schema import Config
-
 COLLAPSED = " (collapsed)"  # behind the name of an arm
-STARTS = {"pretrained": "pre-trained weights", "finetuned": "fine-tuning"}
-SEMI = {"fixmatch": "FixMatch", "pseudo_label": "pseudo-labels"}
-
-
-def arm_name(config: Config) -> str:
-    """What a supervised run is called in every table."""
-    augmented = any(getattr(step, "p", 0) for step in config.augment.supervised.arguments.values())
-    if config.stage.name in ("distill", "semi"):
-        name = "distilled" if config.stage.name == "distill" else SEMI[config.stage.method]
-        return name if config.stage.start == "random" else f"{name}, from {STARTS[config.stage.start]}"
-    if config.stage.frozen:
-        start = "random weights" if config.stage.name == "baseline" else "pre-trained"
-        return f"{start}, frozen"
-    if config.stage.name == "baseline":
-        return "labels only, with augmentation" if augmented else "labels only"
-    layers = len(config.head.projection.arguments.get("widths", ()))
-    if config.head.keep == 0:
-        return "pre-trained, new head"
-    if config.head.keep in ("all", layers):
-        return "pre-trained, same head"
-    return f"pre-trained, {config.head.keep} of {layers} head layers kept"
 
 
 def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:

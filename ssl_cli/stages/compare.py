@@ -6,16 +6,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.config import build
-from ssl_cli.contradictions import projects
-from ssl_cli.data.datasets import load
-from ssl_cli.device import machine_of
+from ssl_cli.config.build import build
+from ssl_cli.config.consistency import projects
+from ssl_cli.config.schema import Config
 from ssl_cli.report import page, plots, table
-from ssl_cli.runs import Run, read_result
-from ssl_cli.schema import Config, SupervisedStage
+from ssl_cli.runs.run import Run, quoted, read_result
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import obtain
-from ssl_cli.starts import check_start
+from ssl_cli.stages.finetune_settings import SupervisedStage
+from ssl_cli.stages.fit import open_dataset
+from ssl_cli.stages.start import check_start, find_or_pretrain
+from ssl_cli.training.device import machine_of
 
 log = logging.getLogger("ssl_cli")
 
@@ -27,7 +27,7 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
     for _, arm in arms(config):  # before anything is trained
         if arm.stage.name == "finetune":
             check_start(arm)
-    here = machine_of(run)
+    here = machine_of(run, config.runtime)
     results, pretrainings = [], []
     for seed in range(config.seed, config.seed + config.stage.seeds):
         seeded = replace(config, seed=seed)
@@ -35,7 +35,7 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
         for name, arm in arms(seeded):
             start = None
             if arm.stage.name == "finetune":
-                start = obtain(seeded, run.child(folder, seeded), load(config.dataset), here)
+                start = find_or_pretrain(seeded, run.child(folder, seeded), open_dataset(config), here)
                 pretrainings.append(start)
             results.append(finetune(arm, run.child(f"{folder}/{name}", arm), start))
     shown = {"confusion, labels only": "labels-only", "confusion, new head": "new-head"}
@@ -73,6 +73,7 @@ def side_by_side(
         "images_per_second": read_result(starts[0])["images_per_second"],
         "backbone_parameters": read_result(starts[0])["backbone_parameters"],
         "dataset": config.dataset.name,
+        "classes": results[0]["classes"],
         "backbone": config.backbone.name,
         "rows": rows,
         "protocol": results[0]["protocol"],
@@ -81,7 +82,7 @@ def side_by_side(
         "pretrainings": [{"folder": str(start), **_pretraining_numbers(read_result(start))} for start in starts],
         "environment": results[0]["environment"],
     }
-    page.write_report(run, result, starts, shown)
+    page.write_report(run.folder, result, starts, shown)
     return run.finish(result)
 
 
@@ -114,7 +115,7 @@ def _without_randomness(config: Config):
 
 def _headline(config: Config) -> str:
     """Fine-tuning as `head.keep` says."""
-    return table.arm_name(replace(config, stage=SupervisedStage("finetune", frozen=False)))
+    return SupervisedStage("finetune", frozen=False).arm(config)
 
 
 def _slopes(results: list[dict[str, Any]]) -> dict[str, list[float]]:
@@ -129,3 +130,23 @@ def _slopes(results: list[dict[str, Any]]) -> dict[str, list[float]]:
 def _pretraining_numbers(result: dict[str, Any]) -> dict[str, Any]:
     kept = ("seed", "run_id", "identity", "epochs", "steps", "loss", "spread", "collapsed", "knn_accuracy", "seconds")
     return {key: result[key] for key in kept}
+
+
+def closing(result: dict[str, Any], run: Run) -> None:
+    """The table of all arms."""
+    table.show(result["rows"], f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}")
+    log.info("Checkpoint selection: %s.", result["protocol"])
+    for caveat in result["caveats"]:
+        log.info("Note: %s.", caveat)
+    collapsed = [str(one["seed"]) for one in result["pretrainings"] if one["collapsed"]]
+    if collapsed:
+        log.info("Collapsed in pre-training, counted apart: seed %s.", ", ".join(collapsed))
+    log.info("Report: %s/report.html (%.0f s)", quoted(run.folder), result["seconds"])
+
+
+def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tuple[str, str]]:
+    """Vary the number of labels."""
+    labels, fewest = result["labels"], result["classes"]
+    counts = sorted({count for count in (labels // 4, labels // 2, labels) if count >= fewest})
+    if config.budget.kind in ("balanced", "random", "first") and len(counts) > 1:
+        yield run.command("-m", f"budget.labels={','.join(map(str, counts))}"), "what each label buys"

@@ -8,21 +8,23 @@ from typing import Any
 import torch
 
 from ssl_cli.augment.views import Views, encode
-from ssl_cli.config import build
+from ssl_cli.config.build import build
+from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen
-from ssl_cli.data.datasets import UNKNOWN, Dataset, Split, load
+from ssl_cli.data.dataset import load
+from ssl_cli.data.types import UNKNOWN, Dataset, Split
 from ssl_cli.errors import ConfigError
-from ssl_cli.finished import settings_of
 from ssl_cli.methods.distillation import Distillation
-from ssl_cli.report.table import arm_name
-from ssl_cli.runs import Run, read_result, short
-from ssl_cli.schema import CLASSIFIERS, Config
-from ssl_cli.stages.finetune import opened, tested, tuned, watcher
-from ssl_cli.stages.pretrain import count_parameters, obtain
-from ssl_cli.starts import origin
-from ssl_cli.train import fit
-from ssl_cli.trained import classifier_of, fresh_classifier
+from ssl_cli.methods.networks import count_parameters
+from ssl_cli.runs.finished import origin, settings_of
+from ssl_cli.runs.run import Run, read_result, short
+from ssl_cli.stages.finetune import closing, next_steps, opened, tested, tuned, watcher
+from ssl_cli.stages.networks import classifier_of, fresh_classifier
+from ssl_cli.stages.start import find_or_pretrain
+from ssl_cli.training.loop import fit
+
+__all__ = ["closing", "distill", "next_steps"]  # it ends as every classifier does
 
 log = logging.getLogger("ssl_cli")
 
@@ -44,7 +46,7 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
     teacher_folder, teacher_config = _teacher(config, run)
     _check(config, teacher_folder, teacher_config, dataset, chosen)
     if config.stage.start == "pretrained":
-        start = start or obtain(config, run, dataset, here)
+        start = start or find_or_pretrain(config, run, dataset, here)
     student = fresh_classifier(config, dataset, start)
     teacher = here.place(classifier_of(teacher_folder, teacher_config, dataset))
     method = here.place(
@@ -52,7 +54,7 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
     )
     log.info(
         "%s: %s (%s parameters) from %s (%s parameters), %s inputs of %s, on %s → %s",
-        arm_name(config), config.backbone.name, f"{count_parameters(method.backbone):,}", teacher_config.backbone.name,
+        config.stage.arm(config), config.backbone.name, f"{count_parameters(method.backbone):,}", teacher_config.backbone.name,
         f"{sum(p.numel() for p in teacher.backbone.parameters()):,}", f"{len(dataset.train):,}", config.dataset.name,
         here.described(), short(run.folder),
     )  # fmt: skip
@@ -87,7 +89,7 @@ def _teacher(config: Config, run: Run) -> tuple[Path, Config]:
     """The teacher's folder and settings; `auto` fine-tunes one with the settings of this run."""
     asked = config.stage.teacher
     if asked != "auto":
-        return asked, settings_of("stage.teacher", asked, CLASSIFIERS)
+        return asked, settings_of("stage.teacher", asked, "classifier")
     return tuned(config, run, "teacher")
 
 

@@ -10,20 +10,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ssl_cli.augment.shifts import SHIFTS
+from ssl_cli.augment.corruptions import SHIFTS
 from ssl_cli.augment.views import encode
-from ssl_cli.data.datasets import Dataset, Split, load
-from ssl_cli.device import Machine, machine_of
+from ssl_cli.config.schema import Config
+from ssl_cli.data.dataset import load
+from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
-from ssl_cli.evaluate import BATCH, class_accuracy, outputs
-from ssl_cli.finished import settings_of
+from ssl_cli.methods.networks import count_parameters
 from ssl_cli.randomness import generator
 from ssl_cli.report import pictures, plots, table
-from ssl_cli.runs import Run, read_result, short
-from ssl_cli.schema import CLASSIFIERS, Config
-from ssl_cli.stages.pretrain import count_parameters
+from ssl_cli.runs.finished import settings_of
+from ssl_cli.runs.run import Run, quoted, read_result, short
+from ssl_cli.stages.networks import classifier_of
 from ssl_cli.stages.simclr_v2 import named
-from ssl_cli.trained import classifier_of
+from ssl_cli.training.device import Machine, machine_of
+from ssl_cli.training.evaluate import BATCH, class_accuracy, outputs
 
 log = logging.getLogger("ssl_cli")
 
@@ -45,7 +46,7 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
     """
     if run.result:
         return run.result
-    here = machine_of(run)
+    here = machine_of(run, config.runtime)
     found = list(_classifiers(config.stage.run))
     dataset = load(found[0].config.dataset)
     other = load(config.stage.other) if config.stage.other else None
@@ -102,16 +103,16 @@ def _classifiers(folder: Path) -> Iterator[Trained]:
     if not (folder / "config.yaml").exists():
         raise ConfigError(f"stage.run={folder}: is no run's folder; it must be that of a finished run or comparison")
     whole = read_result(folder)
-    if whole is None or whole["stage"] not in ("compare", "simclr_v2"):
-        yield Trained(folder, settings_of("stage.run", folder, (*CLASSIFIERS, "compare", "simclr_v2")), whole)
+    if whole is None or whole.get("ends_in") != "comparison":
+        yield Trained(folder, settings_of("stage.run", folder, "classifier", "comparison"), whole)
         return
     inside = [path.parent for path in sorted(folder.glob("seed*/*/result.json"))]
     arms = []
     for path in inside:
         result = read_result(path)
-        if result["stage"] in CLASSIFIERS:
+        if result.get("ends_in") == "classifier":
             result = named(result, path.name) if whole["stage"] == "simclr_v2" else result
-            arms.append(Trained(path, settings_of("stage.run", path, CLASSIFIERS), result))
+            arms.append(Trained(path, settings_of("stage.run", path, "classifier"), result))
     order = [row["arm"].removesuffix(table.COLLAPSED) for row in whole["rows"]]
     yield from sorted(arms, key=lambda arm: (order.index(arm.result["arm"]), arm.result["seed"]))
 
@@ -162,3 +163,10 @@ def _save_inputs(dataset: Dataset, strengths: dict[str, list[float]], seed: int,
             0, 1
         )
     pictures.save_rows(rows, path)
+
+
+def closing(result: dict[str, Any], run: Run) -> None:
+    """A line an arm."""
+    table.show_shifts(result["rows"], f"{result['dataset']}, shifted")
+    place = quoted(run.folder)
+    log.info("%s. Pictures: %s/shifts.png and inputs.png (%.0f s)", result["protocol"], place, result["seconds"])

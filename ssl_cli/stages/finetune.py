@@ -3,7 +3,7 @@
 import csv
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,26 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_cli import heads
-from ssl_cli.config import build
+from ssl_cli.config.build import build
+from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen, choose
-from ssl_cli.data.datasets import Dataset, Split, load
-from ssl_cli.device import Machine, machine_of
-from ssl_cli.evaluate import class_accuracy, confusion, outputs
-from ssl_cli.files import write
+from ssl_cli.data.types import Dataset, Split
 from ssl_cli.methods.distillation import Distillation
+from ssl_cli.methods.networks import count_parameters
 from ssl_cli.methods.supervised import Supervised
+from ssl_cli.models import heads
 from ssl_cli.report import plots
-from ssl_cli.report.table import arm_name
-from ssl_cli.runs import Run, short
-from ssl_cli.schema import Config, SupervisedStage
-from ssl_cli.stages.pretrain import count_parameters, obtain
-from ssl_cli.starts import origin
-from ssl_cli.train import Fitted, fit
-from ssl_cli.trained import fresh_classifier
+from ssl_cli.runs.files import write
+from ssl_cli.runs.finished import origin
+from ssl_cli.runs.run import Run, quoted, short
+from ssl_cli.stages.finetune_settings import SupervisedStage
+from ssl_cli.stages.fit import open_dataset
+from ssl_cli.stages.networks import fresh_classifier
+from ssl_cli.stages.start import find_or_pretrain
+from ssl_cli.training.device import Machine, machine_of
+from ssl_cli.training.evaluate import class_accuracy, confusion, outputs
+from ssl_cli.training.loop import Fitted, fit
 
 log = logging.getLogger("ssl_cli")
 
@@ -45,9 +47,9 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
         return run.result
     here, dataset, chosen = opened(config, run)
     pretrained = config.stage.name == "finetune"
-    start = (start or obtain(config, run, dataset, here)) if pretrained else None
+    start = (start or find_or_pretrain(config, run, dataset, here)) if pretrained else None
     method = here.place(fresh_classifier(config, dataset, start))
-    arm = arm_name(config)
+    arm = config.stage.arm(config)
     log.info(
         "%s: %s (%s parameters), %s labels of %s, on %s → %s",
         arm, config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen), config.dataset.name,
@@ -82,8 +84,8 @@ def tuned(config: Config, run: Run, name: str) -> tuple[Path, Config]:
 
 def opened(config: Config, run: Run) -> tuple[Machine, Dataset, Chosen]:
     """The machine, the data and the labels of a run that may see some; `labels.csv` says which."""
-    here = machine_of(run)
-    dataset = load(config.dataset)
+    here = machine_of(run, config.runtime)
+    dataset = open_dataset(config)
     chosen = choose(dataset, config.budget, config.seed)
     write(run.folder / "labels.csv", _labels_csv(dataset, chosen))
     return here, dataset, chosen
@@ -103,13 +105,14 @@ def tested(
     plots.save_curves(run.folder, run.folder / "curves.png")
     return {
         "stage": config.stage.name,
-        "arm": arm_name(config),
+        "arm": config.stage.arm(config),
         "test_accuracy": round(int((answers.argmax(1) == test.labels).sum()) / len(test), 6),
         "labels": len(chosen),
         "seed": config.seed,
         "images_per_second": round(fitted.inputs_per_second, 1),
         "backbone_parameters": count_parameters(backbone),
         "dataset": config.dataset.name,
+        "classes": len(dataset.classes),
         "backbone": config.backbone.name,
         "labels_hash": chosen.hash(),
         "validation_accuracy": fitted.last.get("validation_accuracy"),
@@ -211,3 +214,18 @@ def _labels_csv(dataset: Dataset, chosen: Chosen) -> str:
             label = int(dataset.train.labels[item])
             rows.writerow([item, label, dataset.classes[label], part])
     return text.getvalue()
+
+
+def closing(result: dict[str, Any], run: Run) -> None:
+    """The one number of a classifier, and what to know of it."""
+    log.info(
+        "Test accuracy %.1f %% with %s labels: %s, %.0f s. In %s",
+        100 * result["test_accuracy"], f"{result['labels']:,}", result["arm"], result["seconds"], quoted(run.folder),
+    )  # fmt: skip
+    for caveat in result["caveats"]:
+        log.info("Note: %s.", caveat)
+
+
+def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tuple[str, str]]:
+    """Set it beside what one would do without it."""
+    yield run.command("compare"), "the same settings with every arm beside it"

@@ -8,19 +8,21 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from ssl_cli.data.datasets import Dataset, load
-from ssl_cli.device import Machine, machine_of
-from ssl_cli.files import write
-from ssl_cli.optim import optimiser
+from ssl_cli.config.schema import Config, Schedule
+from ssl_cli.data.types import Dataset
 from ssl_cli.report import plots, table
-from ssl_cli.runs import Run
-from ssl_cli.schema import Config, PretrainStage, ProbeStage, Schedule, SupervisedStage
+from ssl_cli.runs.files import write
+from ssl_cli.runs.run import Run, quoted
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import material, pretrain
+from ssl_cli.stages.finetune_settings import SupervisedStage
+from ssl_cli.stages.fit import open_dataset
+from ssl_cli.stages.pretrain import check_sources, material, pretrain
+from ssl_cli.stages.pretrain_settings import PretrainStage
 from ssl_cli.stages.probe import probe
-from ssl_cli.starts import started_from
-from ssl_cli.surrogates import check_features
-from ssl_cli.train import prepared, take_step
+from ssl_cli.stages.probe_settings import ProbeStage
+from ssl_cli.training.device import Machine, machine_of
+from ssl_cli.training.loop import prepared, take_step
+from ssl_cli.training.optim import optimiser
 
 log = logging.getLogger("ssl_cli")
 
@@ -33,11 +35,10 @@ def league(config: Config, run: Run) -> dict[str, Any]:
     """Pre-train, probe and fine-tune every method for every seed; the numbers of the run."""
     if run.result:
         return run.result
-    started_from(config)  # before anything is trained
-    for method in config.stage.methods.values():
-        check_features(replace(config, method=method))
-    here = machine_of(run)
-    dataset = load(config.dataset)
+    for method in config.stage.methods.values():  # before anything is trained
+        check_sources(replace(config, method=method))
+    here = machine_of(run, config.runtime)
+    dataset = open_dataset(config)
     found: list[dict[str, Any]] = []
     for seed in range(config.seed, config.seed + config.stage.seeds):
         seeded = replace(config, seed=seed, head=replace(config.head, keep=0))
@@ -146,3 +147,10 @@ def _rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
         }
         for method, group in groups.items()
     ]
+
+
+def closing(result: dict[str, Any], run: Run) -> None:
+    """A line a method."""
+    table.show_league(result["rows"], f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}")
+    place = quoted(run.folder)
+    log.info("Checkpoint selection: %s. Picture: %s/league.png (%.0f s)", result["protocol"], place, result["seconds"])

@@ -1,39 +1,35 @@
 """Pre-training: every training input, no labels."""
 
-import json
 import logging
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
-from ssl_cli import heads, identity, signatures
 from ssl_cli.augment.views import Views
-from ssl_cli.config import build
-from ssl_cli.contradictions import pairs
+from ssl_cli.config.build import build, plain
+from ssl_cli.config.consistency import pairs
+from ssl_cli.config.schema import Component, Config
 from ssl_cli.data.batches import Batches, CaseBatches
-from ssl_cli.data.budget import choose
-from ssl_cli.data.datasets import UNKNOWN, Dataset, Split, load, overlap
-from ssl_cli.device import Machine, machine_of
+from ssl_cli.data.budget import unlabelled_items
+from ssl_cli.data.dataset import labelled, load, overlap
+from ssl_cli.data.types import UNKNOWN, Dataset, Split, fingerprint
 from ssl_cli.errors import ConfigError
-from ssl_cli.evaluate import knn_monitor
-from ssl_cli.files import write
 from ssl_cli.methods.base import Method
-from ssl_cli.needs import source_problems
-from ssl_cli.randomness import derived_seed
+from ssl_cli.methods.networks import count_parameters
 from ssl_cli.report import pictures, plots
-from ssl_cli.runs import Run, finished_runs, read_result, short
-from ssl_cli.schema import Config, PretrainStage
-from ssl_cli.starts import asked_for, origin, started_from
-from ssl_cli.surrogates import check_features, surrogate_classes
-from ssl_cli.train import COLLAPSED, fit
-from ssl_cli.weights import read_weights
+from ssl_cli.runs.finished import finished_pretraining, origin, settings_of
+from ssl_cli.runs.identity import identity
+from ssl_cli.runs.run import Run, quoted, read_result, short
+from ssl_cli.stages.fit import check_views, open_dataset
+from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.training.device import Machine, machine_of
+from ssl_cli.training.evaluate import knn_monitor
+from ssl_cli.training.loop import COLLAPSED, fit
+from ssl_cli.training.surrogates import surrogate_classes
 
 log = logging.getLogger("ssl_cli")
 
+DISPLAY = ("log_every", "evaluate_every")  # of a schedule: what is only shown, not learnt from
 SHARED = 0.01  # of the target's inputs in a source of labels are an accident; more are a leak
 
 
@@ -41,11 +37,10 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     """Train the backbone and the projection head; the numbers of the run."""
     if run.result:
         return run.result
-    check_features(config)
-    here = machine_of(run)
-    dataset = load(config.dataset)
+    start = check_sources(config)
+    here = machine_of(run, config.runtime)
+    dataset = open_dataset(config)
     method, batches, views = material(config, dataset, run, here)
-    start = started_from(config)
     source = None if method.source is None else config.method.arguments["source"].name
     phase = config.schedule.pretrain
     parameters = count_parameters(method.backbone)
@@ -91,7 +86,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
             "surrogate_classes": None if classes is None else len(sizes),
             "method": config.method.name,
             "backbone": config.backbone.name,
-            "identity": identity.pretraining(config, dataset, here),
+            "identity": pretraining_identity(config, dataset, here),
             "steps": fitted.steps,
             "epochs": round(fitted.epochs, 3),
             "loss": fitted.last["loss"],
@@ -106,13 +101,15 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
 
 def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple[Method, Batches | CaseBatches, Views]:
     """What a pre-training is made of: the method on its device, its batches, its views."""
-    inputs, items = dataset.train.inputs, _inputs(dataset, config)
-    method = here.place(pretraining_method(config, dataset, started_from(config)))
+    inputs, items = dataset.train.inputs, unlabelled_items(dataset, config.budget, config.seed)
+    method = here.place(pretraining_method(config, dataset, check_sources(config)))
+    check_views(config, method)
     if method.source is not None:
-        _check_source(config, dataset, method.source)
-        inputs, items, classes = method.source.inputs, None, method.source.labels
+        source = labelled(method.source, f"dataset@method.source={method.source.name}")
+        _check_source(config, dataset, source)
+        inputs, items, classes = source.inputs, None, source.labels
     else:
-        classes = surrogate_classes(method, items, dataset, run, here)
+        classes = surrogate_classes(method, items, dataset, run.folder, config.seed, here)
         items = items if classes is None else (classes != UNKNOWN).nonzero()[:, 0]
     phase = config.schedule.pretrain
     how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
@@ -120,140 +117,81 @@ def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple
     return method, batches, build(config.augment.pretrain, scale=config.augment.scale)
 
 
+def check_sources(config: Config) -> Path | None:
+    """Before anything is trained, whether the runs can be had that pre-training begins from, or learns from.
+
+    Returns:
+        the folder of the pre-training that `start` names, from which this one goes on; None for random weights.
+
+    Raises:
+        ConfigError: one is not finished, is no pre-training, or was trained with another network or range of pixels. The head
+            may differ, it is then a new one.
+    """
+    features = config.method.arguments.get("features")
+    if isinstance(features, Path):
+        settings_of("method.features", features, "pre-training")
+    if config.start == "random":
+        return None
+    return finished_pretraining("start", config.start, "random", config.augment.scale, config.backbone, None)
+
+
 def _check_source(config: Config, dataset: Dataset, source: Split) -> None:
-    """Raises ConfigError where a source of labels does not fit the network, or shares inputs with the target."""
-    problems = list(source_problems(config, dataset.shape, tuple(source.inputs.shape[1:])))
+    """Raises ConfigError where a source of labels shares inputs with the target."""
     shared = overlap(dataset, source)
     if shared > SHARED:
-        problems.append(
+        raise ConfigError(
             f"dataset@method.source={config.method.arguments['source'].name}: has {shared:.0%} of the inputs of "
             f"dataset={config.dataset.name}, whose labels would leak into pre-training; take another source"
         )
-    if problems:
-        raise ConfigError(*problems)
 
 
-def pretraining_method(config: Config, dataset: Dataset, start: Path | None = None) -> Method:
-    """The method with fresh weights, which depend on the seed alone, or with those that a pre-training ended with.
-
-    The weights are there before the method is made, since some make a copy of the network.
-    """
-    backbone, head = fresh_backbone(config, dataset), heads.projection(config.head)
-    if start:
-        load_backbone(backbone, start, f"start={config.start}", config)
-        if (start / "head.safetensors").exists():
-            head = partial(_head_from, read_weights(start, "head"), head)
-    torch.manual_seed(derived_seed(config.seed, "projection"))
-    items = _inputs(dataset, config)
-    offered = {
-        "backbone": backbone,
-        "head": head,
-        "shape": dataset.shape,
+def pretraining_identity(config: Config, dataset: Dataset, machine: Machine) -> str:
+    """The hash by which `checkpoint=auto` finds a pre-training."""
+    source = config.method.arguments.get("source")
+    shapes: dict[str, Any] = {
+        "stage": "pretrain",
+        "data": dataset.fingerprint(),
+        "method": _learnt(config.method),
+        "backbone": _built(config.backbone),
+        "projection": _built(config.head.projection),
         "scale": config.augment.scale,
-        "inputs": len(dataset.train) if items is None else len(items),
-        "cases": dataset.cases,
+        "views": _built(config.augment.pretrain),
+        "schedule": {key: value for key, value in plain(config.schedule.pretrain).items() if key not in DISPLAY},
+        "seed": config.seed,
+        "precision": machine.precision,
     }
-    taken = signatures.parameters(config.method.path)
-    return build(config.method, **{name: thing for name, thing in offered.items() if name in taken})
+    if config.budget.pretrain_on == "rest":
+        shapes["without"] = plain(config.budget)
+    if source is not None:  # what was read, wherever it lies
+        train = load(source).train
+        shapes["source"] = fingerprint(train.inputs, train.labels)
+    if config.start != "random":
+        shapes["start"] = read_result(config.start)["identity"]
+    return identity(shapes)
 
 
-def load_backbone(backbone: nn.Module, folder: Path, asked: str, config: Config) -> None:
-    """The backbone's weights from a finished run.
+def _built(component: Component) -> dict[str, Any]:
+    """What is built, whatever the choice is called."""
+    return {key: value for key, value in plain(component).items() if key != "name"}
 
-    Raises:
-        ConfigError: they are damaged, or do not fit, since that run's inputs had other colours or sides.
+
+def _learnt(method: Component) -> dict[str, Any]:
+    """A method but for its source, which counts by what is read from it.
+
+    A pre-training whose features it learns from counts by what it was, wherever it lies now.
     """
-    weights = read_weights(folder, "backbone")
-    if not _fit(weights, backbone):
-        raise ConfigError(
-            f"{asked}: was trained on dataset={read_result(folder)['dataset']}, whose inputs have other colours or sides "
-            f"than those of dataset={config.dataset.name}, and need another backbone"
-        )
-    backbone.load_state_dict(weights)
+    features = method.arguments.get("features")
+    found = {"features": read_result(features)["identity"]} if isinstance(features, Path) else {}
+    return {key: value for key, value in {**_built(method), **found}.items() if key != "source"}
 
 
-def _head_from(weights: dict[str, torch.Tensor], make, inputs: int, classes: int | None = None) -> nn.Module:
-    """A projection head, with the weights of an earlier one if that was of the same shape."""
-    head = make(inputs=inputs) if classes is None else make(inputs=inputs, classes=classes)
-    if _fit(weights, head):
-        head.load_state_dict(weights)
-    return head
+def closing(result: dict[str, Any], run: Run) -> None:
+    """How the pre-training ended."""
+    knn = result["knn_accuracy"]
+    shown = "" if knn is None else f", kNN accuracy {100 * knn:.1f} % (training labels, display only)"
+    log.info("Pre-trained in %.0f s: loss %.3f%s. In %s", result["seconds"], result["loss"], shown, quoted(run.folder))
 
 
-def _fit(weights: dict[str, torch.Tensor], module: nn.Module) -> bool:
-    own = module.state_dict()
-    return {key: value.shape for key, value in weights.items()} == {key: value.shape for key, value in own.items()}
-
-
-def fresh_backbone(config: Config, dataset: Dataset) -> nn.Module:
-    """The backbone with fresh weights; pre-training and the baseline begin with the same ones."""
-    torch.manual_seed(derived_seed(config.seed, "backbone"))
-    return build(config.backbone, shape=dataset.shape)
-
-
-def count_parameters(module: nn.Module) -> int:
-    """Trainable numbers."""
-    return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _inputs(dataset: Dataset, config: Config) -> torch.Tensor | None:
-    if config.budget.pretrain_on == "all":
-        return None
-    seen = torch.ones(len(dataset.train), dtype=torch.bool)
-    seen[choose(dataset, config.budget, config.seed).all] = False
-    return seen.nonzero()[:, 0]
-
-
-def obtain(config: Config, run: Run, dataset: Dataset, here: Machine) -> Path:
-    """The folder of the pre-training to start from: the one asked for, one with the same settings, or a new one.
-
-    Raises:
-        ConfigError: the run asked for is not finished, is no pre-training or has another architecture.
-    """
-    if config.checkpoint != "auto":
-        return asked_for(config)
-    started_from(config)
-    own = run.folder / "pretrain"
-    choice = run.folder / "start.json"  # a resumed run starts from what it started from
-    wanted = identity.pretraining(config, dataset, here)
-    if choice.exists():
-        chosen = Path(str(json.loads(choice.read_text())))
-        if _is_usable(chosen, wanted):
-            return chosen
-        log.warning("start.json names %s, which is no pre-training with these settings; it is not used.", chosen)
-    if not own.exists():
-        check_features(config)
-        for root in dict.fromkeys((config.outputs, run.folder.parent, run.folder.parent.parent)):
-            found = _find(root, wanted, deep=root == config.outputs)
-            if found:
-                log.info("Pre-trained already with these settings: %s", short(found))
-                write(choice, json.dumps(str(found)))
-                return found
-    settings = replace(config, stage=PretrainStage("pretrain"))
-    pretrain(settings, run.child("pretrain", settings))
-    return own
-
-
-def _find(root: Path, wanted: str, deep: bool) -> Path | None:
-    folders = (folder for folder, _ in finished_runs(root)) if deep else (path.parent for path in _near(root))
-    return next((folder for folder in folders if _is_usable(folder, wanted)), None)
-
-
-def _is_usable(folder: Path, wanted: str) -> bool:
-    """Whether a folder holds the finished pre-training of an identity, with weights that something can start from."""
-    result = read_result(folder)
-    if result is None or result.get("identity") != wanted:
-        return False
-    try:
-        read_weights(folder, "backbone")
-    except ConfigError as error:
-        log.warning("A pre-training with these settings is not used: %s.", error)
-        return False
-    return True
-
-
-def _near(root: Path) -> list[Path]:
-    """Results beside a run that was given a folder of its own outside `outputs`."""
-    return sorted(
-        [*root.glob("*/result.json"), *root.glob("*/pretrain/result.json"), *root.glob("*/*/pretrain/result.json")]
-    )
+def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tuple[str, str]]:
+    """Use it."""
+    yield run.command("finetune", f"checkpoint={short(run.folder)}", "start="), "trains a classifier from it"

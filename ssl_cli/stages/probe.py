@@ -1,6 +1,7 @@
 """What each layer knows: a linear classifier and nearest neighbours on its frozen features."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,23 +9,25 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ssl_cli import heads
+from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
-from ssl_cli.data.datasets import Dataset, Split
-from ssl_cli.device import Machine
+from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
-from ssl_cli.evaluate import class_accuracy, knn_accuracy, outputs
 from ssl_cli.methods.base import Method
+from ssl_cli.methods.networks import count_parameters, load_backbone
 from ssl_cli.methods.supervised import Supervised
+from ssl_cli.models import heads
 from ssl_cli.randomness import derived_seed
-from ssl_cli.report import plots
-from ssl_cli.runs import Run
-from ssl_cli.schema import Config
+from ssl_cli.report import plots, table
+from ssl_cli.runs.finished import origin
+from ssl_cli.runs.run import Run, quoted
+from ssl_cli.runs.weights import read_weights
 from ssl_cli.stages.finetune import as_they_are, opened
-from ssl_cli.stages.pretrain import count_parameters, load_backbone, obtain, pretraining_method
-from ssl_cli.starts import origin
-from ssl_cli.train import fit
-from ssl_cli.weights import read_weights
+from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.start import find_or_pretrain
+from ssl_cli.training.device import Machine
+from ssl_cli.training.evaluate import class_accuracy, knn_accuracy, outputs
+from ssl_cli.training.loop import fit
 
 log = logging.getLogger("ssl_cli")
 
@@ -48,7 +51,7 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     if run.result:
         return run.result
     here, dataset, chosen = opened(config, run)
-    start = obtain(config, run, dataset, here)
+    start = find_or_pretrain(config, run, dataset, here)
     labelled = Split(dataset.train.inputs[chosen.train], dataset.train.labels[chosen.train])
     rows = []
     for weights in ("random", "pretrained"):
@@ -160,3 +163,16 @@ def _probed(
     fit(method, batches, as_they_are, phase, child, here, config.seed)
     right = class_accuracy(method, Split(layer.test, dataset.test.labels), config.augment.scale, here)
     return {"linear": round(right, 6), "knn": round(voted, 6)}
+
+
+def closing(result: dict[str, Any], run: Run) -> None:
+    """A line a layer."""
+    table.show_layers(result)
+    place = quoted(run.folder)
+    log.info("Checkpoint selection: %s. Picture: %s/probe.png (%.0f s)", result["protocol"], place, result["seconds"])
+
+
+def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tuple[str, str]]:
+    """The number that papers give."""
+    if config.budget.kind != "all":
+        yield run.command("probe", "budget=all"), "with every label, the usual linear evaluation"

@@ -8,23 +8,25 @@ import torch
 from torch import Tensor
 
 from ssl_cli.augment.views import Views, encode
-from ssl_cli.config import build
+from ssl_cli.config.build import build
+from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches, MixedBatches
 from ssl_cli.data.budget import Chosen
-from ssl_cli.data.datasets import Dataset, Split
-from ssl_cli.device import Machine
+from ssl_cli.data.types import Dataset, Split
 from ssl_cli.methods.fixmatch import FixMatch
+from ssl_cli.methods.networks import count_parameters
 from ssl_cli.methods.pseudo_label import PseudoLabel
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import derived_seed
-from ssl_cli.report.table import arm_name
-from ssl_cli.runs import Run, read_result, short
-from ssl_cli.schema import Config
-from ssl_cli.stages.finetune import opened, tested, tuned, watcher
-from ssl_cli.stages.pretrain import count_parameters, obtain
-from ssl_cli.starts import origin
-from ssl_cli.train import fit
-from ssl_cli.trained import classifier_of, fresh_classifier
+from ssl_cli.runs.finished import origin
+from ssl_cli.runs.run import Run, read_result, short
+from ssl_cli.stages.finetune import closing, next_steps, opened, tested, tuned, watcher
+from ssl_cli.stages.networks import classifier_of, fresh_classifier
+from ssl_cli.stages.start import find_or_pretrain
+from ssl_cli.training.device import Machine
+from ssl_cli.training.loop import fit
+
+__all__ = ["closing", "next_steps", "semi"]  # it ends as every classifier does
 
 log = logging.getLogger("ssl_cli")
 
@@ -39,7 +41,7 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     batches = mixed_batches(config, dataset, chosen)
     log.info(
         "%s: %s (%s parameters), %s labels and %s inputs of %s, on %s → %s",
-        arm_name(config), config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen),
+        config.stage.arm(config), config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen),
         f"{batches.unlabelled.count:,}", config.dataset.name, here.described(), short(run.folder),
     )  # fmt: skip
     views = build(config.augment.supervised, scale=config.augment.scale)
@@ -69,7 +71,7 @@ def _start(config: Config, run: Run, dataset: Dataset, here: Machine) -> tuple[S
     if config.stage.start == "finetuned":
         folder, own = tuned(config, run, "finetune")
         return classifier_of(folder, own, dataset), read_result(folder)["pretraining"]
-    start = obtain(config, run, dataset, here) if config.stage.start == "pretrained" else None
+    start = find_or_pretrain(config, run, dataset, here) if config.stage.start == "pretrained" else None
     return fresh_classifier(config, dataset, start), origin(start)
 
 

@@ -5,16 +5,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.contradictions import projects
-from ssl_cli.data.datasets import load
-from ssl_cli.device import machine_of
-from ssl_cli.runs import Run
-from ssl_cli.schema import Config, DistillStage, SupervisedStage
-from ssl_cli.stages.compare import side_by_side
+from ssl_cli.config.consistency import projects
+from ssl_cli.config.schema import Config
+from ssl_cli.runs.run import Run
+from ssl_cli.stages.compare import closing, side_by_side
 from ssl_cli.stages.distill import distill
+from ssl_cli.stages.distill_settings import DistillStage
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import obtain
-from ssl_cli.starts import check_start
+from ssl_cli.stages.finetune_settings import SupervisedStage
+from ssl_cli.stages.fit import open_dataset
+from ssl_cli.stages.start import check_start, find_or_pretrain
+from ssl_cli.training.device import machine_of
+
+__all__ = ["closing", "simclr_v2"]  # it ends in a table as `compare` does
 
 MIDDLE = "big-middle"  # its classifier is the first teacher
 LABELS_ONLY, TUNED = SupervisedStage("baseline", frozen=False), SupervisedStage("finetune", frozen=False)
@@ -29,12 +32,12 @@ def simclr_v2(config: Config, run: Run) -> dict[str, Any]:
     if run.result:
         return run.result
     check_start(config)
-    here = machine_of(run)
+    here = machine_of(run, config.runtime)
     results, pretrainings = [], []
     for seed in range(config.seed, config.seed + config.stage.seeds):
         seeded = replace(config, seed=seed)
         inside = run.child(f"seed{seed}", seeded)
-        start = obtain(seeded, inside, load(config.dataset), here)
+        start = find_or_pretrain(seeded, inside, open_dataset(config), here)
         pretrainings.append(start)
         for name, arm_config in tuned_arms(seeded):
             result = finetune(arm_config, inside.child(name, arm_config), start)

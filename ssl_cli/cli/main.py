@@ -1,0 +1,228 @@
+"""The command: overrides in, one checked config, one stage; a user's mistake is one sentence and exit code 2."""
+
+import importlib
+import logging
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssl_cli import __version__
+from ssl_cli.config import compose, trust
+from ssl_cli.config.schema import Config
+from ssl_cli.config.trust import settings_folder
+from ssl_cli.config.typecheck import Allowed, anything
+from ssl_cli.errors import ConfigError, Interrupted, TrainingError
+
+if TYPE_CHECKING:
+    from ssl_cli.runs.run import Run
+
+log = logging.getLogger("ssl_cli")
+
+MISTAKE, FAILED = 2, 1
+
+
+def main() -> None:
+    """Entry point of `ssl-cli`."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, _interrupt)
+    _say_to_terminal()
+    arguments = sys.argv[1:]
+    if arguments == ["--version"]:
+        print(f"ssl-cli {__version__}")
+        return
+    with _Exits():
+        arguments = trust.take(arguments)
+        if not any(word.startswith("resume=") for word in arguments):
+            _with_hydra(arguments, anything)
+            return
+        from ssl_cli.cli import resume
+
+        folder = resume.folder_asked_for(arguments)
+        if resume.is_sweep(folder):
+            _with_hydra(resume.sweep_arguments(folder), trust.from_a_file)
+        else:
+            _run(resume.settings(folder), folder)
+
+
+def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
+    """Check the command line as a whole, then let Hydra compose it and call the stage.
+
+    Args:
+        arguments: as typed, or as recorded in a sweep's folder.
+        allowed: which components they may name.
+    """
+    import hydra
+    from hydra._internal.utils import get_args_parser
+
+    stages = sorted(path.stem for path in (settings_folder() / "stage").glob("*.yaml"))
+    words = [f"stage={word}" if word in stages else word for word in arguments]
+    asked, unknown = get_args_parser().parse_known_intermixed_args(words)  # options may stand between overrides
+    options = list(words)
+    for override in asked.overrides:
+        options.remove(override)
+    sys.argv = [sys.argv[0], *options, *asked.overrides]
+    if unknown:
+        raise ConfigError(*(f"{word}: no such option; see ssl-cli --help" for word in unknown))
+    if asked.help:
+        from ssl_cli.cli import help
+
+        print(help.text(asked.overrides, asked.config_dir), end="")
+        return
+    if not (asked.hydra_help or asked.shell_completion or asked.info):
+        configs = compose.precheck(asked.overrides, asked.multirun, asked.config_dir, asked.config_name, allowed)
+        if not asked.cfg:
+            _check_fit(configs)
+    if asked.multirun:
+        _check_sweep_folder(compose.sweep_folder(asked.overrides, asked.config_dir, asked.config_name))
+
+    failures: list[str] = []
+    trusted = trust.granted()
+
+    def task(settings: Any) -> None:
+        from hydra.core.hydra_config import HydraConfig
+
+        job = HydraConfig.get()
+        sweep = Path(job.sweep.dir).absolute() if asked.multirun else None
+        with _Exits():
+            trust.grant(trusted)  # a launcher may have started another process for this job
+            checked = compose.check(compose.resolved(settings), allowed)
+            trust.trust_components_of(checked)
+            try:
+                _run(checked, Path(job.runtime.output_dir), sweep)
+            except TrainingError as error:
+                if sweep is None:
+                    raise
+                failures.append(f"{job.job.override_dirname}: {error}")  # the other jobs go on
+
+    program = hydra.main(config_path=str(settings_folder()), config_name=compose.NAME, version_base="1.3")(task)
+    if asked.shell_completion and any(word.startswith("query=") for word in asked.overrides):
+        from ssl_cli.cli import completion
+
+        shell = next(word for word in asked.overrides if word.startswith("query=")).partition("=")[2]
+        completion.with_stages(program, stages, shell)
+        return
+    program()
+    if failures:
+        raise TrainingError("\n".join(failures))
+
+
+def _check_fit(configs: list[Config]) -> None:
+    """Raises ConfigError where networks, methods and data of any job do not fit together, before data is read."""
+    from ssl_cli.stages.fit import check_fit
+
+    problems: list[str] = []
+    for config in configs:
+        try:
+            check_fit(config)
+        except ConfigError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _check_sweep_folder(folder: Path) -> None:
+    """Raises ConfigError where Hydra would write into a folder of other people's files, or through a link."""
+    from ssl_cli.cli import resume
+    from ssl_cli.runs.files import others
+
+    record = folder / resume.SWEEP
+    if record.is_symlink():
+        raise ConfigError(
+            f"hydra.sweep.dir={folder}: its {resume.SWEEP} is a link; a sweep writes only files of its own"
+        )
+    names = others(folder)
+    if names and not resume.is_sweep(folder):
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        raise ConfigError(
+            f"hydra.sweep.dir={folder}: holds files that are not a sweep's ({shown}); choose a new or an empty folder"
+        )
+
+
+def _run(settings: Config, folder: Path, sweep: Path | None = None) -> None:
+    """One stage in its folder, and the closing words."""
+    from ssl_cli.runs.run import Run, logged, short
+
+    run = Run(folder, settings)
+    if run.result:
+        log.info("This run was finished already; nothing is done again.")
+        _close(settings, run.result, run, in_sweep=sweep is not None)
+        return
+    with run.claimed():
+        try:
+            with logged(folder):
+                result = _function(settings.stage.function)(settings, run)
+                _close(settings, result, run, in_sweep=sweep is not None)
+        except ConfigError:
+            run.discard()  # what only shows once data is read leaves nothing either
+            raise
+        except Interrupted:
+            log.info("Go on with: ssl-cli resume=%s", shlex.quote(short(sweep or folder)))
+            raise
+
+
+def _function(path: str) -> Callable[..., dict[str, Any]]:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _close(settings: Config, result: dict[str, Any], run: "Run", in_sweep: bool) -> None:
+    """What a stage says of its result, and commands that go on from here with the settings just used."""
+    from ssl_cli.runs.run import short
+
+    module = importlib.import_module(settings.stage.function.rpartition(".")[0])
+    if hasattr(module, "closing"):
+        module.closing(result, run)
+    else:
+        log.info("Finished in %.0f s. In %s", result["seconds"], shlex.quote(short(run.folder)))
+    if hasattr(module, "next_steps") and not in_sweep:
+        for command, why in module.next_steps(settings, result, run):
+            log.info("Next: %s    # %s", command, why)
+
+
+# Words and exit codes
+
+
+class _Exits:
+    """Every way out: a mistake is a sentence and 2, a failed training 1, a signal 128 + its number."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _kind: type | None, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, ConfigError):
+            for problem in error.problems:
+                _complain(problem)
+            sys.exit(MISTAKE)
+        if isinstance(error, TrainingError):
+            _complain(str(error))
+            sys.exit(FAILED)
+        if isinstance(error, Interrupted):
+            sys.exit(128 + error.signal_number)
+
+
+def _complain(sentence: str) -> None:
+    red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
+    print(f"{red}ssl-cli: {sentence}{plain}", file=sys.stderr)
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    raise Interrupted(number)
+
+
+def _say_to_terminal() -> None:
+    """Progress bars stay whole: what is said goes above them."""
+
+    class Terminal(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            from tqdm import tqdm
+
+            tqdm.write(self.format(record), file=sys.stdout)
+            sys.stdout.flush()
+
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(Terminal())

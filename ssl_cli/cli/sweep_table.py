@@ -1,0 +1,146 @@
+"""What a sweep ends in: one table over all its runs."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+LABELS = "budget.labels"
+
+
+class SweepTable(Callback):
+    """After the last job of a sweep: the table of all of them, also as `sweep.json` and `sweep.png`."""
+
+    def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
+        """Hydra's call when all jobs are done."""
+        summarise(Path(config.hydra.sweep.dir).absolute())
+
+
+def summarise(folder: Path) -> None:
+    """One table over all runs below a folder that can be compared; says so where there is none."""
+    from ssl_cli.report import plots, table
+    from ssl_cli.runs.files import write
+    from ssl_cli.runs.run import finished_runs, log, short
+
+    finished = list(finished_runs(folder))
+    varied = _what_varies(folder)
+    settings = {path: varied.get(path.relative_to(folder).parts[0], {}) for path, _ in finished}
+    shifted = [
+        {**row, "arm": _with_settings(row["arm"], settings[path])}
+        for path, result in finished
+        if result["stage"] == "evaluate"
+        for row in result["rows"]
+    ]
+    if shifted:
+        write(folder / "sweep.json", json.dumps(shifted, indent=1) + "\n")
+        table.show_shifts(shifted, "All runs of the sweep, shifted")
+        return
+    compared, measure = _compared(finished, folder)
+    if not compared:
+        log.info("Sweep finished: %s runs in %s", len(finished), short(folder))
+        return
+    axis = _axis(varied, {result["labels"] for _, result in compared})
+    points = {}
+    for path, result in compared:
+        others = {key: value for key, value in settings[path].items() if key != axis}
+        # How many layers there are to keep may be what the picture is drawn over.
+        line = _with_settings(result["arm"].partition(",")[0] if "head.keep" in others else result["arm"], others)
+        result["arm"] = _with_settings(result["arm"], settings[path])
+        points[result["arm"]] = (line, _number(settings[path].get(axis)))
+    made = table.rows([result for _, result in compared])
+    if axis is None:
+        plots.save_arms(made, folder / "sweep.png", measure)
+    else:
+        for row in made:
+            row["line"], row["x"] = points[row["arm"].removesuffix(table.COLLAPSED)]
+            row["x"] = row["labels"] if axis == LABELS else row["x"]
+        plots.save_lines(made, _axis_name(axis, varied), folder / "sweep.png", measure)
+    write(folder / "sweep.json", json.dumps(made, indent=1) + "\n")
+    table.show(made, f"{compared[0][1]['dataset']}, all runs of the sweep", measure)
+    log.info("Table and picture: %s", short(folder))
+
+
+def _compared(
+    finished: list[tuple[Path, dict[str, Any]]], folder: Path
+) -> tuple[list[tuple[Path, dict[str, Any]]], str]:
+    """The runs that go into the table, and what it shows of them: classifiers, or else pre-trainings that are jobs."""
+    classifiers = [(path, result) for path, result in finished if result.get("ends_in") == "classifier"]
+    if classifiers:
+        return classifiers, "test accuracy"
+    pretrainings = [
+        (
+            path,
+            {
+                **result,
+                "arm": result["method"],
+                "test_accuracy": result["knn_accuracy"],
+                "pretraining": {"collapsed": result["collapsed"]},
+            },
+        )
+        for path, result in finished
+        if result["stage"] == "pretrain" and path.parent == folder and result["knn_accuracy"] is not None
+    ]
+    return pretrainings, "kNN accuracy (training labels)"
+
+
+def _with_settings(arm: str, settings: dict[str, Any]) -> str:
+    return ", ".join(
+        (arm, *(f"{key.removesuffix('.name').removesuffix('.kind')}={value}" for key, value in settings.items()))
+    )
+
+
+def _axis(varied: dict[str, dict[str, Any]], labels: set[int]) -> str | None:
+    """What the picture is drawn over: the setting with the most values, if they are numbers or lists."""
+    values: dict[str, set[str]] = {}
+    for settings in varied.values():
+        for key, value in settings.items():
+            values.setdefault(key, set()).add(str(value))
+    drawable = {
+        key: len(found)
+        for key, found in values.items()
+        if all(_number(settings[key]) is not None for settings in varied.values())
+    }
+    if len(labels) > 1:
+        drawable[LABELS] = len(labels)
+    return max(drawable, key=drawable.get, default=None)
+
+
+def _axis_name(axis: str, varied: dict[str, dict[str, Any]]) -> str:
+    lists = any(isinstance(settings.get(axis), list) for settings in varied.values())
+    return f"entries of {axis}" if lists else axis.removeprefix("budget.")
+
+
+def _number(value: Any) -> float | None:
+    """A number as it is, a list by its length, anything else not at all."""
+    if isinstance(value, list):
+        return len(value)
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _what_varies(folder: Path) -> dict[str, dict[str, Any]]:
+    """By job, the settings in which the sweep's jobs differ, but for seed and number of labels, which have columns."""
+    import yaml
+
+    jobs = {path.parent.name: yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*/config.yaml"))}
+    flat = {job: dict(_flattened(settings)) for job, settings in jobs.items()}
+    keys = list(dict.fromkeys(key for settings in flat.values() for key in settings))
+    differing = [key for key in keys if len({str(settings.get(key)) for settings in flat.values()}) > 1]
+    named = [key.removesuffix("name") for key in differing if key.endswith(".name") and key.count(".") == 1]
+    shown = [
+        key
+        for key in differing
+        if key not in ("seed", LABELS, "stage.name")
+        and (key.endswith(".name") or not any(key.startswith(group) for group in named))
+    ]
+    return {job: {key: settings.get(key) for key in shown} for job, settings in flat.items()}
+
+
+def _flattened(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            yield from _flattened(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

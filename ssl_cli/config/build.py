@@ -1,0 +1,39 @@
+"""From a component in the settings to the thing it describes, and back to plain values."""
+
+import importlib
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from ssl_cli.config.schema import Component, Stage
+from ssl_cli.errors import ConfigError
+
+
+def build(target: Component, **given: Any) -> Any:
+    """What a target describes, with the arguments that the program adds.
+
+    Raises:
+        ConfigError: it was refused by its own constructor (ValueError).
+    """
+    module_name, _, name = target.path.rpartition(".")
+    thing = getattr(importlib.import_module(module_name), name)
+    try:
+        return thing(**target.arguments, **given)
+    except ValueError as error:
+        raise ConfigError(f"{target.group or 'component'}={target.name}: {error}") from error
+
+
+def plain(value: Any) -> Any:
+    """Typed settings as they stand in YAML; `check(plain(config)) == config`."""
+    if isinstance(value, Component):
+        return {"name": value.name, "_target_": value.path, **plain(value.arguments)}
+    if isinstance(value, Stage):
+        own = {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+        return {"name": value.name, "_target_": f"{type(value).__module__}.{type(value).__qualname__}", **own}
+    if is_dataclass(value):
+        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

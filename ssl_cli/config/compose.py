@@ -1,0 +1,305 @@
+"""From the command line to one checked, typed config, and from a part of it to the thing it describes.
+
+The only module that knows OmegaConf. Everything wrong is found at once, before torch is imported or data is read.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ssl_cli.config.consistency import contradictions
+from ssl_cli.config.schema import Config
+from ssl_cli.config.trust import settings_folder
+from ssl_cli.config.typecheck import Allowed, anything, nearest, shown, typed
+from ssl_cli.errors import ConfigError
+
+NAME = "config"  # conf/config.yaml
+GROUPS = ("stage", "dataset", "budget", "augment", "backbone", "head", "method", "schedule", "runtime", "experiment")
+
+
+def check(settings: dict[str, Any], allowed: Allowed = anything) -> Config:
+    """The typed config that plain settings describe.
+
+    Args:
+        settings: as they stand in YAML.
+        allowed: which components they may name; `trust.from_a_file` for settings that nobody typed just now.
+
+    Raises:
+        ConfigError: with every problem there is.
+    """
+    problems: list[str] = []
+    config = typed(settings, Config, "", problems, allowed)
+    if isinstance(config, Config):
+        problems += contradictions(config)
+    if problems:
+        raise ConfigError(*problems)
+    return config
+
+
+def resolved(settings: DictConfig) -> dict[str, Any]:
+    """Hydra's config as plain values, interpolations carried out.
+
+    Raises:
+        ConfigError: an interpolation or a mandatory value is missing.
+    """
+    try:
+        return OmegaConf.to_container(settings, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_first_line(error)) from error
+
+
+# The command line
+
+
+def from_overrides(*overrides: str) -> Config:
+    """The config of a command line without a sweep, for use from Python.
+
+    Raises:
+        ConfigError: with every problem there is.
+    """
+    (config,) = precheck(overrides, multirun=False)
+    return config
+
+
+def precheck(
+    overrides: Sequence[str],
+    multirun: bool,
+    extra_folder: str | None = None,
+    name: str | None = None,
+    allowed: Allowed = anything,
+) -> list[Config]:
+    """The configs of a command line, one for each job of a sweep, before Hydra makes a folder.
+
+    Args:
+        overrides, multirun, extra_folder, name: of the command line.
+        allowed: which components it may name.
+
+    Raises:
+        ConfigError: with every problem there is in any of them.
+    """
+    problems: list[str] = []
+    configs: list[Config] = []
+    with initialize_config_dir(str(settings_folder()), version_base="1.3"):
+        search = _searched(extra_folder)
+        parsed = [override for text in overrides if (override := _parsed(text, problems)) is not None]
+        for job in _jobs(parsed, multirun, problems):
+            try:
+                configs.append(_job(search, job, name or NAME, allowed))
+            except ConfigError as error:
+                problems += [problem for problem in error.problems if problem not in problems]
+    if problems:
+        raise ConfigError(*problems)
+    return configs
+
+
+def sweep_folder(overrides: Sequence[str], extra_folder: str | None = None, name: str | None = None) -> Path:
+    """Where a sweep with these overrides puts its jobs.
+
+    Raises:
+        ConfigError: `hydra.sweep.dir` is not a path.
+    """
+    with initialize_config_dir(str(settings_folder()), version_base="1.3"):
+        problems: list[str] = []
+        parsed = [override for text in overrides if (override := _parsed(text, problems)) is not None]
+        first = next(_jobs(parsed, multirun=True, problems=problems))
+        composed = compose(name or NAME, overrides=[*_searched(extra_folder), *first], return_hydra_config=True)
+        asked = composed.hydra.sweep.dir
+    if not isinstance(asked, str) or not asked.strip():
+        raise ConfigError(f"hydra.sweep.dir={shown(asked)}: must be a path")
+    return Path(asked).absolute()
+
+
+def _parsed(text: str, problems: list[str]) -> Override | None:
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        stages = _options("stage")
+        if "=" not in text and not text.startswith(("+", "~")):
+            problems.append(f"{text}: is neither a stage nor key=value{nearest(text, stages)}")
+        else:
+            problems.append(f"{text}: cannot be read ({_first_line(error)})")
+        return None
+
+
+def _jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Iterator[list[str]]:
+    """The overrides of each job: one, or every combination of a sweep's values."""
+    choices: list[list[str]] = []
+    for override in overrides:
+        if not override.is_sweep_override():
+            choices.append([override.input_line])
+        elif multirun:
+            choices.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+        else:
+            problems.append(f"{override.input_line}: several values are a sweep; add -m")
+    yield from map(list, itertools.product(*choices))
+
+
+def _job(search: list[str], overrides: list[str], name: str, allowed: Allowed) -> Config:
+    """Compose once, then set each value by itself, so that each mistake shows by itself."""
+    settings, problems = _composed(search, overrides, name)
+    try:
+        config = check(resolved(settings), allowed)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
+    return config
+
+
+def _composed(search: list[str], overrides: list[str], name: str) -> tuple[DictConfig, list[str]]:
+    """The settings with all overrides that can be carried out, and a sentence for each that cannot.
+
+    Raises:
+        ConfigError: nothing can be composed at all.
+    """
+    groups = GlobalHydra.instance().config_loader().list_groups("")
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    choices = [override for override in parsed if _is_choice(override, groups)]
+    values = [override for override in parsed if override not in choices]
+    problems: list[str] = []
+    try:
+        settings = compose(name, overrides=[*search, *(choice.input_line for choice in choices)])
+    except (HydraException, OmegaConfBaseException) as error:
+        good, problems = _sorted_out(search, choices, name)
+        if not problems:
+            raise ConfigError(_first_line(error)) from error
+        settings = compose(name, overrides=[*search, *good])
+    keys = [*_keys(settings), *groups]
+    for override in values:
+        try:
+            ConfigLoaderImpl._apply_overrides_to_config([override], settings)
+        except HydraException as error:
+            key = override.key_or_group
+            known = override.is_add() or override.is_delete() or key in keys
+            problems.append(
+                f"{override.input_line}: {_first_line(error)}" if known else f"{key}: no such key{nearest(key, keys)}"
+            )
+    return settings, problems
+
+
+def _is_choice(override: Override, groups: list[str]) -> bool:
+    """Whether it decides which files are composed; all else sets a value in what they give."""
+    key = override.key_or_group
+    return key in groups or "/" in key or override.package is not None or key.split(".")[0] == "hydra"
+
+
+def _sorted_out(search: list[str], choices: list[Override], name: str) -> tuple[list[str], list[str]]:
+    """The choices that can be composed, and a sentence for each that cannot."""
+    good: list[str] = []
+    problems: list[str] = []
+    for override in choices:
+        options = _options(override.key_or_group)
+        if override.is_delete() or not options:
+            try:
+                compose(name, overrides=[*search, *good, override.input_line])
+                good.append(override.input_line)
+            except (HydraException, OmegaConfBaseException) as error:
+                keys = [
+                    f"hydra.{key}" for key in _keys(compose(name, overrides=search, return_hydra_config=True).hydra)
+                ]
+                hint = nearest(override.key_or_group, keys)
+                problems.append(
+                    f"{override.key_or_group}: no such key{hint}"
+                    if hint
+                    else f"{override.input_line}: {_first_line(error)}"
+                )
+        elif _is_option(override, options):
+            good.append(override.input_line)
+        else:
+            given = shown(override.value())
+            problems.append(f"{override.key_or_group}={given}: no such choice{nearest(str(given), options)}")
+    return good, problems
+
+
+def _options(group: str) -> list[str]:
+    return GlobalHydra.instance().config_loader().get_group_options(group)
+
+
+def _is_option(override: Override, options: list[str]) -> bool:
+    value = override.value()
+    wanted = value if isinstance(value, list) else [value]
+    return all(item is None or str(item) in options for item in wanted)
+
+
+def _keys(settings: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Every key there is, those of groups included, as it is typed on the command line."""
+    for key in settings:
+        yield f"{prefix}{key}"
+        node = settings._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
+            yield from _keys(node, f"{prefix}{key}.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0]
+
+
+@dataclass(frozen=True)
+class Group:
+    """A group of the command line: its choices, the default among them, and the folders that its files are in."""
+
+    name: str
+    choices: tuple[str, ...]
+    default: str | None
+    folders: tuple[Path, ...]
+
+
+def groups(extra_folder: str | None = None) -> dict[str, Group]:
+    """All groups in the order of the help; those in a folder of the user's own too."""
+    roots = [settings_folder(), *([Path(extra_folder).absolute()] if extra_folder else [])]
+    defaults = yaml.safe_load((settings_folder() / f"{NAME}.yaml").read_text(encoding="utf-8"))["defaults"]
+    first = {name: choice for entry in defaults if isinstance(entry, dict) for name, choice in entry.items()}
+    return {
+        name: Group(
+            name,
+            tuple(sorted({path.stem for root in roots for path in (root / name).glob("*.yaml")})),
+            first.get(name),
+            tuple(root / name for root in roots),
+        )
+        for name in GROUPS
+    }
+
+
+def settings_of_choice(
+    group: Group, choice: str, overrides: Sequence[str], extra_folder: str | None = None
+) -> Iterator[tuple[str, str]]:
+    """The settings of a group's choice as these overrides leave them: keys and values as they are typed.
+
+    Raises:
+        ConfigError: an override cannot be carried out.
+    """
+    with initialize_config_dir(str(settings_folder()), version_base="1.3"):
+        search = _searched(extra_folder)
+        composed, problems = _composed(search, list(overrides), NAME)
+        if problems:
+            raise ConfigError(*problems)
+        if group.name == "experiment":
+            plain, _ = _composed(search, [word for word in overrides if not word.startswith("experiment=")], NAME)
+            usual = dict(_leaves(plain, ""))
+            return iter([(key, value) for key, value in _leaves(composed, "") if usual.get(key) != value])
+        return iter(list(_leaves(composed[group.name], f"{group.name}.")))
+
+
+def _leaves(node: DictConfig, prefix: str) -> Iterator[tuple[str, str]]:
+    for key in node:
+        value = node._get_node(key)
+        if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation() and len(value):
+            yield from _leaves(value, f"{prefix}{key}.")
+        elif key not in ("_target_", "name"):
+            yield f"{prefix}{key}", shown(OmegaConf.to_container(node, resolve=False)[key]).replace(" ", "")
+
+
+def _searched(extra_folder: str | None) -> list[str]:
+    return [f"hydra.searchpath=[file://{Path(extra_folder).absolute()}]"] if extra_folder else []

@@ -1,0 +1,196 @@
+"""What single values cannot tell: settings that are each allowed and cannot work together."""
+
+import math
+import re
+from collections.abc import Iterator
+
+from ssl_cli.config import signatures
+from ssl_cli.config.schema import Budget, Config, DatasetComponent, Facts
+from ssl_cli.config.typecheck import shown
+
+PHASES = ("pretrain", "supervised", "distill", "semi")
+
+
+def contradictions(config: Config) -> Iterator[str]:
+    """One sentence for each. What a network or a method needs is not among them: its constructor says it (`stages.fit`)."""
+    facts = config.dataset.arguments.get("facts")
+    yield from data_problems(config, facts if isinstance(facts, Facts) else None)
+    yield from _schedule_problems(config)
+    yield from _start_problems(config)
+    yield from config.stage.problems(config)
+    if config.runtime.device != "auto" and not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", config.runtime.device):
+        yield f"runtime.device={config.runtime.device}: must be auto, cpu, cuda, cuda:N, mps or xpu"
+
+
+def data_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    """What does not go together with the data, as far as they are known; asked again once unknown ones are read."""
+    yield from _budget_problems(config, facts)
+    yield from _batch_problems(config, facts)
+    yield from _view_problems(config, facts)
+    yield from _head_problems(config, facts)
+
+
+def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    budget = config.budget
+    counted = budget.kind in ("balanced", "random", "first")
+    if counted and budget.labels is None:
+        yield f"budget.labels=null: budget={budget.kind} needs a number of labels"
+    if not counted and budget.labels is not None:
+        yield f"budget.labels={budget.labels}: budget={budget.kind} takes no number; use budget=balanced, random or first"
+    if (budget.kind == "fraction") != (budget.fraction is not None):
+        yield f"budget.fraction={shown(budget.fraction)}: belongs to budget=fraction, and only there"
+    if facts is None or facts.inputs is None:
+        return
+    if budget.labels is not None and budget.labels > facts.inputs:
+        yield f"budget.labels={budget.labels}: dataset={config.dataset.name} has {facts.inputs:,} labelled inputs"
+    labels = _label_count(budget, facts.inputs)
+    if budget.kind == "balanced" and facts.classes and labels < facts.classes:
+        yield (
+            f"budget.labels={labels}: budget=balanced needs one for each of the {facts.classes} classes of "
+            f"dataset={config.dataset.name}, so at least {facts.classes}"
+        )
+    if labels < 1:
+        yield f"budget.fraction={budget.fraction}: leaves no label of {facts.inputs:,} inputs"
+    held_out = round(budget.validation * labels)
+    if budget.validation and not 1 <= held_out < labels:
+        yield f"budget.validation={budget.validation}: takes {held_out} of {labels} labels; both parts need at least one"
+    if budget.kind == "balanced" and facts.classes and 0 < labels - held_out < facts.classes <= labels:
+        yield (
+            f"budget.validation={budget.validation}: leaves {labels - held_out} of {labels} labels to train on, "
+            f"fewer than the {facts.classes} classes"
+        )
+    if budget.pretrain_on == "rest" and labels >= facts.inputs + (facts.unlabelled or 0):
+        yield "budget.pretrain_on=rest: all inputs are in the budget, none is left to pre-train on"
+
+
+def _label_count(budget: Budget, labelled: int) -> int:
+    return budget.labels or round((budget.fraction or 1) * labelled)
+
+
+def labels_to_train_on(budget: Budget, labelled: int) -> int:
+    """How many of the budget's labels are not held out for validation."""
+    labels = _label_count(budget, labelled)
+    return labels - round(budget.validation * labels)
+
+
+def _schedule_problems(config: Config) -> Iterator[str]:
+    supervised = config.schedule.supervised
+    if supervised.select == "best_validation" and not config.budget.validation:
+        yield "schedule.supervised.select=best_validation: needs budget.validation above 0"
+    if supervised.select != "last" and not supervised.evaluate_every:
+        yield f"schedule.supervised.select={supervised.select}: needs schedule.supervised.evaluate_every of at least 1"
+    for name in PHASES:
+        optimiser = getattr(config.schedule, name).optimiser
+        if optimiser.momentum and optimiser.name not in ("sgd", "lars"):
+            yield (
+                f"schedule.{name}.optimiser.momentum={optimiser.momentum}: is for sgd and lars; "
+                f"{optimiser.name} takes 0"
+            )
+
+
+def _start_problems(config: Config) -> Iterator[str]:
+    """What `start` and `checkpoint` name must be what the stage starts from."""
+    stage, phases = config.stage, config.stage.phases
+    if config.checkpoint != "auto" and not stage.takes_checkpoint:
+        yield f"checkpoint={config.checkpoint}: stage={stage.name} starts from no finished pre-training; leave it at auto"
+    if config.start != "random" and "pretrain" not in phases:
+        yield f"start={config.start}: is what a pre-training goes on from, and stage={stage.name} makes none"
+    if config.start != "random" and config.checkpoint != "auto":
+        yield (
+            f"start={config.start}: is for a pre-training that is yet to be made, and checkpoint={config.checkpoint} is "
+            "finished; give one of the two"
+        )
+
+
+def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    """Batches that the data cannot fill, of the trainings that the stage makes."""
+    phases = [phase for phase in config.stage.phases if phase != "pretrain" or config.checkpoint == "auto"]
+    if "pretrain" in phases and config.schedule.pretrain.batch_size < 2:
+        yield "schedule.pretrain.batch_size=1: must be at least 2, since inputs are told apart from each other"
+    if facts is None or facts.inputs is None:
+        return
+    everything = facts.inputs + (facts.unlabelled or 0)
+    counts = {
+        "pretrain": inputs_to_pretrain_on(config, facts) or 0,
+        "supervised": labels_to_train_on(config.budget, facts.inputs),
+        "distill": everything,
+        "semi": everything,
+    }
+    for name in phases:
+        phase, count = getattr(config.schedule, name), counts[name]
+        if name != "supervised" and count and phase.batch_size > count:
+            yield (
+                f"schedule.{name}.batch_size={phase.batch_size}: there are {count:,} inputs to train on; at most that many"
+            )
+            continue
+        full = count // min(phase.batch_size, count) if count > 0 else 0
+        if full and phase.steps_per_epoch is not None and phase.steps_per_epoch > full:
+            yield (
+                f"schedule.{name}.steps_per_epoch={phase.steps_per_epoch}: {count:,} inputs fill {full:,} batches "
+                f"of {phase.batch_size}; at most that many, or null for all"
+            )
+
+
+def inputs_to_pretrain_on(config: Config, facts: Facts) -> int | None:
+    """How many inputs pre-training has, which may be those of another data set; None where only reading can tell."""
+    for source in config.method.arguments.values():
+        if isinstance(source, DatasetComponent):
+            facts = source.arguments.get("facts")
+            return facts.inputs if isinstance(facts, Facts) else None
+    if facts.inputs is None:
+        return None
+    everything = facts.inputs + (facts.unlabelled or 0)
+    return everything - (_label_count(config.budget, facts.inputs) if config.budget.pretrain_on == "rest" else 0)
+
+
+def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    for name in ("pretrain", "supervised"):
+        steps = getattr(config.augment, name).arguments
+        where = f"augment.{name}"
+        ranges = (("affine", "scale"), ("crop", "area"), ("crop", "ratio"), ("blur", "sigma"), ("erase", "area"),
+                  ("erase", "ratio"))  # fmt: skip
+        for step, key in ranges:
+            low, high = getattr(steps.get(step), key, (1, 1))
+            top = 1 if key == "area" else math.inf
+            if not 0 < low <= high <= top:
+                yield f"{where}.{step}.{key}=[{low:g}, {high:g}]: must rise, above 0{' and up to 1' if top == 1 else ''}"
+        blur = steps.get("blur")
+        if blur and blur.kernel % 2 == 0:
+            yield f"{where}.blur.kernel={blur.kernel}: must be odd"
+        if blur and blur.p and facts and facts.shape and blur.kernel > 2 * min(facts.shape[1:]) - 1:
+            yield f"{where}.blur.kernel={blur.kernel}: is wider than inputs of {facts.shape[1]}×{facts.shape[2]} allow"
+        colour = steps.get("colour")
+        if colour and colour.hue * colour.strength > 0.5:
+            yield (
+                f"{where}.colour: hue={colour.hue:g} times strength={colour.strength:g} is {colour.hue * colour.strength:g}; "
+                "at most 0.5, half of the colour circle"
+            )
+        if facts and facts.shape and facts.shape[0] == 1 and colour and colour.p and (colour.saturation or colour.hue):
+            yield (
+                f"{where}.colour: saturation={colour.saturation:g} and hue={colour.hue:g} need colour, and "
+                f"dataset={config.dataset.name} is grey; set both to 0, or augment=digits"
+            )
+
+
+def projects(config: Config) -> bool:
+    """Whether the method has a projection head, of which fine-tuning could keep something."""
+    return "head" in signatures.parameters(config.method.path)
+
+
+def pairs(config: Config) -> bool:
+    """Whether the method learns from two inputs of the same case."""
+    return "cases" in signatures.parameters(config.method.path)
+
+
+def _head_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    if config.head.keep != 0 and not projects(config):
+        yield f"head.keep={config.head.keep}: method={config.method.name} has no projection head to keep; use head.keep=0"
+    widths = config.head.projection.arguments.get("widths")
+    if widths is not None and isinstance(config.head.keep, int) and config.head.keep > len(widths):
+        yield f"head.keep={config.head.keep}: head={config.head.name} has {len(widths)} projection layers"
+    last = (config.head.classifier.arguments.get("widths") or ["classes"])[-1]
+    if facts and facts.classes and last not in ("classes", facts.classes):
+        yield (
+            f"head.classifier.widths: head={config.head.name} ends in {last}, and dataset={config.dataset.name} "
+            f"has {facts.classes} classes; end it in `classes`"
+        )

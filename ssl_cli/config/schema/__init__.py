@@ -1,0 +1,103 @@
+"""The types of every setting. Values live in `conf/`; there are no defaults here.
+
+A type may carry an interval (`Annotated[float, "(0, 1]"]`) that `ssl_cli.config.compose` checks. This module imports neither
+torch nor OmegaConf, so that a misspelt key is answered at once.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ssl_cli.config.schema.basics import (
+    Amount,
+    BackboneComponent,
+    Component,
+    Count,
+    DatasetComponent,
+    Degrees,
+    HeadComponent,
+    MethodComponent,
+    NotNegative,
+    Part,
+    Positive,
+    Range,
+    Shape,
+    ViewsComponent,
+)
+from ssl_cli.config.schema.data import Budget, Facts
+from ssl_cli.config.schema.networks import Head, Negatives
+from ssl_cli.config.schema.stage import Network, Stage
+from ssl_cli.config.schema.training import Optimiser, Phase, Rate, Schedule, Stop, Supervised
+from ssl_cli.config.schema.views import Affine, Augment, Blur, Colour, Crop, Erase, Flip, Grey, Perspective, Solarise
+
+__all__ = [
+    "Affine",
+    "Amount",
+    "Augment",
+    "BackboneComponent",
+    "Blur",
+    "Budget",
+    "Colour",
+    "Component",
+    "Config",
+    "Count",
+    "Crop",
+    "DatasetComponent",
+    "Degrees",
+    "Erase",
+    "Facts",
+    "Flip",
+    "Grey",
+    "Head",
+    "HeadComponent",
+    "MethodComponent",
+    "Negatives",
+    "Network",
+    "NotNegative",
+    "Optimiser",
+    "Part",
+    "Perspective",
+    "Phase",
+    "Positive",
+    "Range",
+    "Rate",
+    "Runtime",
+    "Schedule",
+    "Shape",
+    "Solarise",
+    "Stage",
+    "Stop",
+    "Supervised",
+    "ViewsComponent",
+]
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How this machine is used; `auto` is decided, printed and saved at the start."""
+
+    device: str
+    precision: Literal["auto", "float32", "bfloat16", "float16"]
+    threads: Count | Literal["auto"]
+    channels_last: bool | Literal["auto"]
+    compile: bool | Literal["auto"]  # torch.compile of the backbone
+    checkpoint_seconds: Amount  # how often a running training is saved
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings of one run, checked."""
+
+    seed: NotNegative
+    start: Literal["random"] | Path
+    checkpoint: Literal["auto"] | Path
+    outputs: Path
+    stage: Stage
+    dataset: DatasetComponent
+    budget: Budget
+    augment: Augment
+    backbone: BackboneComponent
+    head: Head
+    method: MethodComponent
+    schedule: Schedule
+    runtime: Runtime

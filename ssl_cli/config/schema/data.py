@@ -1,0 +1,34 @@
+"""What data sets are, and which labels may be seen."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from ssl_cli.config.schema.basics import Count, NotNegative, Shape
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a data set before it is read, so that mistakes show before anything is read.
+
+    Reading checks them. `null` where they cannot be known.
+    """
+
+    inputs: Count | None  # training inputs that have labels
+    unlabelled: NotNegative | None
+    test: Count | None
+    classes: Annotated[int, "[2, inf)"] | None
+    shape: Shape | None
+    cases: (
+        NotNegative | None
+    )  # that the training inputs show, such as patients; 0 where nothing says which belong together
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Which labels may be seen."""
+
+    kind: Literal["balanced", "random", "first", "fraction", "all"]
+    labels: Count | None
+    fraction: Annotated[float, "(0, 1]"] | None
+    validation: Annotated[float, "[0, 1)"]
+    pretrain_on: Literal["all", "rest"]

@@ -1,0 +1,52 @@
+"""What every stage's settings are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+if TYPE_CHECKING:
+    from ssl_cli.config.schema import Config
+
+Network = Literal["method", "classifier"]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The settings of one verb of the command line, in a module that does not import torch, beside its function.
+
+    A subclass is named by a file in `conf/stage`, has a field for each setting that stands there, and says what the stage does
+    as far as settings decide it.
+    """
+
+    name: str
+
+    group: ClassVar[str] = "stage"
+    function: ClassVar[str] = ""  # the import path of what carries it out: (config, run) → the numbers of the run
+    ends_in: ClassVar[Literal["pre-training", "classifier", "comparison", "table"]] = "table"
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """The parts of `schedule` that it trains by; `pretrain` where it starts from a pre-training, found or new."""
+        return ()
+
+    @property
+    def takes_checkpoint(self) -> bool:
+        """Whether `checkpoint` may name a finished pre-training to start from."""
+        return "pretrain" in self.phases
+
+    def problems(self, config: Config) -> Iterator[str]:
+        """A sentence for each setting of the stage that cannot work with the others."""
+        yield from ()
+
+    def networks(self, config: Config) -> Iterator[tuple[Network, Config, str]]:
+        """What it builds: pre-training methods and classifiers, with the settings of each, and the key of its method."""
+        if "pretrain" in self.phases and config.checkpoint == "auto":
+            yield "method", config, "method"
+        if set(self.phases) & {"supervised", "distill", "semi"}:
+            yield "classifier", config, "method"
+
+    def arm(self, config: Config) -> str:
+        """What a run is called in tables that set it beside others."""
+        return self.name

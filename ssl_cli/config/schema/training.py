@@ -1,0 +1,72 @@
+"""How long, in which batches, at which rate."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from ssl_cli.config.schema.basics import Amount, Count, NotNegative, Part, Positive
+
+Decay = Annotated[float, "[0, 1)"]  # the share of a running mean that stays after a step
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """How gradients become steps."""
+
+    name: Literal["sgd", "adam", "adamw", "lars"]
+    lr: Positive
+    lr_scale: Literal["none", "linear", "root"]  # lr as it stands, lr · B / 256, or lr · √B
+    momentum: Decay  # sgd and lars
+    betas: tuple[Decay, Decay]  # adam and adamw: of the means of gradients and of their squares
+    weight_decay: Amount
+
+
+@dataclass(frozen=True)
+class Rate:
+    """The learning rate as a function of the step: linear warm-up, then a decay."""
+
+    warmup: Annotated[float, "[0, 1)"]  # share of all steps
+    decay: Literal["constant", "cosine", "exponential"]
+    gamma: Annotated[float, "(0, 1]"]  # exponential: the factor of one epoch
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Stop after more than `patience` epochs in a row that lower the loss by less than `improvement` (a share)."""
+
+    patience: NotNegative
+    improvement: Part
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One training: how long, in which batches, at which rate. Every batch is full; the rest of an epoch is dropped."""
+
+    epochs: Count
+    steps_per_epoch: Count | None  # null: all full batches
+    max_steps: Count | None  # null: all epochs
+    batch_size: Count
+    order: Literal["shuffle", "file"]
+    optimiser: Optimiser
+    rate: Rate
+    stop: Stop | None
+    log_every: Count  # steps
+    evaluate_every: NotNegative  # epochs; 0: never while training
+
+
+@dataclass(frozen=True)
+class Supervised(Phase):
+    """Training on the label budget."""
+
+    label_smoothing: Annotated[float, "[0, 1)"]
+    select: Literal["last", "best_validation", "best_test"]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All trainings: without labels, on labels, on a teacher's answers, and on labels and unlabelled inputs together."""
+
+    name: str
+    pretrain: Phase
+    supervised: Supervised
+    distill: Phase
+    semi: Phase  # its batch_size counts the inputs without a label

@@ -1,0 +1,71 @@
+"""Your own inputs, as NumPy files."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ssl_cli.config.schema import Facts
+from ssl_cli.data.images.channels import channels_second
+from ssl_cli.data.types import UNKNOWN, Dataset, Split
+from ssl_cli.errors import ConfigError
+
+
+def arrays(root: Path, facts: Facts) -> Dataset:
+    """Your own inputs, as NumPy files that are mapped into memory and not read into it.
+
+    `train_inputs.npy`, `test_inputs.npy`: uint8, (N, H, W), (N, H, W, 3) or (N, C, H, W). `train_labels.npy`,
+    `test_labels.npy`: integers (N,), −1 where unknown; without the file for training no label is known. `train_cases.npy`,
+    if there is one: integers (N,), the same for inputs that belong together, −1 for one that stands alone.
+    `classes.txt`, if there is one: a name a line.
+
+    Raises:
+        ConfigError: a file is missing, or is not what it should be.
+    """
+    train_inputs, test_inputs = (_mapped(root, f"{part}_inputs.npy") for part in ("train", "test"))
+    train_labels = _labels(root, "train_labels.npy", len(train_inputs), optional=True)
+    test_labels = _labels(root, "test_labels.npy", len(test_inputs), optional=False)
+    names = root / "classes.txt"
+    count = int(max(train_labels.max(), test_labels.max())) + 1
+    classes = tuple(names.read_text().split("\n")[:count]) if names.exists() else tuple(map(str, range(count)))
+    return Dataset(
+        Split(train_inputs, train_labels), Split(test_inputs, test_labels), classes, _cases(root, train_inputs)
+    )
+
+
+def _cases(root: Path, inputs: Tensor) -> Tensor | None:
+    if not (root / "train_cases.npy").exists():
+        return None
+    cases = _labels(root, "train_cases.npy", len(inputs), optional=False)
+    alone = cases == UNKNOWN
+    cases[alone] = cases.max() + 1 + torch.arange(int(alone.sum()))
+    return cases
+
+
+def _mapped(root: Path, name: str) -> Tensor:
+    path = root / name
+    if not path.is_file():
+        raise ConfigError(f"dataset.root={root}: {name} is missing there")
+    array = np.load(path, mmap_mode="c")  # private pages: nothing here writes, and torch wants to be able to
+    if array.dtype != np.uint8 or array.ndim not in (3, 4) or not len(array):
+        raise ConfigError(
+            f"dataset.root={root}: {name} holds {array.dtype} of shape {array.shape}; it must be uint8 of shape "
+            "(N, H, W), (N, H, W, 3) or (N, C, H, W)"
+        )
+    return channels_second(torch.from_numpy(array))
+
+
+def _labels(root: Path, name: str, count: int, optional: bool) -> Tensor:
+    path = root / name
+    if optional and not path.exists():
+        return torch.full((count,), UNKNOWN)
+    if not path.is_file():
+        raise ConfigError(f"dataset.root={root}: {name} is missing there")
+    labels = np.load(path)
+    if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,) or labels.min() < UNKNOWN:
+        raise ConfigError(
+            f"dataset.root={root}: {name} holds {labels.dtype} of shape {labels.shape}; it must be {count:,} integers, "
+            "−1 where unknown"
+        )
+    return torch.from_numpy(labels.astype(np.int64))

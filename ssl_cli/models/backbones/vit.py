@@ -1,0 +1,139 @@
+"""A vision transformer (Dosovitskiy et al., 2021) whose features are the mean of its tokens."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_cli.config.schema import Count, Positive, Shape
+from ssl_cli.models.backbones.base import Backbone
+
+
+class VisionTransformer(Backbone):
+    """Patches become tokens that look at each other, block after block: `width` features.
+
+    Between its stages tokens are maps, one position a patch, so whatever needs maps finds them. There is no token of the
+    whole image: features are the mean over positions of the last tokens, normalised (appendix D.3).
+
+    Args:
+        shape: channels, height, width of the inputs.
+        patch: pixels a side of what becomes one token.
+        width: numbers in a token.
+        depth: blocks, each of them a stage.
+        heads: of each attention.
+        ratio: the width of a block's hidden layer over that of a token.
+
+    Raises:
+        ValueError: inputs cannot be cut into patches, or tokens into heads and positions.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        patch: Count,
+        width: Count,
+        depth: Count,
+        heads: Count,
+        ratio: Positive,
+    ):
+        if width % heads or width % 4:
+            raise ValueError(f"width={width}: must be a multiple of heads={heads}, and of 4 for positions in the plane")
+        blocks = [Block(width, heads, ratio) for _ in range(depth)]
+        stages = [_OnMaps(block) for block in blocks[:-1]] + [_OnMaps(blocks[-1], nn.LayerNorm(width))]
+        patches = Patches(shape[0], patch, width)
+        super().__init__(
+            [nn.Sequential(patches, stages[0]), *stages[1:]], width, shape, patch, multiple_of=patch, because="patch="
+        )
+        self.patch = patch
+
+    def of_some(self, inputs: Tensor, patches: Tensor) -> Tensor:
+        """The last tokens where some patches alone are looked at: (B, C, H, W), their numbers (B, N) → (B, N, dim)."""
+        embed, block = self.stages[0]
+        tokens = embed(inputs).flatten(2)
+        maps = tokens.gather(2, patches[:, None].expand(-1, self.dim, -1))[..., None]
+        for stage in (block, *self.stages[1:]):
+            maps = stage(maps)
+        return maps.flatten(2).mT
+
+
+class Patches(nn.Module):
+    """Each patch a token of its pixels and its place."""
+
+    def __init__(self, channels: int, patch: int, width: int):
+        super().__init__()
+        self.embed = nn.Conv2d(channels, width, patch, stride=patch)
+        nn.init.xavier_uniform_(self.embed.weight.view(width, -1))
+        nn.init.zeros_(self.embed.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """(B, channels, H, W) → (B, width, H / patch, W / patch)."""
+        maps = self.embed(inputs)
+        return maps + positions(*maps.shape[1:], maps.device)
+
+
+class Block(nn.Module):
+    """Attention between tokens, then two layers for each by itself, both on normalised tokens and beside a shortcut."""
+
+    def __init__(self, width: int, heads: int, ratio: float):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.queries_keys_values = _linear(width, 3 * width, maps=3)
+        self.join = _linear(width, width)
+        hidden = round(ratio * width)
+        self.think = nn.Sequential(_linear(width, hidden), nn.GELU(), _linear(hidden, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, N, width) → (B, N, width)."""
+        parts = self.queries_keys_values(self.norm1(tokens)).unflatten(2, (3, self.heads, -1))
+        seen = _attention(*parts.permute(2, 0, 3, 1, 4))
+        tokens = tokens + self.join(seen.transpose(1, 2).flatten(2))
+        return tokens + self.think(self.norm2(tokens))
+
+
+class _OnMaps(nn.Module):
+    """Layers of tokens, given maps: (B, width, H, W) → (B, width, H, W). With channels last nothing is copied."""
+
+    def __init__(self, *layers: nn.Module):
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        return self.layers(maps.flatten(2).mT).mT.unflatten(2, maps.shape[2:])
+
+
+def _attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """What each query sees: three of (B, heads, N, D) → (B, heads, N, D).
+
+    On the CPU in float32, since the gradient of this in bfloat16 takes seven times as long there.
+    """
+    if queries.device.type != "cpu":
+        return F.scaled_dot_product_attention(queries, keys, values)
+    with torch.autocast("cpu", enabled=False):
+        return F.scaled_dot_product_attention(queries.float(), keys.float(), values.float())
+
+
+def positions(width: int, height: int, length: int, device: torch.device) -> Tensor:
+    """A fixed code of each place, half of it the row's and half the column's: (width, height, length).
+
+    Sines and cosines whose wavelengths rise from 2π to 20,000π (Vaswani et al., 2017, section 3.5), in the plane as in
+    MoCo v3 (Chen, Xie and He, 2021).
+    """
+    slowing = 10_000 ** -(torch.arange(width // 4, device=device) / (width // 4))
+
+    def waves(count: int) -> Tensor:
+        angles = slowing[:, None] * torch.arange(count, device=device)
+        return torch.cat([angles.sin(), angles.cos()])
+
+    rows, columns = waves(height)[:, :, None], waves(length)[:, None]
+    return torch.cat([rows.expand(-1, -1, length), columns.expand(-1, height, -1)])
+
+
+def _linear(inputs: int, outputs: int, maps: int = 1) -> nn.Linear:
+    """With first values as in MoCo v3: uniform, as wide as keeps variances, for each of `maps` joined ones by itself."""
+    made = nn.Linear(inputs, outputs)
+    bound = math.sqrt(6 / (inputs + outputs / maps))
+    nn.init.uniform_(made.weight, -bound, bound)
+    nn.init.zeros_(made.bias)
+    return made

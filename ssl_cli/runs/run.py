@@ -1,0 +1,335 @@
+"""The folder of one run: what it was asked, how it went, and all that is needed to go on with it.
+
+config.yaml        the settings, resolved
+run.json           its id, the command, when it began
+machine.json       device and precision it computes with, decided at its beginning; compile.json: and torch.compile
+metrics.jsonl      a line each log step; nothing in it depends on the clock
+checkpoint.pt      everything a resume needs
+progress.json      seconds and inputs so far, saved with the checkpoint
+labels.csv         which items' labels were seen; classes.csv: which class stands in for an item's label in pre-training
+*.safetensors      the trained weights
+result.json        the numbers; it is there when the run is finished
+*.png, run.log     pictures, and the log
+
+While a process works in the folder, `.ssl_cli.lock` says which one; `checkpoint.previous.pt` is the checkpoint before the last,
+there until the training ends.
+"""
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import math
+import os
+import re
+import secrets
+import shlex
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ssl_cli.config.build import plain
+from ssl_cli.errors import ConfigError, TrainingError
+from ssl_cli.runs import checkpoint, claim
+from ssl_cli.runs.files import open_to_append, others, remove_partials, write
+
+log = logging.getLogger("ssl_cli")
+
+MACHINE = "machine.json"
+
+
+class Run:
+    """One run's folder. Opening it again with the same settings goes on where it was."""
+
+    def __init__(self, folder: Path, settings: Any, parent: "Run | None" = None):
+        """Create the folder, or open it again.
+
+        Args:
+            folder: a new one, one that holds at most hidden files, or that of a run with these settings.
+            settings: of the run, a dataclass.
+            parent: the run inside which this one lies, if any.
+
+        Raises:
+            ConfigError: it holds a run with other settings, or files that are not a run's.
+        """
+        self.folder = folder
+        saved = plain(settings)
+        self.stage: str = settings.stage.name
+        self.ends_in: str = settings.stage.ends_in
+        text = yaml.safe_dump(saved, sort_keys=False, allow_unicode=True)
+        config = folder / "config.yaml"
+        self.is_new = not config.exists()
+        self._found: set[Path] = set()
+        if self.is_new:
+            strangers = [] if parent else [name for name in others(folder) if name != "run.json"]
+            if strangers:
+                shown = ", ".join(strangers[:3]) + (", …" if len(strangers) > 3 else "")
+                raise ConfigError(
+                    f"hydra.run.dir={folder}: holds files that are not a run's ({shown}); choose a new or an empty folder"
+                )
+            folder.mkdir(parents=True, exist_ok=True)
+            self._found = set(folder.iterdir())
+            born = {"run_id": secrets.token_hex(6), "command": sys.argv[1:], "began": _now(), "folder": str(Path.cwd())}
+            write(folder / "run.json", json.dumps(born, indent=1))
+            write(config, text)
+        elif config.read_text() != text:
+            raise ConfigError(f"hydra.run.dir={folder}: already holds a run with other settings; choose a new folder")
+        self.id = json.loads((folder / "run.json").read_text())["run_id"]
+        self._seconds_before = self.progress().get("seconds", 0.0)
+        self._opened = time.perf_counter()
+
+    def child(self, name: str, settings: Any) -> "Run":
+        """A run inside this one, computing as this one does.
+
+        Raises:
+            ConfigError: its folder is a link.
+        """
+        folder = self.folder
+        for part in Path(name).parts:
+            folder = folder / part
+            if folder.is_symlink():
+                raise ConfigError(f"{folder}: is a link to {folder.readlink()}; a run writes only to files of its own")
+        run = Run(folder, settings, self)
+        if (self.folder / MACHINE).exists() and not (run.folder / MACHINE).exists():
+            write(run.folder / MACHINE, (self.folder / MACHINE).read_text())
+        return run
+
+    @contextlib.contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Work in the folder, which no other process may meanwhile.
+
+        Raises:
+            ConfigError: another one does.
+        """
+        with claim.claimed(self.folder):
+            remove_partials(self.folder)
+            yield
+
+    def discard(self) -> None:
+        """Remove a run that this process has begun and that has no checkpoint yet; what was there before stays."""
+        if not self.is_new or any(self.folder.rglob("checkpoint.pt")):
+            return
+        for path in set(self.folder.iterdir()) - self._found:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if not self._found:
+            self.folder.rmdir()
+
+    @property
+    def result(self) -> dict[str, Any] | None:
+        """The numbers, if the run is finished."""
+        return read_result(self.folder)
+
+    def command(self, *words: str) -> str:
+        """A command line with the settings that were typed for this run, but for its stage, its place and what `words` set.
+
+        Args:
+            words: a stage, options and overrides that come first; `KEY=` alone leaves a setting out.
+        """
+        typed = json.loads((self.folder / "run.json").read_text())["command"]
+        changed = {word.partition("=")[0] for word in words if "=" in word}
+        groups = {key for key in changed if "." not in key}
+        kept = [
+            word
+            for word in typed
+            if word not in ("-m", "--multirun")
+            and not re.match(r"[+~]*(stage|hydra)[=.@/]", word)
+            and _key(word) not in changed
+            and _key(word).partition(".")[0] not in groups
+        ]
+        said = [word for word in words if not word.endswith("=")]
+        return shlex.join(["ssl-cli", *said, *kept])
+
+    @property
+    def seconds(self) -> float:
+        """Wall-clock seconds over all sessions, up to what was saved of earlier ones."""
+        return self._seconds_before + time.perf_counter() - self._opened
+
+    # While training
+
+    @contextlib.contextmanager
+    def metrics(self, keep: int) -> Iterator["Metrics"]:
+        """The metrics file, cut back to the `keep` bytes that the checkpoint knows of."""
+        with Metrics(self.folder / "metrics.jsonl", keep) as metrics:
+            yield metrics
+
+    def save_checkpoint(self, state: dict[str, Any], inputs: int, training_seconds: float) -> None:
+        """Add a checkpoint, keeping the one before it.
+
+        The clock's numbers go to a file of their own, so that the checkpoint's bytes depend on none.
+        """
+        import torch
+
+        claim.check_held(self.folder)
+        buffer = io.BytesIO()
+        torch.save(_rebuilt(state), buffer)
+        progress = {"seconds": self.seconds, "training_seconds": training_seconds, "inputs": inputs}
+        write(self.folder / "progress.json", json.dumps(progress))
+        checkpoint.save(self.folder, buffer.getvalue())
+
+    def checkpoint(self) -> dict[str, Any] | None:
+        """The last checkpoint's state, on the CPU; the one before it where the last one is damaged, and a warning says so.
+
+        Raises:
+            ConfigError: no checkpoint is whole.
+        """
+        import torch
+
+        saved = checkpoint.read(self.folder)
+        return None if saved is None else torch.load(io.BytesIO(saved), map_location="cpu", weights_only=True)
+
+    def training_ended(self) -> None:
+        """The last checkpoint is the one that counts from now on."""
+        checkpoint.drop_previous(self.folder)
+
+    def progress(self) -> dict[str, float]:
+        """The clock's numbers of the last checkpoint."""
+        path = self.folder / "progress.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    # Results
+
+    def save_weights(self, name: str, module: Any) -> None:
+        """`NAME.safetensors`, readable without this program."""
+        from safetensors.torch import save
+
+        claim.check_held(self.folder)
+        tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in module.state_dict().items()}
+        write(self.folder / f"{name}.safetensors", save(tensors))
+
+    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+        """Write the numbers, and by which bytes the weights can be told; the run is finished.
+
+        Raises:
+            TrainingError: a number is not finite.
+        """
+        claim.check_held(self.folder)
+        for key, value in result.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise TrainingError(
+                    f"{short(self.folder)}: {key} is {value}, so the run means nothing and is not finished"
+                )
+        weights = {path.name: sha256(path) for path in sorted(self.folder.glob("*.safetensors"))}
+        result = {
+            "run_id": self.id,
+            "ends_in": self.ends_in,
+            **result,
+            "weights": weights,
+            "seconds": round(self.seconds, 2),
+            "finished": _now(),
+        }
+        write(self.folder / "result.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+        return result
+
+
+def _key(word: str) -> str:
+    return word.partition("=")[0].lstrip("+~")
+
+
+class Metrics:
+    """A JSON line each log step. `saved_size` is what a checkpoint must remember to go on from here."""
+
+    def __init__(self, path: Path, keep: int):
+        if keep and (not path.exists() or path.stat().st_size < keep):
+            raise ConfigError(
+                f"resume={path.parent}: metrics.jsonl is shorter than the checkpoint says; was it changed?"
+            )
+        self._folder = path.parent
+        self._file = open_to_append(path)
+        self._file.truncate(keep)
+        self._file.seek(0, os.SEEK_END)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+
+    def saved_size(self) -> int:
+        """Bytes written so far, all of them on the disk."""
+        os.fsync(self._file.fileno())
+        return self._file.tell()
+
+    def add(self, step: int, values: dict[str, float]) -> None:
+        """One line."""
+        claim.check_held(self._folder)
+        rounded = {key: float(f"{value:.7g}") for key, value in values.items()}
+        self._file.write((json.dumps({"step": step, **rounded}) + "\n").encode())
+        self._file.flush()
+
+
+def _rebuilt(value: Any) -> Any:
+    """The same value in fresh containers, equal strings being one object: pickle writes down which objects are shared,
+    and what was loaded from a checkpoint shares others than what was never saved.
+    """
+    if isinstance(value, dict):
+        return {_rebuilt(key): _rebuilt(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(_rebuilt, value))
+    return sys.intern(value) if isinstance(value, str) else value
+
+
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """All lines of a run's metrics, whole ones only."""
+    path = folder / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The numbers of a finished run, else None."""
+    path = folder / "result.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def finished_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """All finished runs below a folder, in the order of their paths; the jobs of a sweep in that of their numbers."""
+    for path in sorted(root.rglob("result.json"), key=_numbers_first):
+        with contextlib.suppress(json.JSONDecodeError, OSError):
+            yield path.parent, json.loads(path.read_text())
+
+
+def _numbers_first(path: Path) -> list[tuple[bool, int, str]]:
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in path.parts]
+
+
+@contextlib.contextmanager
+def logged(folder: Path) -> Iterator[None]:
+    """What is logged meanwhile also goes to the folder's run.log."""
+    handler = logging.StreamHandler(io.TextIOWrapper(open_to_append(folder / "run.log"), encoding="utf-8"))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        handler.stream.close()
+
+
+def short(folder: Path) -> str:
+    """A path as one would type it here."""
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
+
+
+def quoted(folder: Path) -> str:
+    """A path as one would type it here into a shell."""
+    return shlex.quote(short(folder))
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")

@@ -1,0 +1,36 @@
+"""The settings of `stage=finetune` and `stage=baseline`, which differ in their first weights only."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from ssl_cli.config.schema import Config, Stage
+
+
+@dataclass(frozen=True)
+class SupervisedStage(Stage):
+    """The label budget, from random or from pre-trained weights; `frozen` trains the classifier only."""
+
+    name: Literal["baseline", "finetune"]
+    frozen: bool
+
+    function: ClassVar[str] = "ssl_cli.stages.finetune.finetune"
+    ends_in: ClassVar[str] = "classifier"
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Training on labels, of pre-trained weights or not."""
+        return ("supervised",) if self.name == "baseline" else ("pretrain", "supervised")
+
+    def arm(self, config: Config) -> str:
+        """By its first weights, and by what of them stays."""
+        if self.frozen:
+            return "random weights, frozen" if self.name == "baseline" else "pre-trained, frozen"
+        if self.name == "baseline":
+            augmented = any(getattr(step, "p", 0) for step in config.augment.supervised.arguments.values())
+            return "labels only, with augmentation" if augmented else "labels only"
+        layers = len(config.head.projection.arguments.get("widths", ()))
+        if config.head.keep == 0:
+            return "pre-trained, new head"
+        if config.head.keep in ("all", layers):
+            return "pre-trained, same head"
+        return f"pre-trained, {config.head.keep} of {layers} head layers kept"

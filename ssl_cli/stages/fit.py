@@ -1,0 +1,131 @@
+"""Do networks, methods and data fit together? Tried on PyTorch's meta device, where nothing is computed or stored.
+
+What a network or a method needs is said by its own constructor, as a `ValueError`, and nowhere else.
+"""
+
+import torch
+from torch import nn
+
+from ssl_cli.config.build import build
+from ssl_cli.config.consistency import data_problems, inputs_to_pretrain_on, labels_to_train_on
+from ssl_cli.config.schema import Config, DatasetComponent, Facts
+from ssl_cli.data.dataset import described, facts_of, load
+from ssl_cli.data.types import Dataset
+from ssl_cli.errors import ConfigError
+from ssl_cli.methods.base import Method
+from ssl_cli.methods.networks import NetworkSettings, build_classifier, build_method
+
+BATCHED = ("supervised", "distill")  # phases in which a classifier sees nothing but one batch of `batch_size`
+
+
+class _NotKnownError(Exception):
+    """What only reading the data can tell."""
+
+
+def open_dataset(config: Config) -> Dataset:
+    """The data of a run; where the settings could not tell what they are, it is checked now that networks fit them.
+
+    Raises:
+        ConfigError: they cannot be read, or do not fit.
+    """
+    dataset = load(config.dataset)
+    if described(config.dataset) is None:
+        check_fit(config, dataset)
+    return dataset
+
+
+def check_fit(config: Config, dataset: Dataset | None = None) -> None:
+    """Build all networks of a run without weights.
+
+    Args:
+        config: the settings.
+        dataset: the data, if they were read; else what the settings say of them, and nothing is checked where that is not
+            enough.
+
+    Raises:
+        ConfigError: with a sentence for each thing that does not fit.
+    """
+    known = dataset or described(config.dataset)
+    if known is None:
+        return
+    facts = config.dataset.arguments["facts"] if dataset is None else facts_of(dataset)
+    problems: list[str] = [] if dataset is None else list(data_problems(config, facts))
+    for kind, variant, place in config.stage.networks(config):
+        try:
+            with torch.device("meta"):
+                if kind == "method":
+                    _try_method(variant, place, known, facts)
+                else:
+                    _try_classifier(variant, known, facts)
+        except _NotKnownError:
+            continue
+        except ConfigError as error:
+            problems += [problem for problem in error.problems if problem not in problems]
+    if problems:
+        raise ConfigError(*problems)
+
+
+def _settings(config: Config, inputs: int | None) -> NetworkSettings:
+    if inputs is None:
+        raise _NotKnownError
+    return NetworkSettings(config.backbone, config.head, config.method, config.augment.scale, config.seed, inputs)
+
+
+def _try_method(config: Config, place: str, dataset: Dataset, facts: Facts) -> None:
+    for name, source in config.method.arguments.items():
+        if isinstance(source, DatasetComponent) and _is_same(source, config.dataset):
+            raise ConfigError(
+                f"method={config.method.name}: dataset@{place}.{name}={source.name} is the target itself, whose labels would "
+                "leak into pre-training; take another one"
+            )
+    method = build_method(_settings(config, inputs_to_pretrain_on(config, facts)), dataset, read=_described)
+    check_views(config, method)
+
+
+def check_views(config: Config, method: Method) -> None:
+    """Raises ConfigError where the views of pre-training spoil the method's task."""
+    try:
+        method.check_views(build(config.augment.pretrain, scale=config.augment.scale))
+    except ValueError as error:
+        raise ConfigError(f"method={config.method.name}: {error}") from error
+
+
+def _is_same(source: DatasetComponent, target: DatasetComponent) -> bool:
+    return (source.path, source.arguments) == (target.path, target.arguments)
+
+
+def _described(source: DatasetComponent) -> Dataset:
+    known = described(source)
+    if known is None:
+        raise _NotKnownError
+    return known
+
+
+def _try_classifier(config: Config, dataset: Dataset, facts: Facts) -> None:
+    # Where no layer of the projection head is kept, nothing is made of the method, whose inputs need not be known.
+    inputs = 0 if config.head.keep == 0 else inputs_to_pretrain_on(config, facts)
+    settings = _settings(config, inputs)
+    classifier = build_classifier(settings, dataset, None, label_smoothing=0.0, read=_described)
+    labels = labels_to_train_on(config.budget, facts.inputs or 0)
+    for name in BATCHED:
+        if name not in config.stage.phases:
+            continue
+        asked = getattr(config.schedule, name).batch_size
+        size = min(asked, labels) if name == "supervised" else asked
+        _try_batch(config, classifier, dataset, size, f"schedule.{name}.batch_size={asked}")
+
+
+def _try_batch(config: Config, classifier: nn.Module, dataset: Dataset, size: int, key: str) -> None:
+    try:
+        classifier(torch.empty(size, *dataset.shape))
+    except ValueError as error:  # PyTorch's batch norm, of one value a channel
+        if size > 1:
+            raise
+        raise ConfigError(
+            f"{key}: a batch has one input, from which batch norm cannot learn; it must have at least 2"
+        ) from error
+    except RuntimeError as error:
+        shape = "×".join(map(str, dataset.shape))
+        raise ConfigError(
+            f"backbone={config.backbone.name}, head={config.head.name}: inputs of {shape} do not pass ({error})"
+        ) from error

@@ -1,0 +1,49 @@
+"""The settings of `stage=league`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+from ssl_cli.config.schema import Config, Count, MethodComponent, Network, Positive, Stage
+
+
+@dataclass(frozen=True)
+class LeagueStage(Stage):
+    """All `methods` by the same rules, for `seeds` seeds from `seed` on.
+
+    equal: what every pre-training gets the same of: `time` on this machine, `seconds` of it, or `epochs`, as the schedule says.
+    neighbours: that vote.
+    rates: the learning rates of methods for which the schedule's is not fit.
+    """
+
+    name: Literal["league"]
+    seeds: Count
+    equal: Literal["time", "epochs"]
+    seconds: Positive
+    neighbours: Count
+    methods: dict[str, MethodComponent]
+    rates: dict[str, Positive]
+
+    function: ClassVar[str] = "ssl_cli.stages.league.league"
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """Pre-training, and training on labels."""
+        return ("pretrain", "supervised")
+
+    @property
+    def takes_checkpoint(self) -> bool:
+        """Each method has a pre-training of its own."""
+        return False
+
+    def problems(self, config: Config) -> Iterator[str]:
+        """No method at all."""
+        if not self.methods:
+            yield "stage.methods={}: must name at least one method"
+
+    def networks(self, config: Config) -> Iterator[tuple[Network, Config, str]]:
+        """Every method, and a new head."""
+        config = replace(config, head=replace(config.head, keep=0))
+        for name, method in self.methods.items():
+            yield "method", replace(config, method=method), f"stage.methods.{name}"
+        yield "classifier", config, "method"

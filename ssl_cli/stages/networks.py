@@ -1,0 +1,47 @@
+"""Networks by the settings of a run: where `Config` ends and values begin."""
+
+from pathlib import Path
+
+from torch import nn
+
+from ssl_cli.config.schema import Config
+from ssl_cli.data.budget import unlabelled_items
+from ssl_cli.data.types import Dataset
+from ssl_cli.methods.base import Method
+from ssl_cli.methods.networks import (
+    NetworkSettings,
+    build_backbone,
+    build_classifier,
+    build_method,
+    read_classifier,
+)
+from ssl_cli.methods.supervised import Supervised
+
+
+def network_settings(config: Config, dataset: Dataset) -> NetworkSettings:
+    """What of a run's settings decides its network and its first weights."""
+    items = unlabelled_items(dataset, config.budget, config.seed)
+    count = len(dataset.train) if items is None else len(items)
+    return NetworkSettings(config.backbone, config.head, config.method, config.augment.scale, config.seed, inputs=count)
+
+
+def fresh_backbone(config: Config, dataset: Dataset) -> nn.Module:
+    """The backbone with its first weights."""
+    return build_backbone(config.backbone, dataset.shape, config.seed)
+
+
+def pretraining_method(config: Config, dataset: Dataset, start: Path | None = None) -> Method:
+    """The pre-training method with its first weights, or with those of the pre-training in the folder `start`."""
+    return build_method(network_settings(config, dataset), dataset, start)
+
+
+def fresh_classifier(config: Config, dataset: Dataset, start: Path | None) -> Supervised:
+    """The classifier of fine-tuning, its backbone from the pre-training in the folder `start`, or fresh."""
+    settings = network_settings(config, dataset)
+    return build_classifier(settings, dataset, start, config.schedule.supervised.label_smoothing)
+
+
+def classifier_of(folder: Path, config: Config, dataset: Dataset) -> Supervised:
+    """The trained classifier in the folder of a finished run with these settings."""
+    frozen = getattr(config.stage, "frozen", False)
+    return read_classifier(folder, network_settings(config, dataset), dataset, frozen)

@@ -1,0 +1,80 @@
+"""What does a run start from? From random weights, or from a pre-training: one that was named, found, or is made now."""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+from ssl_cli.config.schema import Config
+from ssl_cli.data.types import Dataset
+from ssl_cli.runs.files import write
+from ssl_cli.runs.finished import find_pretraining, finished_pretraining, is_usable
+from ssl_cli.runs.run import Run, short
+from ssl_cli.stages.pretrain import check_sources, pretrain, pretraining_identity
+from ssl_cli.stages.pretrain_settings import PretrainStage
+from ssl_cli.training.device import Machine
+
+log = logging.getLogger("ssl_cli")
+
+
+def check_start(config: Config) -> None:
+    """Before anything is trained, whether the pre-training can be had that a run starts from.
+
+    Raises:
+        ConfigError: the folder that `checkpoint` names does not fit, or one that a new pre-training would begin from or
+            learn from.
+    """
+    if config.checkpoint == "auto":
+        check_sources(config)
+    else:
+        named_checkpoint(config)
+
+
+def named_checkpoint(config: Config) -> Path:
+    """The folder of the pre-training that `checkpoint` names.
+
+    Raises:
+        ConfigError: it is not finished, is no pre-training, or was trained with another network or range of pixels.
+    """
+    projection = config.head.projection if config.head.keep != 0 else None
+    return finished_pretraining(
+        "checkpoint", config.checkpoint, "auto", config.augment.scale, config.backbone, projection
+    )
+
+
+def find_or_pretrain(config: Config, run: Run, dataset: Dataset, machine: Machine) -> Path:
+    """The folder of the pre-training to start from: the one that was named, one with the same settings, or a new one.
+
+    Raises:
+        ConfigError: the run that was named is not finished, is no pre-training or has another architecture.
+    """
+    if config.checkpoint != "auto":
+        return named_checkpoint(config)
+    check_sources(config)
+    wanted = pretraining_identity(config, dataset, machine)
+    choice = run.folder / "start.json"  # a resumed run starts from what it started from
+    if choice.exists():
+        chosen = Path(str(json.loads(choice.read_text())))
+        if is_usable(chosen, wanted):
+            return chosen
+        log.warning("start.json names %s, which is no pre-training with these settings; it is not used.", chosen)
+    own = run.folder / "pretrain"
+    if not own.exists():
+        beside = (path.parent for root in (run.folder.parent, run.folder.parent.parent) for path in _near(root))
+        found = find_pretraining([config.outputs], wanted) or next(
+            (folder for folder in beside if is_usable(folder, wanted)), None
+        )
+        if found:
+            log.info("Pre-trained already with these settings: %s", short(found))
+            write(choice, json.dumps(str(found)))
+            return found
+    settings = replace(config, stage=PretrainStage("pretrain"))
+    pretrain(settings, run.child("pretrain", settings))
+    return own
+
+
+def _near(root: Path) -> list[Path]:
+    """Results beside a run that was given a folder of its own outside `outputs`."""
+    return sorted(
+        [*root.glob("*/result.json"), *root.glob("*/pretrain/result.json"), *root.glob("*/*/pretrain/result.json")]
+    )

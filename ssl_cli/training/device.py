@@ -1,0 +1,164 @@
+"""The machine: which device and precision, decided once, printed and saved."""
+
+import contextlib
+import ctypes
+import json
+import os
+import platform
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from ssl_cli.config.schema import Runtime
+from ssl_cli.errors import ConfigError
+from ssl_cli.runs.files import write
+from ssl_cli.runs.run import MACHINE, Run
+
+REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What `runtime` came to on this machine."""
+
+    device: torch.device
+    precision: str
+    threads: int
+    channels_last: bool
+    compile: bool | str
+    checkpoint_seconds: float
+
+    def autocast(self) -> AbstractContextManager:
+        """Forward passes in the chosen precision; weights and losses stay float32."""
+        reduced = REDUCED.get(self.precision)
+        return torch.autocast(self.device.type, reduced or torch.bfloat16, enabled=reduced is not None)
+
+    def scaler(self) -> torch.amp.GradScaler:
+        """Keeps gradients of float16 from vanishing; does nothing in other precisions."""
+        return torch.amp.GradScaler(self.device.type, init_scale=1024.0, enabled=self.precision == "float16")
+
+    def wait(self) -> None:
+        """Until the device has done all it was given; for timing."""
+        if self.device.type != "cpu":
+            torch.accelerator.synchronize(self.device)
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """A module on the device, in the memory layout of the inputs."""
+        layout = torch.channels_last if self.channels_last else torch.contiguous_format
+        return module.to(self.device, memory_format=layout)
+
+    def layout(self, inputs: Tensor) -> Tensor:
+        """Inputs in the memory layout of the weights."""
+        is_image = inputs.ndim == 4 and self.channels_last
+        return inputs.contiguous(memory_format=torch.channels_last) if is_image else inputs
+
+    def described(self) -> str:
+        """For the first line of a run."""
+        threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.device.type == "cpu" else ""
+        return f"{self.device}, {self.precision}{threads}"
+
+    def environment(self) -> dict[str, object]:
+        """For the record of a run."""
+        import torchvision
+
+        from ssl_cli import __version__
+
+        name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _processor()
+        return {
+            **asdict(self),
+            "device": str(self.device),
+            "processor": name,
+            "cores": os.cpu_count(),
+            "ssl_cli": __version__,
+            "torch": torch.__version__,
+            "torchvision": torchvision.__version__,
+            "python": platform.python_version(),
+            "system": platform.platform(),
+        }
+
+
+def machine(runtime: Runtime) -> Machine:
+    """What the settings mean here.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    device = torch.device(_best_device() if runtime.device == "auto" else runtime.device)
+    _require(device)
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if runtime.threads != "auto":
+        threads = runtime.threads
+    precision = _best_precision(device) if runtime.precision == "auto" else runtime.precision
+    channels_last = device.type != "mps" if runtime.channels_last == "auto" else runtime.channels_last
+    return _prepared(Machine(device, precision, threads, channels_last, runtime.compile, runtime.checkpoint_seconds))
+
+
+def machine_of(run: Run, runtime: Runtime) -> Machine:
+    """What the run's settings mean here, decided when it began and kept: a resumed run computes as it did before.
+
+    Raises:
+        ConfigError: the device is not there (any more).
+    """
+    kept = run.folder / MACHINE
+    if not kept.exists():
+        here = machine(runtime)
+        write(kept, json.dumps({**asdict(here), "device": str(here.device)}, indent=1) + "\n")
+        return here
+    decided = json.loads(kept.read_text())
+    return machine(replace(runtime, **decided))
+
+
+def _prepared(here: Machine) -> Machine:
+    torch.set_num_threads(here.threads)
+    _keep_freed_memory()
+    return here
+
+
+def _keep_freed_memory() -> None:
+    """Let glibc keep large blocks for the next step; giving them back costs a third of a small network's step.
+
+    By default every tensor above some MB is a mapping of its own, whose pages the kernel clears anew each time.
+    """
+    no_mappings, never_trim, ask_for = (-4, 0), (-1, 2**31 - 1), (-2, 64 << 20)  # M_MMAP_MAX, M_TRIM_…, M_TOP_PAD
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        library = ctypes.CDLL("libc.so.6")
+        for parameter, value in (no_mappings, never_trim, ask_for):
+            library.mallopt(parameter, value)
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _require(device: torch.device) -> None:
+    there = {
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+        "xpu": torch.xpu.device_count(),
+    }
+    if (device.index or 0) >= there[device.type]:
+        present = [kind if count == 1 else f"{kind}:0 to {kind}:{count - 1}" for kind, count in there.items() if count]
+        raise ConfigError(f"runtime.device={device}: is not on this machine; there is {', '.join(present)}")
+
+
+def _best_precision(device: torch.device) -> str:
+    """The fastest that is safe: bfloat16 in hardware, float16 on older GPUs, else float32."""
+    if device.type == "cuda":
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    if device.type == "cpu":
+        in_hardware = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return "bfloat16" if in_hardware else "float32"
+    return "float32"
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:  # noqa: PTH123
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
