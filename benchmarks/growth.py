@@ -77,7 +77,7 @@ def epoch(count: int, folder: str) -> dict[str, float]:
     from ssl_cli.data.dataset import load
     from ssl_cli.stages.networks import pretraining_method
     from ssl_cli.training.device import machine
-    from ssl_cli.training.loop import prepared, take_step
+    from ssl_cli.training.loop import prepare, take_step
     from ssl_cli.training.optim import optimiser
 
     config = from_overrides(
@@ -92,8 +92,7 @@ def epoch(count: int, folder: str) -> dict[str, float]:
     optimise, scaler = optimiser(method.parameters(), config.schedule.pretrain.optimiser), here.scaler()
     began = time.perf_counter()
     for number in range(batches.steps_per_epoch):
-        seen, labels = prepared(batches, views, method, number, 0, here)
-        take_step(method, optimise, scaler, seen, labels, here)
+        take_step(method, optimise, scaler, [prepare(batches, views, method, number, 0, here)], here)
     return {"seconds": time.perf_counter() - began, "mib": _anonymous_peak()}
 
 

@@ -34,7 +34,7 @@ from ssl_cli.data.dataset import load
 from ssl_cli.methods.base import Method
 from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.training.device import Machine, machine
-from ssl_cli.training.loop import prepared, take_step
+from ssl_cli.training.loop import prepare, take_step
 from ssl_cli.training.optim import optimiser
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -122,8 +122,7 @@ def ours(config: Config, here: Machine, method: Method | None = None) -> Steps:
     def steps(count: int) -> None:
         nonlocal done
         for step in range(done, done + count):
-            seen, labels = prepared(batches, views, method, step, 0, here)
-            take_step(method, optimise, scaler, seen, labels, here)
+            take_step(method, optimise, scaler, [prepare(batches, views, method, step, 0, here)], here)
         done += count
         here.wait()
 

@@ -19,7 +19,7 @@ from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.training.device import machine
 from ssl_cli.training.evaluate import knn_monitor
-from ssl_cli.training.loop import prepared
+from ssl_cli.training.loop import prepare
 
 CASES = torch.tensor([7, 3, 7, 50, 3, 7, 9, 3, 50, 7, 1])  # 7: 4 inputs, 3: 3, 50: 2, 9 and 1: one each
 
@@ -78,7 +78,7 @@ def prepared_pairs(*overrides: str, cases: Tensor | None = None):
     method = pretraining_method(config, dataset)
     views = build(config.augment.pretrain, scale=1.0)
     batches = CaseBatches(dataset.train.inputs, dataset.cases, None, 16, "shuffle", 0)
-    return method, batches, prepared(batches, views, method, 3, 0, machine(config.runtime))[0]
+    return method, batches, prepare(batches, views, method, 3, 0, machine(config.runtime))[0]
 
 
 def test_one_view_is_of_the_input_and_the_other_of_its_partner():

@@ -124,6 +124,12 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
             )
             continue
         full = count // min(phase.batch_size, count) if count > 0 else 0
+        batches = min(phase.steps_per_epoch or full, full)
+        if full and phase.gradient_accumulation > batches:
+            yield (
+                f"schedule.{name}.gradient_accumulation={phase.gradient_accumulation}: an epoch has {batches:,} batches of "
+                f"{min(phase.batch_size, count)}; at most that many"
+            )
         if full and phase.steps_per_epoch is not None and phase.steps_per_epoch > full:
             yield (
                 f"schedule.{name}.steps_per_epoch={phase.steps_per_epoch}: {count:,} inputs fill {full:,} batches "

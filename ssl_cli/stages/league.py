@@ -21,7 +21,7 @@ from ssl_cli.stages.pretrain_settings import PretrainStage
 from ssl_cli.stages.probe import probe
 from ssl_cli.stages.probe_settings import ProbeStage
 from ssl_cli.training.device import Machine, machine_of
-from ssl_cli.training.loop import prepared, take_step
+from ssl_cli.training.loop import prepare, take_step
 from ssl_cli.training.optim import optimiser
 
 log = logging.getLogger("ssl_cli")
@@ -118,8 +118,7 @@ def _steps(config: Config, run: Run, dataset: Dataset, here: Machine) -> int:
         taken = []
         for step in range(WARM_UP + TIMED):
             began = time.perf_counter()
-            seen, labels = prepared(batches, views, method, step, config.seed, here)
-            take_step(method, optimise, scaler, seen, labels, here)
+            take_step(method, optimise, scaler, [prepare(batches, views, method, step, config.seed, here)], here)
             method.after_step(step, WARM_UP + TIMED)
             here.wait()
             taken.append(time.perf_counter() - began)

@@ -24,7 +24,8 @@ from ssl_cli.stages.fit import check_views, open_dataset
 from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import knn_monitor
-from ssl_cli.training.loop import COLLAPSED, fit
+from ssl_cli.training.loop import fit
+from ssl_cli.training.state import COLLAPSED
 from ssl_cli.training.surrogates import surrogate_classes
 
 log = logging.getLogger("ssl_cli")

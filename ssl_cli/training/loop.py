@@ -1,11 +1,11 @@
 """The only training loop. Every batch, draw and rate is a function of the step and the seed."""
 
-import copy
+import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -13,23 +13,22 @@ from torch import Tensor
 from ssl_cli.config.schema import Phase
 from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.errors import Interrupted, TrainingError
-from ssl_cli.methods.base import Method, finest
+from ssl_cli.methods.base import Method
 from ssl_cli.randomness import derived_seed, generator, seed_network
 from ssl_cli.runs.run import Metrics, Run
 from ssl_cli.runs.weights import not_finite
+from ssl_cli.training.average import WeightAverage
 from ssl_cli.training.compiling import compile_if_faster
 from ssl_cli.training.device import Machine
 from ssl_cli.training.interruption import stop_requests
 from ssl_cli.training.optim import base_rate, learning_rate, optimiser
 from ssl_cli.training.progress import Clock, bar
+from ssl_cli.training.state import WHAT_TO_TRY, Monitor, State
 
 log = logging.getLogger("ssl_cli")
 
 Views = Callable[[Tensor, int, torch.Generator], tuple[Tensor, ...]]
-Monitor = Callable[[Method], dict[str, float]]
-
-WHAT_TO_TRY = "lower schedule's optimiser.lr, lengthen rate.warmup, or set runtime.precision=float32"
-COLLAPSED = 1e-3  # embeddings whose spread is below this tell inputs no more apart
+Prepared = tuple[tuple[Tensor, ...], Tensor | None]  # views, and labels if they may be seen
 
 
 @dataclass
@@ -42,24 +41,6 @@ class Fitted:
     last: dict[str, float]
     best_step: int | None
     compile: dict[str, object]  # whether torch.compile was used, and why
-
-
-@dataclass
-class _State:
-    """What the loop carries from step to step; all of it is in the checkpoint."""
-
-    step: int = 0
-    metrics_bytes: int = 0
-    window: dict[str, Tensor] = field(default_factory=dict)  # sums since the last log line
-    window_steps: int = 0
-    epoch_loss: Tensor | None = None
-    lowest_loss: float = math.inf
-    stale_epochs: int = 0
-    stopped: bool = False
-    last: dict[str, float] = field(default_factory=dict)
-    best: float = -math.inf
-    best_step: int | None = None
-    best_weights: dict[str, Tensor] | None = None
 
 
 def fit(
@@ -84,7 +65,7 @@ def fit(
         machine: device and precision.
         seed: of every draw.
         monitor: numbers worth knowing every `phase.evaluate_every` epochs, and at the end.
-        select: the monitor's number whose best weights count; None for the last weights.
+        select: the monitor's number whose best weights are kept; None for the last weights.
 
     Raises:
         Interrupted: asked to stop; the checkpoint is saved.
@@ -92,100 +73,176 @@ def fit(
         ConfigError: another process trains in the run's folder.
     """
     with run.claimed():
-        return _fit(method, batches, views, phase, run, machine, seed, monitor, select)
-
-
-def _fit(
-    method: Method, batches: Batches | CaseBatches, views: Views, phase: Phase, run: Run, machine: Machine, seed: int,
-    monitor: Monitor | None, select: str | None,
-) -> Fitted:  # fmt: skip
-    steps = phase.epochs * batches.steps_per_epoch
-    steps = min(steps, phase.max_steps or steps)
-    optimise, scaler = optimiser(method.parameters(), phase.optimiser), machine.scaler()
-    state = _resumed(run, method, optimise, scaler, machine) or _State()
-    compiled = compile_if_faster(
-        method.backbone, lambda: torch.cat(prepared(batches, views, method, 0, seed, machine)[0]), steps, run, machine
-    )
-    base = base_rate(phase.optimiser, batches.size)
-    clock = Clock(run.progress())
-    warned = False
-
-    with (
-        run.metrics(state.metrics_bytes) as metrics,
-        stop_requests() as stop,
-        bar(run, steps, state.step) as shown,
-    ):
-
-        def save() -> None:
-            check_finite(method, state.step)
-            state.metrics_bytes = metrics.saved_size()
-            contents = {
-                "state": vars(state),
-                "method": method.state_dict(),
-                "optimiser": optimise.state_dict(),
-                "scaler": scaler.state_dict(),
-            }
-            run.save_checkpoint(contents, clock.inputs, clock.seconds)
-
-        method.train()
-        while state.step < steps and not state.stopped:
-            step = state.step
-            began = time.perf_counter()
-            seen, labels = prepared(batches, views, method, step, seed, machine)
-            ready = time.perf_counter()
-
-            rate = learning_rate(step, steps, batches.steps_per_epoch, base, phase.rate)
-            for group in optimise.param_groups:
-                group["lr"] = rate
-            numbers = take_step(method, optimise, scaler, seen, labels, machine)
-            method.after_step(step, steps)
-
-            state.step = step + 1
-            _add(state, numbers)
-            clock.count(batches.size, ready - began, time.perf_counter() - began)
-            shown.update()
-            epoch_ends = state.step % batches.steps_per_epoch == 0 or state.step == steps
-            if epoch_ends:
-                _end_epoch(state, batches, phase)
-            if state.step % phase.log_every == 0 or state.step == steps or state.stopped:
-                _log(state, metrics, rate)
-                shown.set_postfix_str(clock.described(state.last), refresh=False)
-                warned = _watch(state, warned)
-            if epoch_ends:
-                epoch = math.ceil(state.step / batches.steps_per_epoch)
-                due = phase.evaluate_every and (epoch % phase.evaluate_every == 0 or state.step == steps)
-                if monitor and (due or (state.stopped and phase.evaluate_every)):
-                    _evaluate(state, metrics, method, monitor, select)
+        training = _Training(method, batches, views, phase, run, machine, seed)
+        state = training.state
+        with (
+            run.metrics(state.metrics_bytes) as metrics,
+            stop_requests() as stop,
+            bar(run, training.steps, state.step) as shown,
+        ):
+            method.train()
+            while state.step < training.steps and not state.stopped:
+                training.step()
+                shown.update()
+                training.log_and_evaluate(metrics, shown, monitor, select)
+                if stop.received:
+                    break
+                if training.clock.since_save() >= machine.checkpoint_seconds:
+                    training.save(metrics)
+            training.save(metrics)
             if stop.received:
-                save()
                 raise Interrupted(stop.received)
-            if clock.since_save() >= machine.checkpoint_seconds:
-                save()
-                clock.saved()
-        save()
-        if stop.received:
-            raise Interrupted(stop.received)
-    run.training_ended()
-
-    if state.best_weights is not None:
-        method.load_state_dict(state.best_weights)
-    epochs = state.step / batches.steps_per_epoch
-    rate = clock.inputs / max(clock.seconds, 1e-9)
-    return Fitted(state.step, epochs, rate, dict(state.last), state.best_step, compiled)
+        run.training_ended()
+        return training.finish()
 
 
-def prepared(
-    batches: Batches | CaseBatches, views: Views, method: Method, step: int, seed: int, machine: Machine
-) -> tuple[tuple[Tensor, ...], Tensor | None]:
-    """What the method gets at a step: views and labels, on the device; layers that draw are seeded too.
+class _Training:
+    """One training: its weights, optimiser, state and clock, new or from the run's checkpoint.
+
+    A step of the optimiser takes `phase.gradient_accumulation` batches, so `steps_per_epoch` counts steps and not batches.
+    """
+
+    def __init__(
+        self, method: Method, batches: Batches | CaseBatches, views: Views, phase: Phase, run: Run, machine: Machine,
+        seed: int,
+    ):  # fmt: skip
+        self.method, self.batches, self.views, self.phase = method, batches, views, phase
+        self.run, self.machine, self.seed = run, machine, seed
+        self.steps_per_epoch = batches.steps_per_epoch // phase.gradient_accumulation
+        steps = phase.epochs * self.steps_per_epoch
+        self.steps = min(steps, phase.max_steps or steps)
+        self.optimiser, self.scaler = optimiser(method.parameters(), phase.optimiser), machine.scaler()
+        self.average = WeightAverage(method, phase.ema) if phase.ema else None
+        self.state = self._resume() or State()
+        self.base = base_rate(phase.optimiser, batches.size * phase.gradient_accumulation)
+        self.rate = 0.0
+        self.compiled = compile_if_faster(method.backbone, self._sample, self.steps, run, machine)
+        self.clock = Clock(run.progress())
+
+    def step(self) -> None:
+        """One step of the optimiser."""
+        step, began = self.state.step, time.perf_counter()
+        self.rate = learning_rate(step, self.steps, self.steps_per_epoch, self.base, self.phase.rate)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate
+        count = self.phase.gradient_accumulation
+        numbers = take_step(
+            self.method, self.optimiser, self.scaler, self._prepared(step), self.machine, count,
+            self.phase.gradient_clipping,
+        )  # fmt: skip
+        self.method.after_step(step, self.steps)
+        if self.average:
+            self.average.update(self.method)
+        self.state.step = step + 1
+        self.state.add(numbers)
+        self.clock.count(self.batches.size * count, time.perf_counter() - began)
+
+    def _prepared(self, step: int) -> Iterator[Prepared]:
+        """What the method gets of the batches that a step takes."""
+        for number in self._batches_of(step):
+            began = time.perf_counter()
+            part = prepare(self.batches, self.views, self.method, number, self.seed, self.machine)
+            self.clock.prepared(time.perf_counter() - began)
+            yield part
+
+    def _batches_of(self, step: int) -> range:
+        """The numbers of the batches that a step takes."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        count = self.phase.gradient_accumulation
+        first = epoch * self.batches.steps_per_epoch + position * count
+        return range(first, first + count)
+
+    def log_and_evaluate(self, metrics: Metrics, shown, monitor: Monitor | None, select: str | None) -> None:
+        """What is done at the end of an epoch, every `log_every` steps, and every `evaluate_every` epochs."""
+        state, phase = self.state, self.phase
+        is_last = state.step == self.steps
+        epoch_ends = state.step % self.steps_per_epoch == 0 or is_last
+        if epoch_ends:
+            state.end_epoch((state.step - 1) % self.steps_per_epoch + 1, phase)
+        if state.step % phase.log_every == 0 or is_last or state.stopped:
+            state.write_metrics(metrics, self.rate)
+            shown.set_postfix_str(self.clock.described(state.last), refresh=False)
+        if not (epoch_ends and monitor and phase.evaluate_every):
+            return
+        epoch = math.ceil(state.step / self.steps_per_epoch)
+        if epoch % phase.evaluate_every == 0 or is_last or state.stopped:
+            with self.average.applied(self.method) if self.average else contextlib.nullcontext():
+                state.evaluate(metrics, self.method, monitor, select)
+
+    def save(self, metrics: Metrics) -> None:
+        """A checkpoint.
+
+        Raises:
+            TrainingError: a weight, or a running mean of batch norm, is infinite or not a number; a checkpoint with it could
+                only be resumed to the same end.
+        """
+        broken = not_finite(self.method.state_dict())
+        if broken:
+            raise TrainingError(f"{broken} is not finite any more at step {self.state.step:,}: {WHAT_TO_TRY}")
+        self.state.metrics_bytes = metrics.saved_size()
+        contents = {
+            "state": vars(self.state),
+            "method": self.method.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "average": self.average.weights if self.average else None,
+        }
+        self.run.save_checkpoint(contents, self.clock.inputs, self.clock.seconds)
+        self.clock.saved()
+
+    def _resume(self) -> State | None:
+        saved = self.run.checkpoint()
+        if saved is None:
+            return None
+        self.method.load_state_dict(saved["method"])
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.scaler.load_state_dict(saved["scaler"])
+        device = self.machine.device
+        if self.average:
+            self.average.weights = {name: value.to(device) for name, value in saved["average"].items()}
+        state = State(**saved["state"])
+        state.window = {key: value.to(device) for key, value in state.window.items()}
+        if state.epoch_loss is not None:
+            state.epoch_loss = state.epoch_loss.to(device)
+        if state.step:
+            log.info("Going on after step %s.", f"{state.step:,}")
+        return state
+
+    def _sample(self) -> Tensor:
+        """Inputs as the backbone gets them."""
+        seen, _ = prepare(self.batches, self.views, self.method, 0, self.seed, self.machine)
+        return torch.cat(seen)
+
+    def finish(self) -> Fitted:
+        """The method gets the weights that are kept; how it went."""
+        state = self.state
+        if state.best_weights is not None:
+            self.method.load_state_dict(state.best_weights)
+        elif self.average:
+            self.method.load_state_dict(self.average.weights)
+        epochs = state.step / self.steps_per_epoch
+        rate = self.clock.inputs / max(self.clock.seconds, 1e-9)
+        return Fitted(state.step, epochs, rate, dict(state.last), state.best_step, self.compiled)
+
+
+def prepare(
+    batches: Batches | CaseBatches, views: Views, method: Method, number: int, seed: int, machine: Machine
+) -> Prepared:
+    """What the method gets of a batch: views and labels, on the device; layers that draw are seeded too.
 
     Where inputs have partners, one view is of the input and the other of its partner.
+
+    Args:
+        batches, views, method: of the training.
+        number: of the batch, counted from 0 over all epochs.
+        seed: of every draw.
+        machine: device and memory layout.
     """
-    seed_network(derived_seed(seed, "network", step), machine.device)
-    batch = batches.at(step)
+    seed_network(derived_seed(seed, "network", number), machine.device)
+    batch = batches.at(number)
     inputs = batch.inputs.to(machine.device, non_blocking=True)
     labels = None if batch.labels is None else batch.labels.to(machine.device, non_blocking=True)
-    draws = generator(seed, "views", step, machine.device)
+    draws = generator(seed, "views", number, machine.device)
     if batch.partners is None:
         seen = views(inputs, method.n_views, draws)
     else:
@@ -198,105 +255,38 @@ def take_step(
     method: Method,
     optimise: torch.optim.Optimizer,
     scaler: torch.amp.GradScaler,
-    seen: tuple[Tensor, ...],
-    labels: Tensor | None,
+    parts: Iterable[Prepared],
     machine: Machine,
+    count: int = 1,
+    clipping: float | None = None,
 ) -> dict[str, Tensor]:
-    """One step of the optimiser; the loss and the method's numbers, still on the device."""
-    with machine.autocast():
-        loss, numbers = method.loss(seen, labels)
+    """One step of the optimiser.
+
+    Args:
+        method, optimise, scaler, machine: of the training.
+        parts: the batches whose gradients are averaged.
+        count: how many of them.
+        clipping: the largest norm that the gradient may have; longer ones are shortened to it. None: any.
+
+    Returns:
+        The loss and the method's numbers, means over the parts, and `gradient_norm` where it is clipped; on the device.
+    """
     # What zero_grad does, which asks the profiler first: a twentieth of a small step.
     for group in optimise.param_groups:
         for parameter in group["params"]:
             parameter.grad = None
-    scaler.scale(loss).backward()
+    numbers: dict[str, Tensor] = {}
+    for seen, labels in parts:
+        with machine.autocast():
+            loss, said = method.loss(seen, labels)
+        scaler.scale(loss / count if count > 1 else loss).backward()
+        for key, value in {"loss": loss.detach(), **said}.items():
+            share = value / count if count > 1 else value
+            numbers[key] = numbers[key] + share if key in numbers else share
+    if clipping is not None:
+        scaler.unscale_(optimise)
+        trained = [parameter for group in optimise.param_groups for parameter in group["params"]]
+        numbers["gradient_norm"] = torch.nn.utils.clip_grad_norm_(trained, clipping)
     scaler.step(optimise)
     scaler.update()
-    return {"loss": loss.detach(), **numbers}
-
-
-def _resumed(
-    run: Run, method: Method, optimise: torch.optim.Optimizer, scaler: torch.amp.GradScaler, machine: Machine
-) -> _State | None:
-    saved = run.checkpoint()
-    if saved is None:
-        return None
-    method.load_state_dict(saved["method"])
-    optimise.load_state_dict(saved["optimiser"])
-    scaler.load_state_dict(saved["scaler"])
-    state = _State(**saved["state"])
-    state.window = {key: value.to(machine.device) for key, value in state.window.items()}
-    if state.epoch_loss is not None:
-        state.epoch_loss = state.epoch_loss.to(machine.device)
-    if state.step:
-        log.info("Going on after step %s.", f"{state.step:,}")
-    return state
-
-
-def _add(state: _State, numbers: dict[str, Tensor]) -> None:
-    """Sum up on the device; looking at a number would wait for it."""
-    for key, value in numbers.items():
-        state.window[key] = state.window[key] + finest(value) if key in state.window else finest(value)
-    state.window_steps += 1
-    loss = finest(numbers["loss"])
-    state.epoch_loss = loss if state.epoch_loss is None else state.epoch_loss + loss
-
-
-def _log(state: _State, metrics: Metrics, rate: float) -> None:
-    means = {key: float(total) / state.window_steps for key, total in state.window.items()}
-    state.last.update(means)
-    state.window, state.window_steps = {}, 0
-    if not math.isfinite(state.last["loss"]):
-        raise TrainingError(f"the loss is {state.last['loss']} at step {state.step:,}: {WHAT_TO_TRY}")
-    metrics.add(state.step, {**means, "rate": rate})
-
-
-def check_finite(method: Method, step: int) -> None:
-    """Before weights are saved: a checkpoint with others could only be resumed to the same end.
-
-    Raises:
-        TrainingError: a weight, or a running mean of batch norm, is infinite or not a number.
-    """
-    broken = not_finite(method.state_dict())
-    if broken:
-        raise TrainingError(f"{broken} is not finite any more at step {step:,}: {WHAT_TO_TRY}")
-
-
-def _watch(state: _State, warned: bool) -> bool:
-    """Say at once when the embeddings have collapsed."""
-    spread = state.last.get("spread")
-    if spread is None or spread >= COLLAPSED:
-        return False
-    if not warned:
-        log.warning(
-            "Collapsed at step %s: the spread of the embeddings is %.1e, so all inputs look the same to the loss "
-            "(%.4f). Try another seed, a lower schedule.pretrain.optimiser.lr or a warm-up, a head without softmax "
-            "(head.projection.output=linear) or with batch norm, pixels in 0–1 (augment.scale=1).",
-            f"{state.step:,}", spread, state.last["loss"],
-        )  # fmt: skip
-    return True
-
-
-def _end_epoch(state: _State, batches: Batches | CaseBatches, phase: Phase) -> None:
-    steps = (state.step - 1) % batches.steps_per_epoch + 1
-    mean = float(state.epoch_loss) / steps
-    state.epoch_loss = None
-    if phase.stop is None:
-        return
-    improved = mean < state.lowest_loss * (1 - phase.stop.improvement)
-    state.stale_epochs = 0 if improved or math.isinf(state.lowest_loss) else state.stale_epochs + 1
-    state.lowest_loss = min(state.lowest_loss, mean)
-    state.stopped = state.stale_epochs > phase.stop.patience
-
-
-def _evaluate(state: _State, metrics: Metrics, method: Method, monitor: Monitor, select: str | None) -> None:
-    method.eval()
-    numbers = monitor(method)
-    method.train()
-    if not numbers:
-        return
-    state.last.update(numbers)
-    metrics.add(state.step, numbers)
-    if select and numbers[select] > state.best:
-        state.best, state.best_step = numbers[select], state.step
-        state.best_weights = copy.deepcopy(method.state_dict())
+    return numbers

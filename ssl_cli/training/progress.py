@@ -22,13 +22,16 @@ class Clock:
         self._inputs_here = 0
         self._saved = time.perf_counter()
 
-    def count(self, inputs: int, data: float, whole: float) -> None:
-        """One step: its inputs, the seconds until they were ready, all its seconds."""
+    def prepared(self, seconds: float) -> None:
+        """A batch and its views are ready after these seconds."""
+        self._data += seconds
+
+    def count(self, inputs: int, whole: float) -> None:
+        """One step: its inputs, and all its seconds."""
         self.inputs += inputs
         self._inputs_here += inputs
         self.seconds += whole
         self._here += whole
-        self._data += data
 
     def since_save(self) -> float:
         """Seconds since the last checkpoint."""

@@ -39,7 +39,10 @@ class Stop:
 
 @dataclass(frozen=True)
 class Phase:
-    """One training: how long, in which batches, at which rate. Every batch is full; the rest of an epoch is dropped."""
+    """One training: how long, in which batches, at which rate. Every batch is full; the rest of an epoch is dropped.
+
+    A step is one of the optimiser, of `gradient_accumulation` batches.
+    """
 
     epochs: Count
     steps_per_epoch: Count | None  # null: all full batches
@@ -48,6 +51,9 @@ class Phase:
     order: Literal["shuffle", "file"]
     optimiser: Optimiser
     rate: Rate
+    gradient_clipping: Positive | None  # the largest norm of a step's gradient; null: any
+    gradient_accumulation: Count  # batches whose gradients are averaged for one step of the optimiser
+    ema: Decay  # of the average of the weights that is evaluated and kept; 0: the weights themselves are
     stop: Stop | None
     log_every: Count  # steps
     evaluate_every: NotNegative  # epochs; 0: never while training
