@@ -7,6 +7,7 @@ import pytest
 
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.config.schema import Config
+from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.fit import check_fit
 
@@ -21,6 +22,20 @@ def tmp_path(tmp_path: Path) -> Path:
     deeper = tmp_path / "of" / "this_test"
     deeper.mkdir(parents=True)
     return deeper
+
+
+@pytest.fixture
+def numbers():
+    """A result as a stage would give it, with the numbers that a test asks for."""
+
+    def make(**given) -> Result:
+        usual = {
+            "stage": "baseline", "identity": "0" * 16, "dataset": "synthetic", "backbone": "small", "backbone_parameters": 1,
+            "seed": 0, "labels": 20, "test_accuracy": 0.5, "images_per_second": 1.0, "environment": {},
+        }  # fmt: skip
+        return Result(**{**usual, **given})
+
+    return make
 
 
 @pytest.fixture

@@ -150,14 +150,14 @@ def test_a_process_of_this_machine_that_has_ended_holds_nothing(tmp_path):
         assert json.loads(path.read_text())["host"] == socket.gethostname()
 
 
-def test_who_lost_a_folder_writes_nothing_more_there(smoke):
+def test_who_lost_a_folder_writes_nothing_more_there(smoke, numbers):
     _, run = smoke("stage=pretrain")
     with run.claimed(), run.metrics(0) as metrics:
         metrics.add(1, {"loss": 1.0})
         saved(run, 1)
         before = (run.folder / "checkpoint.pt").read_bytes()
         lock(run.folder, host="elsewhere", pid=7)
-        for write in (lambda: metrics.add(2, {"loss": 1.0}), lambda: saved(run, 2), lambda: run.finish({"loss": 1.0})):
+        for write in (lambda: metrics.add(2, {"loss": 1.0}), lambda: saved(run, 2), lambda: run.finish(numbers())):
             with pytest.raises(TrainingError, match="process 7 on elsewhere goes on with the run"):
                 write()
     assert (run.folder / "checkpoint.pt").read_bytes() == before

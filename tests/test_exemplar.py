@@ -20,11 +20,12 @@ from ssl_cli.methods import exemplar
 from ssl_cli.methods.exemplar import Exemplar, clustered, drawn
 from ssl_cli.randomness import generator
 from ssl_cli.runs.run import Run, read_metrics
-from ssl_cli.stages import pretrain as stage
+from ssl_cli.stages import fit
 from ssl_cli.stages.compare import compare
 from ssl_cli.stages.finetune import finetune
+from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.networks import pretraining_method
-from ssl_cli.stages.pretrain import material, pretrain, pretraining_identity
+from ssl_cli.stages.pretrain import material, pretrain
 from ssl_cli.training.device import machine
 from ssl_cli.training.evaluate import outputs
 from ssl_cli.training.surrogates import features_by
@@ -216,7 +217,7 @@ def test_no_true_label_reaches_the_method(smoke, monkeypatch):
 
     losses = []
     for folder, reads in (("with", load), ("without", forgetful)):
-        monkeypatch.setattr(stage, "load", reads)
+        monkeypatch.setattr(fit, "load", reads)
         config, run = smoke("method=exemplar", "stage=pretrain", "schedule.pretrain.evaluate_every=0", folder=folder)
         losses.append(pretrain(config, run)["loss"])
     assert losses[0] == losses[1]

@@ -79,8 +79,8 @@ def test_the_weight_that_is_not_finite_is_named():
     assert not_finite({"c": torch.tensor(torch.nan, dtype=torch.bfloat16), **good}) == "c"
 
 
-def test_a_result_with_a_number_that_is_not_finite_is_none(smoke):
+def test_a_result_with_a_number_that_is_not_finite_is_none(smoke, numbers):
     _, run = smoke("stage=pretrain")
-    with pytest.raises(TrainingError, match="loss is nan"):
-        run.finish({"stage": "pretrain", "loss": float("nan")})
+    with pytest.raises(TrainingError, match="test_accuracy is nan"):
+        run.finish(numbers(test_accuracy=float("nan")))
     assert not (run.folder / "result.json").exists()

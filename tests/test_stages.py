@@ -16,8 +16,9 @@ from ssl_cli.report import table
 from ssl_cli.runs.run import Run, read_metrics
 from ssl_cli.stages.compare import arms, compare
 from ssl_cli.stages.finetune import finetune
+from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.networks import fresh_backbone, fresh_classifier, pretraining_method
-from ssl_cli.stages.pretrain import pretrain, pretraining_identity
+from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.training.device import machine
 from ssl_cli.training.evaluate import confusion, knn_accuracy, outputs
 

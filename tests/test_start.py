@@ -8,7 +8,8 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.compare import compare
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.pretrain import material, pretrain, pretraining_identity
+from ssl_cli.stages.identity import pretraining_identity
+from ssl_cli.stages.pretrain import material, pretrain
 from ssl_cli.training.device import machine
 
 TINY = ("schedule=smoke", "runtime.threads=1", "backbone.width=4", "runtime.precision=float32")

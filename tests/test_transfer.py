@@ -11,10 +11,11 @@ from ssl_cli.data.dataset import load, overlap
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.run import Run, read_metrics
-from ssl_cli.stages import pretrain as stage
+from ssl_cli.stages import fit, identity
 from ssl_cli.stages.finetune import finetune
+from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.networks import pretraining_method
-from ssl_cli.stages.pretrain import material, pretrain, pretraining_identity
+from ssl_cli.stages.pretrain import material, pretrain
 from ssl_cli.training.device import machine
 
 SOURCE = ("method=transfer", "dataset@method.source=synthetic_cases")  # quick to make, and grey like the target
@@ -48,7 +49,7 @@ def test_no_label_and_no_input_of_the_target_reaches_it(smoke, monkeypatch):
 
     losses = []
     for folder, reads in (("with", load), ("without", other)):
-        monkeypatch.setattr(stage, "load", reads)
+        monkeypatch.setattr(fit, "load", reads)
         config, run = smoke(*SOURCE, "stage=pretrain", "schedule.pretrain.evaluate_every=0", folder=folder)
         losses.append(pretrain(config, run)["loss"])
     assert losses[0] == losses[1]
@@ -98,7 +99,7 @@ def test_another_source_or_other_labels_are_another_pretraining(monkeypatch):
         dataset = load(target)
         return replace(dataset, train=replace(dataset.train, labels=dataset.train.labels.flip(0)))
 
-    monkeypatch.setattr(stage, "load", relabelled)
+    monkeypatch.setattr(identity, "load", relabelled)
     assert hashed(cases) != before
 
 

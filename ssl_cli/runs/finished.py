@@ -10,6 +10,7 @@ import yaml
 from ssl_cli.config.build import plain
 from ssl_cli.config.schema import BackboneComponent, Config, HeadComponent
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs.result import FORMAT
 from ssl_cli.runs.run import finished_runs, read_result
 from ssl_cli.runs.saved import saved_settings
 from ssl_cli.runs.weights import read_weights
@@ -42,6 +43,10 @@ def finished_at(key: str, folder: Path, ends_in: tuple[str, ...], instead: str) 
     result = read_result(folder)
     if result is None:
         raise ConfigError(f"{key}={folder}: is not finished; go on with it by resume={folder}")
+    if result.get("format") != FORMAT:
+        raise ConfigError(
+            f"{key}={folder}: is a run of another version of this program, whose result.json this one cannot read; run it again"
+        )
     if result.get("ends_in") not in ends_in:
         raise ConfigError(
             f"{key}={folder}: is a run of stage={result.get('stage')}; it must end in a {' or a '.join(ends_in)}"
@@ -85,7 +90,7 @@ def find_pretraining(roots: Iterable[Path], wanted: str) -> Path | None:
 def is_usable(folder: Path, wanted: str) -> bool:
     """Whether a folder holds the finished pre-training of an identity, with weights that something can start from."""
     result = read_result(folder)
-    if result is None or result.get("identity") != wanted:
+    if result is None or (result.get("format"), result.get("identity")) != (FORMAT, wanted):
         return False
     try:
         read_weights(folder, "backbone")

@@ -29,6 +29,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ from ssl_cli.config.build import plain
 from ssl_cli.errors import ConfigError, TrainingError
 from ssl_cli.runs import checkpoint, claim
 from ssl_cli.runs.files import open_to_append, others, remove_partials, write
+from ssl_cli.runs.result import FORMAT, Result
 
 log = logging.getLogger("ssl_cli")
 
@@ -206,29 +208,31 @@ class Run:
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in module.state_dict().items()}
         write(self.folder / f"{name}.safetensors", save(tensors))
 
-    def finish(self, result: dict[str, Any]) -> dict[str, Any]:
+    def finish(self, result: Result) -> dict[str, Any]:
         """Write the numbers, and by which bytes the weights can be told; the run is finished.
 
         Raises:
             TrainingError: a number is not finite.
         """
         claim.check_held(self.folder)
-        for key, value in result.items():
+        numbers = asdict(result)
+        for key, value in numbers.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise TrainingError(
                     f"{short(self.folder)}: {key} is {value}, so the run means nothing and is not finished"
                 )
         weights = {path.name: sha256(path) for path in sorted(self.folder.glob("*.safetensors"))}
-        result = {
+        written = {
+            "format": FORMAT,
             "run_id": self.id,
             "ends_in": self.ends_in,
-            **result,
+            **numbers,
             "weights": weights,
             "seconds": round(self.seconds, 2),
             "finished": _now(),
         }
-        write(self.folder / "result.json", json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-        return result
+        write(self.folder / "result.json", json.dumps(written, indent=1, ensure_ascii=False) + "\n")
+        return written
 
 
 def _key(word: str) -> str:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,27 @@ from ssl_cli.config.build import build
 from ssl_cli.config.consistency import projects
 from ssl_cli.config.schema import Config
 from ssl_cli.report import page, plots, table
+from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run, quoted, read_result
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import open_dataset
+from ssl_cli.stages.identity import joint_identity
 from ssl_cli.stages.start import check_start, find_or_pretrain
 from ssl_cli.training.device import machine_of
 
 log = logging.getLogger("ssl_cli")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonResult(Result):
+    """Of arms side by side: `rows` has one an arm, over `seeds` seeds; `pretrainings` are those behind them."""
+
+    seeds: int
+    classes: int
+    rows: list[dict[str, Any]]
+    softmax_slope_at_start: dict[str, list[float]]
+    pretrainings: list[dict[str, Any]]
 
 
 def compare(config: Config, run: Run) -> dict[str, Any]:
@@ -64,25 +77,26 @@ def side_by_side(
     rows = table.rows(results)
     plots.save_arms(rows, run.folder / "arms.png")
     wanted = [row for row in rows if row["arm"].startswith(headline)]
-    result = {
-        "stage": config.stage.name,
-        "test_accuracy": next((row["mean"] for row in wanted if not row["collapsed"]), wanted[0]["mean"]),
-        "labels": results[0]["labels"],
-        "seed": config.seed,
-        "seeds": config.stage.seeds,
-        "images_per_second": read_result(starts[0])["images_per_second"],
-        "backbone_parameters": read_result(starts[0])["backbone_parameters"],
-        "dataset": config.dataset.name,
-        "classes": results[0]["classes"],
-        "backbone": config.backbone.name,
-        "rows": rows,
-        "protocol": results[0]["protocol"],
-        "caveats": list(dict.fromkeys(caveat for result in results for caveat in result["caveats"])),
-        "softmax_slope_at_start": _slopes(results),
-        "pretrainings": [{"folder": str(start), **_pretraining_numbers(read_result(start))} for start in starts],
-        "environment": results[0]["environment"],
-    }
-    page.write_report(run.folder, result, starts, shown)
+    result = ComparisonResult(
+        stage=config.stage.name,
+        identity=joint_identity(config, (result["identity"] for result in results)),
+        dataset=config.dataset.name,
+        backbone=config.backbone.name,
+        backbone_parameters=read_result(starts[0])["backbone_parameters"],
+        seed=config.seed,
+        labels=results[0]["labels"],
+        test_accuracy=next((row["mean"] for row in wanted if not row["collapsed"]), wanted[0]["mean"]),
+        images_per_second=read_result(starts[0])["images_per_second"],
+        environment=results[0]["environment"],
+        protocol=results[0]["protocol"],
+        caveats=list(dict.fromkeys(caveat for result in results for caveat in result["caveats"])),
+        seeds=config.stage.seeds,
+        classes=results[0]["classes"],
+        rows=rows,
+        softmax_slope_at_start=_slopes(results),
+        pretrainings=[{"folder": str(start), **_pretraining_numbers(read_result(start))} for start in starts],
+    )
+    page.write_report(run.folder, asdict(result), starts, shown)
     return run.finish(result)
 
 

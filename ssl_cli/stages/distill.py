@@ -1,7 +1,7 @@
 """A student from a teacher's answers to every training input."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,18 +71,20 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor)
 
     taught = read_result(teacher_folder)
-    result = tested(config, run, method, method.backbone, dataset.test, dataset, chosen, fitted, here) | {
-        "agreement": fitted.last["agreement"],
-        "teacher": {
-            "folder": str(teacher_folder),
-            **{key: taught[key] for key in ("run_id", "backbone", "backbone_parameters", "test_accuracy")},
-        },
-        "softmax_slope_at_start": None,
-        "protocol": "the last weights; test set read once",
-        "caveats": [],
-        "pretraining": origin(start) or taught["pretraining"],
-    }
-    return run.finish(result)
+    starts_from = (start, teacher_folder)
+    result = tested(config, run, method, method.backbone, dataset.test, dataset, chosen, fitted, here, *starts_from)
+    return run.finish(
+        replace(
+            result,
+            agreement=fitted.last["agreement"],
+            teacher={
+                "folder": str(teacher_folder),
+                **{key: taught[key] for key in ("run_id", "backbone", "backbone_parameters", "test_accuracy")},
+            },
+            protocol="the last weights; test set read once",
+            pretraining=origin(start) or taught["pretraining"],
+        )
+    )
 
 
 def _teacher(config: Config, run: Run) -> tuple[Path, Config]:

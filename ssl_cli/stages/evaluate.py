@@ -12,14 +12,17 @@ from torch import nn
 
 from ssl_cli.augment.corruptions import SHIFTS
 from ssl_cli.augment.views import encode
+from ssl_cli.config.build import plain
 from ssl_cli.config.schema import Config
 from ssl_cli.data.dataset import load
-from ssl_cli.data.types import Dataset, Split
+from ssl_cli.data.types import Dataset, Split, fingerprint
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.randomness import generator
 from ssl_cli.report import pictures, plots, table
 from ssl_cli.runs.finished import settings_of
+from ssl_cli.runs.identity import identity
+from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run, quoted, read_result, short
 from ssl_cli.stages.networks import classifier_of
 from ssl_cli.stages.simclr_v2 import named
@@ -36,6 +39,15 @@ class Trained:
     folder: Path
     config: Config
     result: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateResult(Result):
+    """Of an evaluation: `rows` has one an arm, `runs` one a classifier, with an accuracy for each of the `strengths`."""
+
+    strengths: dict[str, list[float]]
+    rows: list[dict[str, Any]]
+    runs: list[dict[str, Any]]
 
 
 def evaluate(config: Config, run: Run) -> dict[str, Any]:
@@ -75,22 +87,30 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
     plots.save_shifts(rows, strengths, run.folder / "shifts.png")
     last = found[-1]
     return run.finish(
-        {
-            "stage": "evaluate",
-            "test_accuracy": rows[-1]["clean"]["mean"],
-            "labels": last.result["labels"],
-            "seed": config.seed,
-            "images_per_second": None,
-            "backbone_parameters": count_parameters(network.backbone),
-            "dataset": last.config.dataset.name,
-            "backbone": last.config.backbone.name,
-            "strengths": strengths,
-            "rows": rows,
-            "runs": runs,
-            "protocol": "Test inputs read again, shifted; nothing chosen by them",
-            "caveats": [],
-            "environment": here.environment(),
-        }
+        EvaluateResult(
+            stage="evaluate",
+            identity=identity(
+                {
+                    "stage": {key: value for key, value in plain(config.stage).items() if key not in ("run", "other")},
+                    "runs": [trained.result["identity"] for trained in found],
+                    "other": None if other is None else fingerprint(other.test.inputs, other.test.labels),
+                    "seed": config.seed,
+                    "precision": here.precision,
+                }
+            ),
+            dataset=last.config.dataset.name,
+            backbone=last.config.backbone.name,
+            backbone_parameters=count_parameters(network.backbone),
+            seed=config.seed,
+            labels=last.result["labels"],
+            test_accuracy=rows[-1]["clean"]["mean"],
+            images_per_second=None,
+            environment=here.environment(),
+            protocol="Test inputs read again, shifted; nothing chosen by them",
+            strengths=strengths,
+            rows=rows,
+            runs=runs,
+        )
     )
 
 

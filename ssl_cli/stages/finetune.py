@@ -4,7 +4,7 @@ import csv
 import io
 import logging
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,11 @@ from ssl_cli.models import heads
 from ssl_cli.report import plots
 from ssl_cli.runs.files import write
 from ssl_cli.runs.finished import origin
+from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run, quoted, short
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import open_dataset
+from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.networks import fresh_classifier
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine, machine_of
@@ -33,6 +35,36 @@ from ssl_cli.training.evaluate import class_accuracy, confusion, outputs
 from ssl_cli.training.loop import Fitted, fit
 
 log = logging.getLogger("ssl_cli")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassifierResult(Result):
+    """Of a classifier; what is None does not concern how it was trained.
+
+    arm: what it is called in tables; labels_hash: the same for the same labels in the same parts.
+    best_step: the one whose weights were kept, where a number chose them.
+    softmax_slope_at_start: see `models.heads.saturation`; pretraining: what the pre-training behind it was.
+    agreement: of a student with its teacher; teacher: what that was.
+    sure: share of unlabelled inputs whose pseudo-label was learnt from, in the end; inputs: how many there were.
+    """
+
+    arm: str
+    classes: int
+    labels_hash: str
+    validation_accuracy: float | None
+    steps: int
+    best_step: int | None
+    epochs: float
+    train_loss: float
+    compile: dict[str, Any]
+    train_accuracy: float | None = None
+    labels_trained_on: int | None = None
+    softmax_slope_at_start: float | None = None
+    pretraining: dict[str, Any] | None = None
+    agreement: float | None = None
+    teacher: dict[str, Any] | None = None
+    inputs: int | None = None
+    sure: float | None = None
 
 
 def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, Any]:
@@ -63,15 +95,18 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     batches = Batches(*train, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor, select)
 
-    result = tested(config, run, method, backbone, test, dataset, chosen, fitted, here) | {
-        "labels_trained_on": _trained_on(batches),
-        "train_accuracy": fitted.last["accuracy"],
-        "softmax_slope_at_start": slope,
-        "protocol": protocol(config),
-        "caveats": caveats(config, batches),
-        "pretraining": origin(start),
-    }
-    return run.finish(result)
+    result = tested(config, run, method, backbone, test, dataset, chosen, fitted, here, start)
+    return run.finish(
+        replace(
+            result,
+            labels_trained_on=_trained_on(batches),
+            train_accuracy=fitted.last["accuracy"],
+            softmax_slope_at_start=slope,
+            protocol=protocol(config),
+            caveats=caveats(config, batches),
+            pretraining=origin(start),
+        )
+    )
 
 
 def tuned(config: Config, run: Run, name: str) -> tuple[Path, Config]:
@@ -93,9 +128,12 @@ def opened(config: Config, run: Run) -> tuple[Machine, Dataset, Chosen]:
 
 def tested(
     config: Config, run: Run, method: Supervised | Distillation, backbone: nn.Module, test: Split, dataset: Dataset,
-    chosen: Chosen, fitted: Fitted, here: Machine,
-) -> dict[str, Any]:  # fmt: skip
-    """Test a trained classifier once, save its weights and pictures; the numbers that every classifier has."""
+    chosen: Chosen, fitted: Fitted, here: Machine, *starts_from: Path | None,
+) -> ClassifierResult:  # fmt: skip
+    """Test a trained classifier once, save its weights and pictures; the numbers that every classifier has.
+
+    `starts_from` are the folders of the runs whose weights it began with or learnt from.
+    """
     answers = outputs(method, test.inputs, config.augment.scale, here)
     run.save_weights("backbone", backbone)
     run.save_weights("classifier", method.head)
@@ -103,26 +141,27 @@ def tested(
     picture = run.folder / "confusion.png"
     plots.save_confusion(table, dataset.classes, picture, "true class", "answer", "test accuracy")
     plots.save_curves(run.folder, run.folder / "curves.png")
-    return {
-        "stage": config.stage.name,
-        "arm": config.stage.arm(config),
-        "test_accuracy": round(int((answers.argmax(1) == test.labels).sum()) / len(test), 6),
-        "labels": len(chosen),
-        "seed": config.seed,
-        "images_per_second": round(fitted.inputs_per_second, 1),
-        "backbone_parameters": count_parameters(backbone),
-        "dataset": config.dataset.name,
-        "classes": len(dataset.classes),
-        "backbone": config.backbone.name,
-        "labels_hash": chosen.hash(),
-        "validation_accuracy": fitted.last.get("validation_accuracy"),
-        "steps": fitted.steps,
-        "best_step": fitted.best_step,
-        "epochs": round(fitted.epochs, 3),
-        "train_loss": fitted.last["loss"],
-        "compile": fitted.compile,
-        "environment": here.environment(),
-    }
+    return ClassifierResult(
+        stage=config.stage.name,
+        identity=classifier_identity(config, dataset, here, starts_from),
+        dataset=config.dataset.name,
+        backbone=config.backbone.name,
+        backbone_parameters=count_parameters(backbone),
+        seed=config.seed,
+        labels=len(chosen),
+        test_accuracy=round(int((answers.argmax(1) == test.labels).sum()) / len(test), 6),
+        images_per_second=round(fitted.inputs_per_second, 1),
+        environment=here.environment(),
+        arm=config.stage.arm(config),
+        classes=len(dataset.classes),
+        labels_hash=chosen.hash(),
+        validation_accuracy=fitted.last.get("validation_accuracy"),
+        steps=fitted.steps,
+        best_step=fitted.best_step,
+        epochs=round(fitted.epochs, 3),
+        train_loss=fitted.last["loss"],
+        compile=fitted.compile,
+    )
 
 
 def _views_and_data(config: Config, dataset: Dataset, chosen: Chosen, method: Supervised, here: Machine):

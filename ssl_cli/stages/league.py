@@ -5,17 +5,19 @@ import logging
 import statistics
 import time
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ssl_cli.config.schema import Config, Schedule
 from ssl_cli.data.types import Dataset
 from ssl_cli.report import plots, table
 from ssl_cli.runs.files import write
-from ssl_cli.runs.run import Run, quoted
+from ssl_cli.runs.result import Result
+from ssl_cli.runs.run import Run, finished_runs, quoted
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import open_dataset
+from ssl_cli.stages.identity import joint_identity
 from ssl_cli.stages.pretrain import check_sources, material, pretrain
 from ssl_cli.stages.pretrain_settings import PretrainStage
 from ssl_cli.stages.probe import probe
@@ -29,6 +31,15 @@ log = logging.getLogger("ssl_cli")
 WARM_UP, TIMED = 3, 9  # steps
 COSTS = ("epochs", "seconds")  # of pre-training
 MEASURES = ("knn", "linear", "linear_before", "finetuned")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeagueResult(Result):
+    """Of all methods: `rows` has one a method, over `seeds` seeds."""
+
+    seeds: int
+    equal: str
+    rows: list[dict[str, Any]]
 
 
 def league(config: Config, run: Run) -> dict[str, Any]:
@@ -51,25 +62,27 @@ def league(config: Config, run: Run) -> dict[str, Any]:
             played, untrained = _played(entrant, inside.child(name, entrant), dataset, here)
             found.append(played)
         found.append(untrained)  # the same whichever the method
+    parts = sorted(found_result["identity"] for _, found_result in finished_runs(run.folder))  # of all runs inside
     rows = _rows(found)
     plots.save_league(rows, run.folder / "league.png")
     return run.finish(
-        {
-            "stage": "league",
-            "test_accuracy": None,  # a league has many, and the best of them would be chosen by test data
-            "labels": result["labels"],
-            "seed": config.seed,
-            "seeds": config.stage.seeds,
-            "images_per_second": None,
-            "backbone_parameters": result["backbone_parameters"],
-            "dataset": config.dataset.name,
-            "backbone": config.backbone.name,
-            "equal": config.stage.equal,
-            "rows": rows,
-            "protocol": result["protocol"],
-            "caveats": result["caveats"],
-            "environment": here.environment(),
-        }
+        LeagueResult(
+            stage="league",
+            identity=joint_identity(config, parts),
+            dataset=config.dataset.name,
+            backbone=config.backbone.name,
+            backbone_parameters=result["backbone_parameters"],
+            seed=config.seed,
+            labels=result["labels"],
+            test_accuracy=None,  # a league has many, and the best of them would be chosen by test data
+            images_per_second=None,
+            environment=here.environment(),
+            protocol=result["protocol"],
+            caveats=result["caveats"],
+            seeds=config.stage.seeds,
+            equal=config.stage.equal,
+            rows=rows,
+        )
     )
 
 

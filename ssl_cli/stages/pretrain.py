@@ -2,25 +2,27 @@
 
 import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ssl_cli.augment.views import Views
-from ssl_cli.config.build import build, plain
+from ssl_cli.config.build import build
 from ssl_cli.config.consistency import pairs
-from ssl_cli.config.schema import Component, Config
+from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.data.budget import unlabelled_items
-from ssl_cli.data.dataset import labelled, load, overlap
-from ssl_cli.data.types import UNKNOWN, Dataset, Split, fingerprint
+from ssl_cli.data.dataset import labelled, overlap
+from ssl_cli.data.types import UNKNOWN, Dataset, Split
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.report import pictures, plots
 from ssl_cli.runs.finished import finished_pretraining, origin, settings_of
-from ssl_cli.runs.identity import identity
-from ssl_cli.runs.run import Run, quoted, read_result, short
+from ssl_cli.runs.result import Result
+from ssl_cli.runs.run import Run, quoted, short
 from ssl_cli.stages.fit import check_views, open_dataset
+from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import knn_monitor
@@ -30,8 +32,31 @@ from ssl_cli.training.surrogates import surrogate_classes
 
 log = logging.getLogger("ssl_cli")
 
-DISPLAY = ("log_every", "evaluate_every")  # of a schedule: what is only shown, not learnt from
 SHARED = 0.01  # of the target's inputs in a source of labels are an accident; more are a leak
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainResult(Result):
+    """Of a pre-training.
+
+    source: the data set whose labels it learnt from; start: what the pre-training that it went on from was.
+    inputs: it was trained on; spread: of the embeddings, below `COLLAPSED` where they are all alike.
+    knn_accuracy: of the frozen backbone, by training labels, for display only.
+    compile: whether torch.compile was used, and why.
+    """
+
+    method: str
+    source: str | None
+    inputs: int
+    start: dict[str, Any] | None
+    surrogate_classes: int | None
+    steps: int
+    epochs: float
+    loss: float
+    spread: float | None
+    collapsed: bool
+    knn_accuracy: float | None
+    compile: dict[str, Any]
 
 
 def pretrain(config: Config, run: Run) -> dict[str, Any]:
@@ -73,30 +98,30 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     pictures.save_answers(dataset, views, method, config.seed, here, run.folder / "pretext_confusion.png")
     spread = fitted.last.get("spread")
     return run.finish(
-        {
-            "stage": "pretrain",
-            "test_accuracy": None,
-            "labels": 0,
-            "seed": config.seed,
-            "images_per_second": round(fitted.inputs_per_second, 1),
-            "backbone_parameters": parameters,
-            "dataset": config.dataset.name,
-            "source": source,
-            "inputs": batches.count,
-            "start": origin(start),
-            "surrogate_classes": None if classes is None else len(sizes),
-            "method": config.method.name,
-            "backbone": config.backbone.name,
-            "identity": pretraining_identity(config, dataset, here),
-            "steps": fitted.steps,
-            "epochs": round(fitted.epochs, 3),
-            "loss": fitted.last["loss"],
-            "spread": spread,
-            "collapsed": spread is not None and spread < COLLAPSED,
-            "knn_accuracy": fitted.last.get("knn_accuracy"),
-            "compile": fitted.compile,
-            "environment": here.environment(),
-        }
+        PretrainResult(
+            stage="pretrain",
+            identity=pretraining_identity(config, dataset, here),
+            dataset=config.dataset.name,
+            backbone=config.backbone.name,
+            backbone_parameters=parameters,
+            seed=config.seed,
+            labels=0,
+            test_accuracy=None,
+            images_per_second=round(fitted.inputs_per_second, 1),
+            environment=here.environment(),
+            method=config.method.name,
+            source=source,
+            inputs=batches.count,
+            start=origin(start),
+            surrogate_classes=None if classes is None else len(sizes),
+            steps=fitted.steps,
+            epochs=round(fitted.epochs, 3),
+            loss=fitted.last["loss"],
+            spread=spread,
+            collapsed=spread is not None and spread < COLLAPSED,
+            knn_accuracy=fitted.last.get("knn_accuracy"),
+            compile=fitted.compile,
+        )
     )
 
 
@@ -144,46 +169,6 @@ def _check_source(config: Config, dataset: Dataset, source: Split) -> None:
             f"dataset@method.source={config.method.arguments['source'].name}: has {shared:.0%} of the inputs of "
             f"dataset={config.dataset.name}, whose labels would leak into pre-training; take another source"
         )
-
-
-def pretraining_identity(config: Config, dataset: Dataset, machine: Machine) -> str:
-    """The hash by which `checkpoint=auto` finds a pre-training."""
-    source = config.method.arguments.get("source")
-    shapes: dict[str, Any] = {
-        "stage": "pretrain",
-        "data": dataset.fingerprint(),
-        "method": _learnt(config.method),
-        "backbone": _built(config.backbone),
-        "projection": _built(config.head.projection),
-        "scale": config.augment.scale,
-        "views": _built(config.augment.pretrain),
-        "schedule": {key: value for key, value in plain(config.schedule.pretrain).items() if key not in DISPLAY},
-        "seed": config.seed,
-        "precision": machine.precision,
-    }
-    if config.budget.pretrain_on == "rest":
-        shapes["without"] = plain(config.budget)
-    if source is not None:  # what was read, wherever it lies
-        train = load(source).train
-        shapes["source"] = fingerprint(train.inputs, train.labels)
-    if config.start != "random":
-        shapes["start"] = read_result(config.start)["identity"]
-    return identity(shapes)
-
-
-def _built(component: Component) -> dict[str, Any]:
-    """What is built, whatever the choice is called."""
-    return {key: value for key, value in plain(component).items() if key != "name"}
-
-
-def _learnt(method: Component) -> dict[str, Any]:
-    """A method but for its source, which counts by what is read from it.
-
-    A pre-training whose features it learns from counts by what it was, wherever it lies now.
-    """
-    features = method.arguments.get("features")
-    found = {"features": read_result(features)["identity"]} if isinstance(features, Path) else {}
-    return {key: value for key, value in {**_built(method), **found}.items() if key != "source"}
 
 
 def closing(result: dict[str, Any], run: Run) -> None:

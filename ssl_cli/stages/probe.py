@@ -20,9 +20,11 @@ from ssl_cli.models import heads
 from ssl_cli.randomness import derived_seed
 from ssl_cli.report import plots, table
 from ssl_cli.runs.finished import origin
+from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run, quoted
 from ssl_cli.runs.weights import read_weights
 from ssl_cli.stages.finetune import as_they_are, opened
+from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine
@@ -40,6 +42,16 @@ class Layer:
     name: str
     train: Tensor
     test: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeResult(Result):
+    """Of a probe: `layers` has a row for each layer of random and of pre-trained weights."""
+
+    labels_hash: str
+    neighbours: int
+    layers: list[dict[str, Any]]
+    pretraining: dict[str, Any] | None
 
 
 def probe(config: Config, run: Run) -> dict[str, Any]:
@@ -75,23 +87,23 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
         (row for row in rows if row["weights"] == "pretrained"), key=lambda row: _is_backbone(row) * row["layer"]
     )
     return run.finish(
-        {
-            "stage": "probe",
-            "test_accuracy": last["linear"],
-            "labels": len(chosen),
-            "seed": config.seed,
-            "images_per_second": None,
-            "backbone_parameters": count_parameters(method.backbone),
-            "dataset": config.dataset.name,
-            "backbone": config.backbone.name,
-            "labels_hash": chosen.hash(),
-            "neighbours": config.stage.neighbours,
-            "layers": rows,
-            "protocol": "the last weights; test set read once a layer, and no layer chosen by it",
-            "caveats": [],
-            "pretraining": origin(start),
-            "environment": here.environment(),
-        }
+        ProbeResult(
+            stage="probe",
+            identity=classifier_identity(config, dataset, here, [start]),
+            dataset=config.dataset.name,
+            backbone=config.backbone.name,
+            backbone_parameters=count_parameters(method.backbone),
+            seed=config.seed,
+            labels=len(chosen),
+            test_accuracy=last["linear"],
+            images_per_second=None,
+            environment=here.environment(),
+            protocol="the last weights; test set read once a layer, and no layer chosen by it",
+            labels_hash=chosen.hash(),
+            neighbours=config.stage.neighbours,
+            layers=rows,
+            pretraining=origin(start),
+        )
     )
 
 

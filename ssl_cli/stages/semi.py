@@ -1,7 +1,8 @@
 """Labels and unlabelled inputs in one training."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     if run.result:
         return run.result
     here, dataset, chosen = opened(config, run)
-    classifier, pretraining = _start(config, run, dataset, here)
+    classifier, pretraining, starts_from = _start(config, run, dataset, here)
     method = here.place(_method(config, classifier))
     batches = mixed_batches(config, dataset, chosen)
     log.info(
@@ -54,25 +55,28 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
 
     averaged = config.stage.method == "fixmatch"
     trained = method.average if averaged else method
-    result = tested(config, run, trained, trained.backbone, dataset.test, dataset, chosen, fitted, here) | {
-        "inputs": batches.unlabelled.count,
-        "train_accuracy": fitted.last["accuracy"],
-        "sure": fitted.last.get("sure"),
-        "softmax_slope_at_start": None,
-        "protocol": f"the {'average of the' if averaged else 'last'} weights; test set read once",
-        "caveats": [],
-        "pretraining": pretraining,
-    }
-    return run.finish(result)
+    result = tested(config, run, trained, trained.backbone, dataset.test, dataset, chosen, fitted, here, starts_from)
+    return run.finish(
+        replace(
+            result,
+            inputs=batches.unlabelled.count,
+            train_accuracy=fitted.last["accuracy"],
+            sure=fitted.last.get("sure"),
+            protocol=f"the {'average of the' if averaged else 'last'} weights; test set read once",
+            pretraining=pretraining,
+        )
+    )
 
 
-def _start(config: Config, run: Run, dataset: Dataset, here: Machine) -> tuple[Supervised, dict[str, Any] | None]:
-    """The classifier with its first weights, and what the result says of the pre-training behind them."""
+def _start(
+    config: Config, run: Run, dataset: Dataset, here: Machine
+) -> tuple[Supervised, dict[str, Any] | None, Path | None]:
+    """The classifier with its first weights, what the result says of the pre-training behind them, and their folder."""
     if config.stage.start == "finetuned":
         folder, own = tuned(config, run, "finetune")
-        return classifier_of(folder, own, dataset), read_result(folder)["pretraining"]
+        return classifier_of(folder, own, dataset), read_result(folder)["pretraining"], folder
     start = find_or_pretrain(config, run, dataset, here) if config.stage.start == "pretrained" else None
-    return fresh_classifier(config, dataset, start), origin(start)
+    return fresh_classifier(config, dataset, start), origin(start), start
 
 
 def _method(config: Config, fresh: Supervised) -> PseudoLabel | FixMatch:

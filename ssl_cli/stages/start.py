@@ -10,7 +10,8 @@ from ssl_cli.data.types import Dataset
 from ssl_cli.runs.files import write
 from ssl_cli.runs.finished import find_pretraining, finished_pretraining, is_usable
 from ssl_cli.runs.run import Run, short
-from ssl_cli.stages.pretrain import check_sources, pretrain, pretraining_identity
+from ssl_cli.stages.identity import pretraining_identity
+from ssl_cli.stages.pretrain import check_sources, pretrain
 from ssl_cli.stages.pretrain_settings import PretrainStage
 from ssl_cli.training.device import Machine
 
