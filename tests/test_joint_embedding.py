@@ -14,7 +14,7 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods.barlow_twins import barlow, cross_correlation
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.nnclr import info_nce, nearest
-from ssl_cli.methods.parts.ema_teacher import rising
+from ssl_cli.methods.parts.ema_teacher import cosine_momentum
 from ssl_cli.methods.parts.prototypes import Prototypes
 from ssl_cli.methods.simsiam import negative_cosine
 from ssl_cli.methods.swav import codes
@@ -153,41 +153,41 @@ def test_simsiams_targets_feel_no_gradient():
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5)
 
 
-def test_byol_predicts_its_follower_by_squared_distance():
+def test_byol_predicts_its_teacher_by_squared_distance():
     method, views = made("byol", "method.momentum=0.5")
     method.after_step(0, 4)
     with torch.no_grad():
-        for weight in method.follower.parameters():
+        for weight in method.teacher.parameters():
             weight += 0.1 * torch.randn_like(weight)
     loss = method.loss(views, None)[0]
     p0, p1 = (F.normalize(p) for p in method.predictor(torch.cat(method.projected(views))).chunk(2))
-    w0, w1 = (F.normalize(w) for w in method.follower(torch.cat(views)).detach().chunk(2))
+    w0, w1 = (F.normalize(w) for w in method.teacher(torch.cat(views)).detach().chunk(2))
     by_hand = ((p0 - w1).square().sum(1) + (p1 - w0).square().sum(1)).mean()
     torch.testing.assert_close(loss, by_hand, rtol=1e-4, atol=1e-5)
     found, wanted = gradients(method, loss), gradients(method, by_hand)
-    assert not any(name.startswith("follower") for name in found)
+    assert not any(name.startswith("teacher") for name in found)
     for name, gradient in wanted.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["byol", "dino"])
-def test_a_follower_begins_as_the_network_and_moves_ever_less(name):
+def test_a_teacher_starts_as_a_copy_of_the_network_and_moves_ever_less(name):
     method, _ = made(name, "method.momentum=0.75")
-    leaders = [*method.backbone.parameters(), *method.head.parameters()]
-    leaders += list(method.prototypes.parameters()) if name == "dino" else []
-    followers = list(method.follower.parameters())
-    assert len(leaders) == len(followers)
-    assert all(torch.equal(one, other) for one, other in zip(leaders, followers, strict=True))
-    assert not any(weight.requires_grad for weight in followers)
+    student = [*method.backbone.parameters(), *method.head.parameters()]
+    student += list(method.prototypes.parameters()) if name == "dino" else []
+    teacher = list(method.teacher.parameters())
+    assert len(student) == len(teacher)
+    assert all(torch.equal(one, other) for one, other in zip(student, teacher, strict=True))
+    assert not any(weight.requires_grad for weight in teacher)
     with torch.no_grad():
-        for weight in leaders:
+        for weight in student:
             weight += 1
     gaps = []
     for step in (0, 5, 10):
         method.after_step(step, 10)
-        gaps.append(max((one - other).abs().max().item() for one, other in zip(leaders, followers, strict=True)))
+        gaps.append(max((one - other).abs().max().item() for one, other in zip(student, teacher, strict=True)))
     assert gaps == pytest.approx([0.75, 0.75 * 0.875, 0.75 * 0.875], rel=1e-4)
-    assert (rising(0.9, 0, 10), rising(0.9, 10, 10)) == (pytest.approx(0.9), 1)
+    assert (cosine_momentum(0.9, 0, 10), cosine_momentum(0.9, 10, 10)) == (pytest.approx(0.9), 1)
 
 
 # NNCLR
@@ -276,22 +276,22 @@ def test_only_the_direction_of_a_prototype_counts():
     assert before.abs().max() <= 1 + 1e-6
 
 
-def test_dino_learns_the_followers_centred_and_sharpened_answers():
+def test_dino_learns_the_teachers_centred_and_sharpened_distribution():
     method, views = made("dino", "method.prototypes=6", "method.centring=0.75")
     with torch.no_grad():
         method.centre += torch.linspace(-0.3, 0.3, 6)
-        for weight in method.follower.parameters():
+        for weight in method.teacher.parameters():
             weight += 0.1 * torch.randn_like(weight)
     centre = method.centre.clone()
     loss = method.loss(views, None)[0]
     answers = method.prototypes(torch.cat(method.projected(views)))
-    theirs = method.follower(torch.cat(views)).detach()
+    theirs = method.teacher(torch.cat(views)).detach()
     torch.testing.assert_close(method.centre, 0.75 * centre + 0.25 * theirs.mean(0), rtol=1e-3, atol=1e-5)
     wanted = F.softmax((theirs - centre) / 0.04, dim=1).roll(16, 0)
     by_hand = -(wanted * F.log_softmax(answers / 0.1, dim=1)).sum() / 32
     torch.testing.assert_close(loss, by_hand, rtol=1e-3, atol=1e-4)
     found = gradients(method, loss)
-    assert not any(name.startswith("follower") for name in found)
+    assert not any(name.startswith("teacher") for name in found)
 
 
 def test_dinos_entropy_tells_one_winning_class_from_an_even_choice():

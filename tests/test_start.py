@@ -54,10 +54,10 @@ def test_a_head_of_another_shape_is_a_new_one(generic, at_first):
     assert all(torch.equal(*pair) for pair in zip(begun.head.parameters(), fresh.head.parameters(), strict=True))
 
 
-def test_a_network_that_follows_begins_there_too(generic, at_first):
+def test_an_ema_teacher_starts_from_there_too(generic, at_first):
     begun = at_first(f"start={generic}", "method=byol")
-    assert equal(generic, "backbone", begun.follower[0])
-    assert equal(generic, "head", begun.follower[1])
+    assert equal(generic, "backbone", begun.teacher[0])
+    assert equal(generic, "head", begun.teacher[1])
 
 
 def test_fine_tuning_makes_it_once_and_says_the_whole_chain(smoke, generic):

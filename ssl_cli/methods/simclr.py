@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import Negatives, Positive
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.methods.parts.ema_teacher import follow, follower_of
+from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue
 
 MATRIX_BYTES = 256 << 20  # of similarities at once: the whole matrix up to B = 4,096 in float32
@@ -109,7 +109,7 @@ class SimCLR(Method):
         self.temperature = temperature
         self.negatives = negatives
         if negatives.queue:
-            self.follower = follower_of(self.backbone, self.head)
+            self.teacher = copy_as_teacher(self.backbone, self.head)
             self.queue = Queue(torch.zeros(negatives.queue, self.head.outputs))
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -123,13 +123,13 @@ class SimCLR(Method):
             loss = nt_xent_with(z0, z1, self.temperature, wants.debias, wants.cancel, queue)
             if wants.queue:
                 with torch.no_grad():
-                    self.queue.add(gathered(self.follower(torch.cat(views)).float()))
+                    self.queue.add(gathered(self.teacher(torch.cat(views)).float()))
         return loss, {"spread": embedding_spread(torch.cat([z0, z1]))}
 
     def after_step(self, step: int, steps: int) -> None:
-        """The follower moves towards the network (He et al., 2020, equation 2)."""
+        """Update the EMA teacher that fills the queue, if there is one (He et al., 2020, equation 2)."""
         if self.negatives.queue:
-            follow(self.follower, [self.backbone, self.head], self.negatives.momentum)
+            update_teacher(self.teacher, [self.backbone, self.head], self.negatives.momentum)
 
 
 def gathered(z: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ class Head:
 class Negatives:
     """What a contrastive loss repels an anchor from, beside the other inputs of the batch, and what it spares.
 
-    queue: embeddings of earlier batches, this many, by a network that follows with `momentum` (0: none).
+    queue: number of embeddings of earlier batches, from an EMA teacher with `momentum` (0: none).
     debias: the share of negatives that are taken to be of the anchor's own class.
     cancel: the share of negatives, the most similar ones, that is left out.
     """
