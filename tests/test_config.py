@@ -124,13 +124,13 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ),
         ("schedule.pretrain.optimiser.betas=[0.9,1]", "schedule.pretrain.optimiser.betas[1]=1: must be in [0, 1)"),
         ("schedule.pretrain.optimiser.betas=[0.9]", "schedule.pretrain.optimiser.betas=[0.9]: must be 2 values"),
-        ("method=mae", "method=mae: hides patches, which only backbone=vit has"),
-        ("stage=league +method@stage.methods.mae=mae", "method=mae: hides patches, which only backbone=vit has"),
+        ("method=mae", "method=mae: masks patches, which only backbone=vit has"),
+        ("stage=league +method@stage.methods.mae=mae", "method=mae: masks patches, which only backbone=vit has"),
         (
-            "method=mae backbone=vit method.share=0.99",
-            "method=mae: share=0.99: hides 49 of 49 patches; some must be hidden and some seen",
+            "method=mae backbone=vit method.mask_ratio=0.99",
+            "method=mae: mask_ratio=0.99: masks 49 of 49 patches; at least one must be masked and one visible",
         ),
-        ("method=mae backbone=vit method.share=1", "method.share=1: must be in (0, 1)"),
+        ("method=mae backbone=vit method.mask_ratio=1", "method.mask_ratio=1: must be in (0, 1)"),
         (
             "backbone=vit backbone.patch=5",
             "backbone=vit: inputs of 28×28 do not fit; sides must be multiples of patch=5",

@@ -277,7 +277,7 @@ def test_only_the_direction_of_a_prototype_counts():
 
 
 def test_dino_learns_the_teachers_centred_and_sharpened_distribution():
-    method, views = made("dino", "method.prototypes=6", "method.centring=0.75")
+    method, views = made("dino", "method.prototypes=6", "method.centre_momentum=0.75")
     with torch.no_grad():
         method.centre += torch.linspace(-0.3, 0.3, 6)
         for weight in method.teacher.parameters():
@@ -295,13 +295,15 @@ def test_dino_learns_the_teachers_centred_and_sharpened_distribution():
 
 
 def test_dinos_entropy_tells_one_winning_class_from_an_even_choice():
-    method, views = made("dino", "method.prototypes=6", "method.centring=0.0")
+    method, views = made("dino", "method.prototypes=6", "method.centre_momentum=0.0")
     method.centre[2] = -100
     assert method.loss(views, None)[1]["target_entropy"] == pytest.approx(0, abs=1e-4)
-    method.sharpness = 1e3
+    method.teacher_temperature = 1e3
     assert method.loss(views, None)[1]["target_entropy"] == pytest.approx(1, abs=1e-4)
 
 
 def test_answers_that_would_be_blurred_are_refused():
-    with pytest.raises(ConfigError, match=r"dino: sharpness=0\.2: must be at most temperature=0\.1, to sharpen"):
-        made("dino", "method.sharpness=0.2")
+    with pytest.raises(
+        ConfigError, match=r"dino: teacher_temperature=0\.2: must be at most temperature=0\.1, so that it sharpens"
+    ):
+        made("dino", "method.teacher_temperature=0.2")

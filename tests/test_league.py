@@ -78,9 +78,9 @@ def test_all_methods_are_in_it_but_those_that_need_cases_or_a_backbone_of_their_
 
 
 def test_a_masked_autoencoder_joins_where_all_have_its_backbone(fitting):
-    words = ("experiment=league", "backbone=vit", "+method@stage.methods.mae=mae", "stage.methods.mae.share=0.5")
+    words = ("experiment=league", "backbone=vit", "+method@stage.methods.mae=mae", "stage.methods.mae.mask_ratio=0.5")
     stage = fitting(*words, "~stage.methods.patch_location").stage
-    assert stage.methods["mae"].arguments["share"] == 0.5
+    assert stage.methods["mae"].arguments["mask_ratio"] == 0.5
     with pytest.raises(Exception, match=r"patch_location: patch=7: inputs of 7×7 do not fit"):
         fitting(*words)
 

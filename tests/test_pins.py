@@ -51,7 +51,7 @@ EARLIER = "EARLIER"  # in a setting: the folder of the run that is made before
 
 VIT = ("backbone=vit", "backbone.width=16", "backbone.depth=2", "backbone.heads=2")
 BATCH_NORM = ("head=simclr_v2", "head.keep=0")
-GAN = ("method.width=4", "method.codes=8")
+GAN = ("method.width=4", "method.latent_dim=8")
 COLOURED = ("dataset.facts.shape=[3,16,16]",)
 # Interpolated, then cut to whole numbers: none of these pixels is near a step, so that rounding cannot take one over it.
 FEW_PIXELS = ("dataset.facts.inputs=82", "dataset.facts.cases=22", "dataset.facts.shape=[1,9,9]")
@@ -68,10 +68,10 @@ PRETRAININGS = {
     "exemplar, clusters": ("method=exemplar", "method.clusters=6", "head=mlp"),
     "gan": ("method=gan", *GAN),
     "inpainting": ("method=inpainting", "method.width=4"),
-    "inpainting, adversarial": ("method=inpainting", "method.width=4", "method.adversarial=0.1", "method.holes=central",
+    "inpainting, adversarial": ("method=inpainting", "method.width=4", "method.adversarial=0.1", "method.mask=central",
                                 "method.overlap=2"),
     "mae": ("method=mae", *VIT, "method.width=16"),
-    "mae, normalised": ("method=mae", *VIT, "method.width=16", "method.normalise=true"),
+    "mae, normalised": ("method=mae", *VIT, "method.width=16", "method.normalise_targets=true"),
     "micle": ("method=micle", "dataset=synthetic_cases", "augment=none", *FEW_PIXELS),
     "moco": ("method=moco", "method.queue=64"),
     "moco, asymmetric": ("method=moco", "method.queue=64", "method.symmetric=false"),

@@ -20,8 +20,8 @@ class DINO(Method):
         backbone, head: the student; prototype logits are cosines with its projections. The teacher starts as a copy.
         prototypes: number of prototypes, K.
         temperature: of the student's softmax.
-        sharpness: of the teacher's softmax; at most `temperature`.
-        centring: momentum of the running mean of the teacher's logits.
+        teacher_temperature: of the teacher's softmax; at most `temperature`.
+        centre_momentum: momentum of the running mean of the teacher's logits.
         momentum: of the teacher at step 0; it rises to 1 along a cosine.
 
     Raises:
@@ -36,18 +36,20 @@ class DINO(Method):
         head,
         prototypes: Count,
         temperature: Positive,
-        sharpness: Positive,
-        centring: Part,
+        teacher_temperature: Positive,
+        centre_momentum: Part,
         momentum: Part,
     ):
         super().__init__(backbone)
-        if sharpness > temperature:
-            raise ValueError(f"sharpness={sharpness}: must be at most temperature={temperature}, to sharpen")
+        if teacher_temperature > temperature:
+            raise ValueError(
+                f"teacher_temperature={teacher_temperature}: must be at most temperature={temperature}, so that it sharpens"
+            )
         self.head = head(inputs=backbone.dim)
         self.prototypes = Prototypes(self.head.outputs, prototypes)
         self.temperature = temperature
-        self.sharpness = sharpness
-        self.centring = centring
+        self.teacher_temperature = teacher_temperature
+        self.centre_momentum = centre_momentum
         self.momentum = momentum
         self.teacher = copy_as_teacher(self.backbone, self.head, self.prototypes)
         self.register_buffer("centre", torch.zeros(prototypes))
@@ -61,8 +63,8 @@ class DINO(Method):
         logits0, logits1 = (self.prototypes(z) / self.temperature).chunk(2)
         with torch.no_grad():
             teacher_logits = self.teacher(torch.cat(views))
-            targets = F.softmax((teacher_logits - self.centre) / self.sharpness, dim=1)
-            self.centre.lerp_(teacher_logits.mean(0), 1 - self.centring)
+            targets = F.softmax((teacher_logits - self.centre) / self.teacher_temperature, dim=1)
+            self.centre.lerp_(teacher_logits.mean(0), 1 - self.centre_momentum)
             mean = targets.mean(0)
             entropy = torch.special.entr(mean).sum() / torch.tensor(float(len(mean)), device=mean.device).log()
         target0, target1 = targets.chunk(2)

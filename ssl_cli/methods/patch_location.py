@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ssl_cli.config.schema import Count, NotNegative, Part, Shape
 from ssl_cli.methods.base import Answers, Method
 from ssl_cli.models.backbones.base import Backbone
-from ssl_cli.models.batch_norm import statistics_kept
+from ssl_cli.models.batch_norm import keep_running_statistics
 
 GRID = 3  # cells a side, numbered row by row
 CENTRE = GRID**2 // 2
@@ -125,7 +125,7 @@ class PatchLocation(Method):
     def _answers(self, patches: Tensor) -> Tensor:
         """(B, 9, C, P, P) → logits (B · 8, 8), the pairs of an input in a row."""
         plain = {"drop": one_colour, "project": without_green_magenta, "keep": nn.Identity()}[self.colour]
-        with statistics_kept(self.backbone):
+        with keep_running_statistics(self.backbone):
             features = self.backbone(plain(patches.flatten(0, 1))).unflatten(0, (-1, GRID**2))
         middle = features[:, CENTRE, None].expand(-1, len(NEIGHBOURS), -1)
         return self.join(torch.cat([middle, features[:, NEIGHBOURS]], dim=2).flatten(0, 1)).float()

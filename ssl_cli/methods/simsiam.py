@@ -19,7 +19,7 @@ def negative_cosine(predicted: Tensor, wanted: Tensor) -> Tensor:
 
 def predictor(width: int, hidden: int) -> MLP:
     """From the projection of one view to that of the other: `width` → `hidden` → `width`."""
-    return MLP(width, [hidden, width], batch_norm=True, output="linear", start="random")
+    return MLP(width, [hidden, width], batch_norm=True, output="linear", last_layer_init="random")
 
 
 class SimSiam(Method):
