@@ -125,7 +125,7 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("schedule.pretrain.optimiser.betas=[0.9,1]", "schedule.pretrain.optimiser.betas[1]=1: must be in [0, 1)"),
         ("schedule.pretrain.optimiser.betas=[0.9]", "schedule.pretrain.optimiser.betas=[0.9]: must be 2 values"),
         ("method=mae", "method=mae: masks patches, which only backbone=vit has"),
-        ("stage=league +method@stage.methods.mae=mae", "method=mae: masks patches, which only backbone=vit has"),
+        ("stage=benchmark +method@stage.methods.mae=mae", "method=mae: masks patches, which only backbone=vit has"),
         (
             "method=mae backbone=vit method.mask_ratio=0.99",
             "method=mae: mask_ratio=0.99: masks 49 of 49 patches; at least one must be masked and one visible",

@@ -130,9 +130,9 @@ OTHERS = {
     "compare": ("stage=compare", "head.keep=1"),
     "simclr_v2": ("stage=simclr_v2", "head=simclr_v2", "stage.student.width=3",
                   "schedule.supervised.optimiser.lr=0.03"),
-    "league": ("stage=league", "stage.seeds=1", "stage.equal=epochs", *BATCH_NORM),
+    "benchmark": ("stage=benchmark", "stage.seeds=1", "stage.equal=epochs", *BATCH_NORM),
 }  # fmt: skip
-ENTRANTS = ("rotation", "gan")  # of the league: with the schedule's rate, and with one of its own
+ENTRANTS = ("rotation", "gan")  # of the benchmark: with the schedule's learning rate, and with one of its own
 CASES = {**{name: ("stage=pretrain", *words) for name, words in PRETRAININGS.items()}, **OTHERS}
 
 
@@ -164,8 +164,8 @@ def run_of(smoke):
                 *smoke(*ALWAYS, "stage=pretrain", "method=autoencoder", "method.width=4", folder="earlier")
             )
             words = tuple(word.replace(EARLIER, str(earlier)) for word in words)
-        if "stage=league" in words:
-            every = re.findall(r"@methods\.(\w+):", (settings_folder() / "stage" / "league.yaml").read_text())
+        if "stage=benchmark" in words:
+            every = re.findall(r"@methods\.(\w+):", (settings_folder() / "stage" / "benchmark.yaml").read_text())
             words = (*words, *(f"~stage.methods.{name}" for name in every if name not in ENTRANTS))
         return carried_out(*smoke(*ALWAYS, *words))
 

@@ -69,7 +69,7 @@ def test_no_way_to_a_run_writes_to_a_file_of_its_choice(cli, finished, tmp_path,
 
 
 def test_each_group_has_a_list_of_its_own():
-    settings = plain(from_overrides("method=transfer", "stage=league"))
+    settings = plain(from_overrides("method=transfer", "stage=benchmark"))
     assert {group: len(trust.shipped(group)) > 0 for group in trust.KINDS} == dict.fromkeys(trust.KINDS, True)
     for place in (settings, settings["method"], settings["stage"]["methods"]["transfer"]):
         key = "source" if "source" in place else "dataset"
@@ -78,7 +78,9 @@ def test_each_group_has_a_list_of_its_own():
     assert "is not a component" in trust.from_a_file("", "ssl_cli.models.heads.MLP")
 
 
-@pytest.mark.parametrize("choice", ["method=transfer", "stage=league", "stage=simclr_v2", "stage=evaluate stage.run=x"])
+@pytest.mark.parametrize(
+    "choice", ["method=transfer", "stage=benchmark", "stage=simclr_v2", "stage=evaluate stage.run=x"]
+)
 def test_all_that_ships_may_stand_in_a_file(tmp_path, choice):
     config = from_overrides(*choice.split())
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(config)))

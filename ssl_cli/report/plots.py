@@ -108,7 +108,7 @@ def save_layers(rows: list[dict[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def save_league(rows: list[dict[str, Any]], path: Path) -> None:
+def save_benchmark(rows: list[dict[str, Any]], path: Path) -> None:
     """A line a method, a dot a measure with one standard deviation either way, in the order of fine-tuning."""
     kinds = {"knn": ("kNN", GREY, "s"), "linear": ("linear", ORANGE, "^"), "finetuned": ("fine-tuned", BLUE, "o")}
     ordered = sorted(rows, key=lambda row: row["finetuned"]["mean"] if row["finetuned"] else 0)

@@ -154,7 +154,7 @@ def _percent(number: dict[str, float | None]) -> str:
     return f"{100 * number['mean']:.1f}{spread}"
 
 
-def show_league(made: list[dict[str, Any]], title: str) -> None:
+def show_benchmark(made: list[dict[str, Any]], title: str) -> None:
     """A line a method, in the order of fine-tuning."""
     heads = ("method", "seeds", "epochs", "seconds", "kNN", "linear", "linear, layer before", "fine-tuned")
     lines = []

@@ -31,7 +31,7 @@ COSTS = ("epochs", "seconds")  # of pre-training
 MEASURES = ("knn", "linear", "linear_before", "finetuned")
 
 
-def league(config: Config, run: Run) -> dict[str, Any]:
+def benchmark(config: Config, run: Run) -> dict[str, Any]:
     """Pre-train, probe and fine-tune every method for every seed; the numbers of the run."""
     if run.result:
         return run.result
@@ -52,11 +52,11 @@ def league(config: Config, run: Run) -> dict[str, Any]:
             found.append(played)
         found.append(untrained)  # the same whichever the method
     rows = _rows(found)
-    plots.save_league(rows, run.folder / "league.png")
+    plots.save_benchmark(rows, run.folder / "benchmark.png")
     return run.finish(
         {
-            "stage": "league",
-            "test_accuracy": None,  # a league has many, and the best of them would be chosen by test data
+            "stage": "benchmark",
+            "test_accuracy": None,  # a benchmark has many, and the best of them would be chosen on test data
             "labels": result["labels"],
             "seed": config.seed,
             "seeds": config.stage.seeds,
@@ -109,7 +109,7 @@ def _probed(layers: list[dict[str, Any]], weights: str) -> dict[str, float]:
 
 
 def _steps(config: Config, run: Run, dataset: Dataset, here: Machine) -> int:
-    """How many steps take the time that each method has, timed once and kept: a resumed league goes on with the same."""
+    """How many steps take the time that each method has, timed once and kept: a resumed benchmark uses the same."""
     kept = run.folder / "steps.json"
     if not kept.exists():
         method, batches, views = material(config, dataset, run, here)
@@ -151,6 +151,8 @@ def _rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def closing(result: dict[str, Any], run: Run) -> None:
     """A line a method."""
-    table.show_league(result["rows"], f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}")
+    table.show_benchmark(result["rows"], f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}")
     place = quoted(run.folder)
-    log.info("Checkpoint selection: %s. Picture: %s/league.png (%.0f s)", result["protocol"], place, result["seconds"])
+    log.info(
+        "Checkpoint selection: %s. Picture: %s/benchmark.png (%.0f s)", result["protocol"], place, result["seconds"]
+    )
