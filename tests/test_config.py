@@ -99,10 +99,13 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("runtime.precision=half", "runtime.precision=half: must be one of auto, float32, bfloat16"),
         ("stage.frozen=true", "stage.frozen: no such key"),
         ("stage=evaluate", "stage.run=null: must be the folder of a finished run or comparison"),
-        ("stage=evaluate stage.run=x stage.shifts.contrast=[0.5,2]", "stage.shifts.contrast[1]=2: must be in (0, 1]"),
         (
-            "stage=evaluate stage.run=x stage.shifts={noise:[],blur:[],contrast:[],rotation:[],inversion:[]}",
-            "stage.shifts: all lists are empty",
+            "stage=evaluate stage.run=x stage.corruptions.contrast=[0.5,2]",
+            "stage.corruptions.contrast[1]=2: must be in (0, 1]",
+        ),
+        (
+            "stage=evaluate stage.run=x stage.corruptions={noise:[],blur:[],contrast:[],rotation:[],inversion:[]}",
+            "stage.corruptions: all lists are empty",
         ),
         (
             "stage=semi stage.method=fixmach",

@@ -164,12 +164,12 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
     _save(figure, path)
 
 
-def save_shifts(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
-    """Accuracy against strength, a panel a shift, a line an arm, a band of one standard deviation."""
+def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
+    """Accuracy against strength, one panel per corruption, one line per arm, with a band of one standard deviation."""
     figure, axes = _figure(len(strengths), 1, width=max(5.0, 3.0 * len(strengths)), height=3.2 + 0.06 * len(rows))
     for axis, (name, values) in zip(axes[0], strengths.items(), strict=True):
         for row in rows:
-            points = [row["clean"], *row["shifts"][name]["at"]]
+            points = [row["clean"], *row["corruptions"][name]["at"]]
             means = [100 * point["mean"] for point in points]
             spreads = [100 * (point["spread"] or 0) for point in points]
             (drawn,) = axis.plot([0, *values], means, ".-", ms=5, lw=1.4, label=_row_label(row, rows))
