@@ -113,10 +113,10 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ),
         ("stage=semi stage.fixmatch.threshold=2", "stage.fixmatch.threshold=2: must be in [0, 1]"),
         (
-            "stage=semi stage.pseudo_label.begin=0.7",
-            "stage.pseudo_label.full=0.6: must be above stage.pseudo_label.begin=0.7",
+            "stage=semi stage.pseudo_label.ramp_start=0.7",
+            "stage.pseudo_label.ramp_end=0.6: must be above stage.pseudo_label.ramp_start=0.7",
         ),
-        ("stage=semi stage.labelled=0", "stage.labelled=0: must be at least 1"),
+        ("stage=semi stage.labelled_batch_size=0", "stage.labelled_batch_size=0: must be at least 1"),
         (
             "stage=semi schedule.semi.steps_per_epoch=99",
             "schedule.semi.steps_per_epoch=99: 4,000 inputs fill 15 batches",

@@ -227,7 +227,7 @@ def test_a_resumed_run_does_not_go_to_the_folder_that_its_file_names(begun, tmp_
 
 def test_places_are_saved_as_whole_paths_so_that_a_run_can_go_on_from_anywhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config = from_overrides("stage=distill", "stage.start=pretrained", "stage.teacher=old", "checkpoint=outputs/x")
+    config = from_overrides("stage=distill", "stage.init=pretrained", "stage.teacher=old", "checkpoint=outputs/x")
     assert (config.stage.teacher, config.checkpoint) == (tmp_path / "old", tmp_path / "outputs/x")
     with pytest.raises(ConfigError, match="checkpoint=: must be auto or a path"):
         from_overrides("checkpoint=")

@@ -65,7 +65,7 @@ def build_method(
     backbone = build_backbone(settings.backbone, dataset.shape, settings.seed)
     head = heads.projection(settings.head)
     if start:
-        load_backbone(backbone, start, f"start={start}", dataset.name)
+        load_backbone(backbone, start, f"init_from={start}", dataset.name)
         if (start / "head.safetensors").exists():
             head = partial(_head_from, read_weights(start, "head"), head)
     torch.manual_seed(derived_seed(settings.seed, "projection"))

@@ -22,7 +22,7 @@ def save_curves(folder: Path, path: Path) -> None:
         "pretext_accuracy": ("pretext task", BLUE),
         "validation_accuracy": ("validation", ORANGE),
         "agreement": ("agreement with the teacher", GREEN),
-        "sure": ("own labels that count", GREEN),
+        "confident_fraction": ("confident pseudo-labels", GREEN),
         "test_accuracy": ("test", GREY),
     }
     drawn = [key for key in accuracies if any(key in line for line in lines)]

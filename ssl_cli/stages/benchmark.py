@@ -89,7 +89,7 @@ def _played(config: Config, run: Run, dataset: Dataset, here: Machine) -> tuple[
     settings = replace(config, schedule=schedule, stage=PretrainStage("pretrain"))
     inside = run.child("pretrain", settings)
     pretrained = pretrain(settings, inside)
-    started = replace(config, checkpoint=inside.folder, start="random")
+    started = replace(config, checkpoint=inside.folder, init_from="random")
     probing = replace(started, stage=ProbeStage("probe", "all", config.stage.neighbours))
     layers = probe(probing, run.child("probe", probing))["layers"]
     tuning = replace(started, stage=SupervisedStage("finetune", frozen=False))

@@ -82,7 +82,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
             "dataset": config.dataset.name,
             "source": source,
             "inputs": batches.count,
-            "start": origin(start),
+            "init_from": origin(start),
             "surrogate_classes": None if classes is None else len(sizes),
             "method": config.method.name,
             "backbone": config.backbone.name,
@@ -121,7 +121,7 @@ def check_sources(config: Config) -> Path | None:
     """Before anything is trained, whether the runs can be had that pre-training begins from, or learns from.
 
     Returns:
-        the folder of the pre-training that `start` names, from which this one goes on; None for random weights.
+        the folder of the pre-training that `init_from` names, from which this one goes on; None for random weights.
 
     Raises:
         ConfigError: one is not finished, is no pre-training, or was trained with another network or range of pixels. The head
@@ -130,9 +130,9 @@ def check_sources(config: Config) -> Path | None:
     features = config.method.arguments.get("features")
     if isinstance(features, Path):
         settings_of("method.features", features, "pre-training")
-    if config.start == "random":
+    if config.init_from == "random":
         return None
-    return finished_pretraining("start", config.start, "random", config.augment.scale, config.backbone, None)
+    return finished_pretraining("init_from", config.init_from, "random", config.augment.scale, config.backbone, None)
 
 
 def _check_source(config: Config, dataset: Dataset, source: Split) -> None:
@@ -165,8 +165,8 @@ def pretraining_identity(config: Config, dataset: Dataset, machine: Machine) -> 
     if source is not None:  # what was read, wherever it lies
         train = load(source).train
         shapes["source"] = fingerprint(train.inputs, train.labels)
-    if config.start != "random":
-        shapes["start"] = read_result(config.start)["identity"]
+    if config.init_from != "random":
+        shapes["init_from"] = read_result(config.init_from)["identity"]
     return identity(shapes)
 
 
@@ -194,4 +194,4 @@ def closing(result: dict[str, Any], run: Run) -> None:
 
 def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tuple[str, str]]:
     """Use it."""
-    yield run.command("finetune", f"checkpoint={short(run.folder)}", "start="), "trains a classifier from it"
+    yield run.command("finetune", f"checkpoint={short(run.folder)}", "init_from="), "trains a classifier from it"

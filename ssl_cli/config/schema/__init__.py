@@ -89,7 +89,7 @@ class Config:
     """All settings of one run, checked."""
 
     seed: NotNegative
-    start: Literal["random"] | Path
+    init_from: Literal["random"] | Path
     checkpoint: Literal["auto"] | Path
     outputs: Path
     stage: Stage
