@@ -124,8 +124,8 @@ def test_pseudo_labels_weigh_what_the_step_says(step, share):
     assert numbers["accuracy"] == (answers[:2].argmax(1) == labels[:2]).float().mean()
 
 
-def test_the_average_can_label_in_the_networks_place():
-    method = fixmatch(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12)), nn.Linear(12, 4), "average",
+def test_pseudo_labels_can_come_from_the_ema_teacher():
+    method = fixmatch(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12)), nn.Linear(12, 4), "ema_teacher",
                       threshold=0.0, unlabelled_weight=2.0, momentum=0.9)  # fmt: skip
     with torch.no_grad():
         method.teacher.head.weight.normal_()
@@ -139,7 +139,7 @@ def test_the_average_can_label_in_the_networks_place():
     assert all(weight.grad is None for weight in method.teacher.parameters())
 
 
-def test_it_can_label_inputs_as_they_are_and_learn_mild_views(smoke):
+def test_pseudo_labels_can_be_predicted_without_augmentation(smoke):
     config, _ = smoke("stage=semi", "stage.fixmatch.teacher_input=image")
     given = load(config.dataset).train.inputs[:6]
     weak, strong = (build(part, scale=1.0) for part in (config.augment.supervised, config.augment.pretrain))
@@ -200,7 +200,7 @@ def test_labels_and_unlabelled_inputs_train_a_classifier_that_can_be_read_back(s
 
 def test_the_average_is_what_is_saved(smoke):
     config, run = smoke("stage=semi", "budget.labels=20")
-    assert "average" in semi(config, run)["protocol"]
+    assert "ema_teacher" in semi(config, run)["protocol"]
     kept = torch.load(run.folder / "checkpoint.pt", weights_only=True)["method"]
     saved = load_file(run.folder / "classifier.safetensors")
     assert all(torch.equal(value, kept[f"average.head.{key}"]) for key, value in saved.items())

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Count, Part, Shape
+from ssl_cli.config.schema import Count, Fraction, Shape
 from ssl_cli.methods.base import Method
 from ssl_cli.models.decoders import Decoder
 
@@ -27,7 +27,7 @@ class Autoencoder(Method):
         backbone: nn.Module,
         shape: Shape,
         scale: float,
-        noise: Part,
+        noise: Fraction,
         error: Literal["squared", "cross_entropy"],
         width: Count,
     ):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Count, Part
+from ssl_cli.config.schema import Count, Fraction
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, cosine_momentum, update_teacher
 from ssl_cli.methods.simsiam import negative_cosine, predictor
@@ -20,7 +20,7 @@ class BYOL(Method):
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, predictor_width: Count, momentum: Part):
+    def __init__(self, backbone: nn.Module, head, predictor_width: Count, momentum: Fraction):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.predictor = predictor(self.head.outputs, predictor_width)

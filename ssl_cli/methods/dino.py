@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Count, Part, Positive
+from ssl_cli.config.schema import Count, Fraction, Positive
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, cosine_momentum, update_teacher
 from ssl_cli.methods.parts.prototypes import Prototypes
@@ -37,8 +37,8 @@ class DINO(Method):
         prototypes: Count,
         temperature: Positive,
         teacher_temperature: Positive,
-        centre_momentum: Part,
-        momentum: Part,
+        centre_momentum: Fraction,
+        momentum: Fraction,
     ):
         super().__init__(backbone)
         if teacher_temperature > temperature:

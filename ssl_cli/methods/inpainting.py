@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Amount, Count, NotNegative, Part, Shape
+from ssl_cli.config.schema import Count, Fraction, NonNegative, NonNegativeInt, Shape
 from ssl_cli.methods.base import Method
 from ssl_cli.models.critic import Critic, critic_accuracy, critic_loss, frozen, generator_loss
 from ssl_cli.models.decoders import Refinement
@@ -34,9 +34,9 @@ class Inpainting(Method):
         scale: float,
         mask: Literal["central", "random"],
         mask_ratio: Annotated[float, "[0.05, 0.75]"],
-        overlap: NotNegative,
-        overlap_weight: Amount,
-        adversarial: Part,
+        overlap: NonNegativeInt,
+        overlap_weight: NonNegative,
+        adversarial: Fraction,
         width: Count,
     ):
         super().__init__(backbone)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Count, Part, Positive
+from ssl_cli.config.schema import Count, Fraction, Positive
 from ssl_cli.methods.base import Method, accuracy, embedding_spread
 from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue, random_directions
@@ -35,7 +35,9 @@ class MoCo(Method):
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, temperature: Positive, queue: Count, momentum: Part, symmetric: bool):
+    def __init__(
+        self, backbone: nn.Module, head, temperature: Positive, queue: Count, momentum: Fraction, symmetric: bool
+    ):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.temperature = temperature

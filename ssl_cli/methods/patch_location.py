@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Count, NotNegative, Part, Shape
+from ssl_cli.config.schema import Count, Fraction, NonNegativeInt, Shape
 from ssl_cli.methods.base import Answers, Method
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.batch_norm import keep_running_statistics
@@ -48,9 +48,9 @@ class PatchLocation(Method):
         backbone: Backbone,
         shape: Shape,
         patch: Count,
-        gap: NotNegative,
-        jitter: NotNegative,
-        coarse: Part,
+        gap: NonNegativeInt,
+        jitter: NonNegativeInt,
+        coarse: Fraction,
         colour: Literal["drop", "project", "keep"],
         hidden: Count,
     ):

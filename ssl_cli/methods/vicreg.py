@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Amount
+from ssl_cli.config.schema import NonNegative
 from ssl_cli.methods.base import Method, embedding_spread
 
 SMALLEST_VARIANCE = 1e-4  # under the root, whose slope has no end at 0
@@ -31,7 +31,9 @@ class VICReg(Method):
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, invariance: Amount, variance: Amount, covariance: Amount):
+    def __init__(
+        self, backbone: nn.Module, head, invariance: NonNegative, variance: NonNegative, covariance: NonNegative
+    ):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}

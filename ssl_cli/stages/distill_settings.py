@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ssl_cli.config.schema import Config, Part, Positive, Stage
+from ssl_cli.config.schema import Config, Fraction, Positive, Stage
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class DistillStage(Stage):
     teacher_input: Literal["view", "image"]
     init: Literal["random", "pretrained"]
     temperature: Positive
-    alpha: Part
+    alpha: Fraction
 
     function: ClassVar[str] = "ssl_cli.stages.distill.distill"
     ends_in: ClassVar[str] = "classifier"

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from ssl_cli.config.schema import Amount, Config, Count, Part, Stage
+from ssl_cli.config.schema import Config, Count, Fraction, NonNegative, Stage
 
 ORIGINS = {"pretrained": "pre-trained weights", "finetuned": "fine-tuning"}
 METHODS = {"fixmatch": "FixMatch", "pseudo_label": "pseudo-labels"}
@@ -23,9 +23,9 @@ class FixMatch:
     pseudo_labels_from: Literal["student", "ema_teacher"]
     teacher_input: Literal["weak_view", "image"]
     strong: Literal["pretrain", "supervised"]
-    threshold: Part
-    temperature: Amount
-    unlabelled_weight: Amount
+    threshold: Fraction
+    temperature: NonNegative
+    unlabelled_weight: NonNegative
     momentum: Annotated[float, "[0, 1)"]
 
 
@@ -33,9 +33,9 @@ class FixMatch:
 class PseudoLabel:
     """The predicted class is the label, with a weight that grows between two fractions of all steps."""
 
-    unlabelled_weight: Amount
-    ramp_start: Part
-    ramp_end: Part
+    unlabelled_weight: NonNegative
+    ramp_start: Fraction
+    ramp_end: Fraction
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ssl_cli.config.schema.basics import HeadComponent, NotNegative
+from ssl_cli.config.schema.basics import HeadComponent, NonNegativeInt
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class Head:
     name: str
     projection: HeadComponent
     classifier: HeadComponent
-    keep: NotNegative | Literal["all"]
+    keep: NonNegativeInt | Literal["all"]
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Negatives:
     cancel: the share of negatives, the most similar ones, that is left out.
     """
 
-    queue: NotNegative
+    queue: NonNegativeInt
     momentum: Annotated[float, "[0, 1)"]
     debias: Annotated[float, "[0, 1)"]
     cancel: Annotated[float, "[0, 1)"]
