@@ -145,7 +145,7 @@ def test_losses_of_a_batch_stay_exact_where_the_network_computes_in_bfloat16(nam
 def test_simsiams_targets_feel_no_gradient():
     method, views = made("simsiam")
     found = gradients(method, method.loss(views, None)[0])
-    z0, z1 = method.projected(views)
+    z0, z1 = method.project(views)
     p0, p1 = method.predictor(torch.cat([z0, z1])).chunk(2)
     fixed0, fixed1 = z0.tolist(), z1.tolist()
     by_hand = -(cosines(p0, torch.tensor(fixed1)).mean() + cosines(p1, torch.tensor(fixed0)).mean()) / 2
@@ -160,7 +160,7 @@ def test_byol_predicts_its_teacher_by_squared_distance():
         for weight in method.teacher.parameters():
             weight += 0.1 * torch.randn_like(weight)
     loss = method.loss(views, None)[0]
-    p0, p1 = (F.normalize(p) for p in method.predictor(torch.cat(method.projected(views))).chunk(2))
+    p0, p1 = (F.normalize(p) for p in method.predictor(torch.cat(method.project(views))).chunk(2))
     w0, w1 = (F.normalize(w) for w in method.teacher(torch.cat(views)).detach().chunk(2))
     by_hand = ((p0 - w1).square().sum(1) + (p1 - w0).square().sum(1)).mean()
     torch.testing.assert_close(loss, by_hand, rtol=1e-4, atol=1e-5)
@@ -210,7 +210,7 @@ def test_nnclr_takes_neighbours_for_positives():
     method, views = made("nnclr", "method.queue=48", "method.temperature=0.2")
     queue = method.queue.embeddings.clone()
     loss = method.loss(views, None)[0]
-    z0, z1 = (z.detach() for z in method.projected(views))
+    z0, z1 = (z.detach() for z in method.project(views))
     p0, p1 = (F.normalize(p) for p in method.predictor(torch.cat([z0, z1])).chunk(2))
     total = 0.0
     for z, p in ((z0, p1), (z1, p0)):
@@ -223,7 +223,7 @@ def test_nnclr_takes_neighbours_for_positives():
 def test_nnclrs_queue_keeps_the_latest_first_views():
     method, views = made("nnclr", "method.queue=24")
     before = method.queue.embeddings.clone()
-    z0 = F.normalize(method.projected(views)[0], dim=1)
+    z0 = F.normalize(method.project(views)[0], dim=1)
     method.loss(views, None)
     torch.testing.assert_close(method.queue.embeddings[:16], z0)
     assert torch.equal(method.queue.embeddings[16:], before[16:])
@@ -256,7 +256,7 @@ def test_codes_of_equal_inputs_are_even_and_of_sharp_scores_finite():
 def test_swav_predicts_the_other_views_code():
     method, views = made("swav", "method.prototypes=10", "method.epsilon=0.3")
     loss, logged = method.loss(views, None)
-    s0, s1 = (F.normalize(z) @ F.normalize(method.prototypes.weight).T for z in method.projected(views))
+    s0, s1 = (F.normalize(z) @ F.normalize(method.prototypes.weight).T for z in method.project(views))
     by_hand = 0.0
     for predicted, other in ((s0, s1), (s1, s0)):
         wanted = torch.tensor(codes(other, 0.3, 3).tolist())
@@ -284,7 +284,7 @@ def test_dino_learns_the_teachers_centred_and_sharpened_distribution():
             weight += 0.1 * torch.randn_like(weight)
     centre = method.centre.clone()
     loss = method.loss(views, None)[0]
-    answers = method.prototypes(torch.cat(method.projected(views)))
+    answers = method.prototypes(torch.cat(method.project(views)))
     theirs = method.teacher(torch.cat(views)).detach()
     torch.testing.assert_close(method.centre, 0.75 * centre + 0.25 * theirs.mean(0), rtol=1e-3, atol=1e-5)
     wanted = F.softmax((theirs - centre) / 0.04, dim=1).roll(16, 0)

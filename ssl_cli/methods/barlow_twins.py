@@ -42,7 +42,7 @@ class BarlowTwins(Method):
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """`barlow` of the projections. `invariance` is the mean of the diagonal: 1 where no view changes anything."""
-        z0, z1 = self.projected(views)
+        z0, z1 = self.project(views)
         correlation = cross_correlation(z0, z1)
         return barlow(correlation, self.redundancy), {
             "spread": embedding_spread(torch.cat([z0, z1])),

@@ -29,7 +29,7 @@ class BYOL(Method):
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The squared distance between normalised predictions and targets, summed over both views (equations 2 and 3): 0 to 8."""
-        z0, z1 = self.projected(views)
+        z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)
         with torch.no_grad():
             target0, target1 = self.teacher(torch.cat(views)).float().chunk(2)

@@ -59,7 +59,7 @@ class DINO(Method):
 
         `target_entropy` is the entropy of the teacher's mean distribution divided by ln K: 0 if one prototype takes everything.
         """
-        z = torch.cat(self.projected(views))
+        z = torch.cat(self.project(views))
         logits0, logits1 = (self.prototypes(z) / self.temperature).chunk(2)
         with torch.no_grad():
             teacher_logits = self.teacher(torch.cat(views))

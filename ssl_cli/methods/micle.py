@@ -36,5 +36,5 @@ class MICLe(Method):
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """NT-Xent of the projections."""
-        z0, z1 = self.projected(views)
+        z0, z1 = self.project(views)
         return nt_xent(z0, z1, self.temperature), {"spread": embedding_spread(torch.cat([z0, z1]))}

@@ -49,7 +49,7 @@ class MoCo(Method):
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """InfoNCE (equation 1), mean over queries; then the keys join the queue."""
         query_views, key_views = (views, views[::-1]) if self.symmetric else (views[:1], views[1:])
-        queries = torch.cat(self.projected(query_views))
+        queries = torch.cat(self.project(query_views))
         with torch.no_grad():
             keys = self.teacher(torch.cat(key_views)).float()
         # A clone, because the backward pass needs the queue as it was before the update.

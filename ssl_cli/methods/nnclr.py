@@ -44,7 +44,7 @@ class NNCLR(Method):
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean of `info_nce` both ways: one view's neighbour, the other view's prediction."""
-        z0, z1 = self.projected(views)
+        z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)
         neighbours0, neighbours1 = (nearest(z, self.queue.embeddings) for z in (z0, z1))
         loss = (info_nce(neighbours0, p1, self.temperature) + info_nce(neighbours1, p0, self.temperature)) / 2

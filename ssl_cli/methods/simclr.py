@@ -114,7 +114,7 @@ class SimCLR(Method):
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """NT-Xent of the projections; both views pass through the network as one batch, and of all processes together."""
-        z0, z1 = (gathered(z) for z in self.projected(views))
+        z0, z1 = (gathered(z) for z in self.project(views))
         wants = self.negatives
         if not (wants.queue or wants.debias or wants.cancel):
             loss = nt_xent(z0, z1, self.temperature)

@@ -41,7 +41,7 @@ class SimSiam(Method):
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean of both negative cosines (equation 4), −1 at best."""
-        z0, z1 = self.projected(views)
+        z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)
         loss = (negative_cosine(p0, z1) + negative_cosine(p1, z0)) / 2
         return loss, {"spread": embedding_spread(torch.cat([z0, z1]))}

@@ -50,7 +50,7 @@ class SwAV(Method):
 
         `clusters` is how many prototypes are the first choice of some input of the batch.
         """
-        z0, z1 = self.projected(views)
+        z0, z1 = self.project(views)
         s0, s1 = self.prototypes(torch.cat([z0, z1])).chunk(2)
         code0, code1 = (codes(scores, self.epsilon, self.rounds) for scores in (s0, s1))
         loss = (F.cross_entropy(s0 / self.temperature, code1) + F.cross_entropy(s1 / self.temperature, code0)) / 2

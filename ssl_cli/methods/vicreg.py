@@ -43,7 +43,7 @@ class VICReg(Method):
 
         Logged without their weights.
         """
-        z0, z1 = self.projected(views)
+        z0, z1 = self.project(views)
         parts = vicreg_parts(z0, z1)
         loss = sum(self.weights[name] * part for name, part in parts.items())
         logged = {name: part.detach() for name, part in parts.items()}

@@ -13,7 +13,7 @@ from torch import Tensor
 from ssl_cli.config.schema import Phase
 from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.errors import Interrupted, TrainingError
-from ssl_cli.methods.base import Method, finest
+from ssl_cli.methods.base import Method, to_float64
 from ssl_cli.randomness import derived_seed, generator, seed_network
 from ssl_cli.runs.run import Metrics, Run
 from ssl_cli.runs.weights import not_finite
@@ -236,9 +236,9 @@ def _resumed(
 def _add(state: _State, numbers: dict[str, Tensor]) -> None:
     """Sum up on the device; looking at a number would wait for it."""
     for key, value in numbers.items():
-        state.window[key] = state.window[key] + finest(value) if key in state.window else finest(value)
+        state.window[key] = state.window[key] + to_float64(value) if key in state.window else to_float64(value)
     state.window_steps += 1
-    loss = finest(numbers["loss"])
+    loss = to_float64(numbers["loss"])
     state.epoch_loss = loss if state.epoch_loss is None else state.epoch_loss + loss
 
 
