@@ -11,14 +11,14 @@ from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
-from ssl_cli.methods.barlow_twins import barlow, cross_correlation
+from ssl_cli.methods.barlow_twins import barlow_loss, cross_correlation
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.nnclr import info_nce, nearest
 from ssl_cli.methods.parts.ema_teacher import cosine_momentum
 from ssl_cli.methods.parts.prototypes import Prototypes
 from ssl_cli.methods.simsiam import negative_cosine
-from ssl_cli.methods.swav import codes
-from ssl_cli.methods.vicreg import vicreg_parts
+from ssl_cli.methods.swav import sinkhorn
+from ssl_cli.methods.vicreg import vicreg_terms
 from ssl_cli.randomness import generator
 from ssl_cli.stages.networks import pretraining_method
 
@@ -88,9 +88,9 @@ def test_both_views_count_alike(name):
 @pytest.mark.parametrize("case", REFERENCE, ids=lambda case: f"{case['n']}x{case['d']}")
 def test_losses_equal_the_reference(case):
     z0, z1 = pair(case["n"], case["d"])
-    parts = vicreg_parts(z0, z1)
+    parts = vicreg_terms(z0, z1)
     found = {
-        "barlow": barlow(cross_correlation(z0, z1), 0.005),
+        "barlow": barlow_loss(cross_correlation(z0, z1), 0.005),
         "vicreg": 25 * parts["invariance"] + 25 * parts["variance"] + parts["covariance"],
         "negative_cosine": negative_cosine(z0, z1),
     }
@@ -109,30 +109,30 @@ def test_the_settings_are_the_weights_of_the_loss():
 
 def test_barlow_is_zero_where_numbers_agree_and_share_nothing_whatever_their_scale():
     scaled = HADAMARD * torch.tensor([3.0, 0.5, 7.0]) + torch.tensor([1.0, -2.0, 0.0])
-    assert barlow(cross_correlation(HADAMARD, scaled), 1.0).item() == pytest.approx(0, abs=1e-6)
+    assert barlow_loss(cross_correlation(HADAMARD, scaled), 1.0).item() == pytest.approx(0, abs=1e-6)
     # One number three times: the diagonal is perfect, and all six others are 1.
     repeated = HADAMARD[:, :1].expand(-1, 3)
-    assert barlow(cross_correlation(repeated, repeated), 0.5).item() == pytest.approx(0.5 * 6, abs=1e-3)
+    assert barlow_loss(cross_correlation(repeated, repeated), 0.5).item() == pytest.approx(0.5 * 6, abs=1e-3)
 
 
 def test_each_part_of_vicreg_sees_its_own_fault():
     equal = torch.ones(4, 3, dtype=torch.float64)
-    assert {k: v.item() for k, v in vicreg_parts(equal, equal + 2).items()} == pytest.approx(
+    assert {k: v.item() for k, v in vicreg_terms(equal, equal + 2).items()} == pytest.approx(
         {"invariance": 4, "variance": 0.99, "covariance": 0}
     )
     repeated = 2 * HADAMARD[:, :1].expand(-1, 3)
-    parts = vicreg_parts(repeated, repeated)
+    parts = vicreg_terms(repeated, repeated)
     assert (parts["invariance"], parts["variance"]) == (0, 0)
     assert parts["covariance"].item() == pytest.approx(2 * 6 / 3 * (16 / 3) ** 2)
-    assert sum(vicreg_parts(HADAMARD, HADAMARD).values()).item() == pytest.approx(0)
+    assert sum(vicreg_terms(HADAMARD, HADAMARD).values()).item() == pytest.approx(0)
 
 
 @pytest.mark.parametrize("name", ["barlow_twins", "vicreg"])
 def test_losses_of_a_batch_stay_exact_where_the_network_computes_in_bfloat16(name):
     z0, z1 = (z.float() for z in pair(16, 10))
     part = {
-        "barlow_twins": lambda: barlow(cross_correlation(z0, z1), 0.005),
-        "vicreg": lambda: vicreg_parts(z0, z1)["covariance"],
+        "barlow_twins": lambda: barlow_loss(cross_correlation(z0, z1), 0.005),
+        "vicreg": lambda: vicreg_terms(z0, z1)["covariance"],
     }
     exact = part[name]()
     with torch.autocast("cpu", torch.bfloat16):
@@ -238,7 +238,7 @@ def test_nnclrs_queue_keeps_the_latest_first_views():
 
 def test_codes_share_the_batch_out_evenly_and_stay_as_near_to_the_scores_as_that_allows():
     scores = torch.rand(12, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
-    found = codes(scores, 0.5, 200)
+    found = sinkhorn(scores, 0.5, 200)
     torch.testing.assert_close(found.sum(1), torch.ones(12, dtype=torch.float64))
     torch.testing.assert_close(found.sum(0), torch.full((4,), 3.0, dtype=torch.float64))
     # Only factors of rows and of columns tell them from exp(scores / epsilon): their double differences vanish.
@@ -248,8 +248,8 @@ def test_codes_share_the_batch_out_evenly_and_stay_as_near_to_the_scores_as_that
 
 
 def test_codes_of_equal_inputs_are_even_and_of_sharp_scores_finite():
-    torch.testing.assert_close(codes(torch.rand(1, 5).expand(10, 5), 0.05, 3), torch.full((10, 5), 0.2))
-    sharp = codes(torch.eye(6), 1e-3, 3)
+    torch.testing.assert_close(sinkhorn(torch.rand(1, 5).expand(10, 5), 0.05, 3), torch.full((10, 5), 0.2))
+    sharp = sinkhorn(torch.eye(6), 1e-3, 3)
     torch.testing.assert_close(sharp, torch.eye(6))
 
 
@@ -259,7 +259,7 @@ def test_swav_predicts_the_other_views_code():
     s0, s1 = (F.normalize(z) @ F.normalize(method.prototypes.weight).T for z in method.project(views))
     by_hand = 0.0
     for predicted, other in ((s0, s1), (s1, s0)):
-        wanted = torch.tensor(codes(other, 0.3, 3).tolist())
+        wanted = torch.tensor(sinkhorn(other, 0.3, 3).tolist())
         by_hand = by_hand - (wanted * F.log_softmax(predicted / 0.1, dim=1)).sum() / 32
     torch.testing.assert_close(loss, by_hand, rtol=1e-4, atol=1e-5)
     found, wanted = gradients(method, loss), gradients(method, by_hand)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
-from ssl_cli.methods.simclr import gathered, nt_xent, nt_xent_with
+from ssl_cli.methods.simclr import gather, nt_xent, nt_xent_with
 from ssl_cli.randomness import generator
 from ssl_cli.stages.networks import pretraining_method
 
@@ -101,7 +101,7 @@ def _one_of_two(rank: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     z0, z1 = (z.detach().requires_grad_() for z in pair())
     own = [z[3 * rank : 3 * rank + 3] for z in (z0, z1)]
-    loss = nt_xent(*(gathered(z) for z in own), 0.3)
+    loss = nt_xent(*(gather(z) for z in own), 0.3)
     loss.backward()
     torch.save((loss.detach(), z0.grad), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()
