@@ -6,8 +6,8 @@ from torch import nn
 
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
-from ssl_cli.models.batch_norm import statistics_kept
-from ssl_cli.models.critic import Critic, calls_right, deception, detection, untaught
+from ssl_cli.models.batch_norm import keep_running_statistics
+from ssl_cli.models.critic import Critic, critic_accuracy, critic_loss, frozen, generator_loss
 from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.stages.pretrain import pretrain
 
@@ -24,15 +24,15 @@ def weights(method, *names: str) -> list[nn.Parameter]:
 
 
 def test_who_cannot_tell_pays_the_log_of_two():
-    assert detection(torch.zeros(5), torch.zeros(7)).item() == pytest.approx(math.log(2))
-    assert deception(torch.zeros(5)).item() == pytest.approx(math.log(2))
-    assert detection(torch.full((5,), 30.0), torch.full((5,), -30.0)) < 1e-6
-    assert calls_right(torch.tensor([1.0, -1.0]), torch.tensor([-1.0, -2.0])) == 0.75
+    assert critic_loss(torch.zeros(5), torch.zeros(7)).item() == pytest.approx(math.log(2))
+    assert generator_loss(torch.zeros(5)).item() == pytest.approx(math.log(2))
+    assert critic_loss(torch.full((5,), 30.0), torch.full((5,), -30.0)) < 1e-6
+    assert critic_accuracy(torch.tensor([1.0, -1.0]), torch.tensor([-1.0, -2.0])) == 0.75
 
 
 def test_deceiving_has_a_gradient_where_the_critic_is_sure():
     logit = torch.tensor([-20.0], requires_grad=True)
-    deception(logit).backward()
+    generator_loss(logit).backward()
     assert logit.grad.item() == pytest.approx(-1, abs=1e-6)
 
 
@@ -52,7 +52,7 @@ def test_a_critic_of_pairs_looks_at_both():
 
 def test_inside_untaught_gradients_pass_and_none_stays():
     layer, inputs = nn.Linear(3, 1), torch.rand(2, 3, requires_grad=True)
-    with untaught(layer):
+    with frozen(layer):
         layer(inputs).sum().backward()
     assert layer.weight.grad is None
     assert inputs.grad.abs().sum() > 0
@@ -62,7 +62,7 @@ def test_inside_untaught_gradients_pass_and_none_stays():
 def test_kept_statistics_stay_while_the_batchs_own_are_used():
     norm, inputs = nn.BatchNorm2d(2), 5 + torch.rand(4, 2, 3, 3)
     for training in (True, False):
-        with statistics_kept(norm.train(training)):
+        with keep_running_statistics(norm.train(training)):
             given = norm(inputs)
         assert norm.running_mean.tolist() == [0, 0]
         assert given.mean().abs() < 1e-5
@@ -83,11 +83,11 @@ def test_neither_side_feels_the_others_loss(method, makers):
     painted = trained.generator(noise).sigmoid()
     if method == "gan":
         judged = trained.critic(view)[:, 0], trained.critic(painted)[:, 0]
-        deceived = deception(judged[1])
+        deceived = generator_loss(judged[1])
     else:
         judged = trained.critic(view, trained.encoder(view)), trained.critic(painted, noise)
-        deceived = detection(judged[1], judged[0])
-    for loss, parameters in ((detection(*judged), weights(trained, "critic")), (deceived, weights(trained, *makers))):
+        deceived = critic_loss(judged[1], judged[0])
+    for loss, parameters in ((critic_loss(*judged), weights(trained, "critic")), (deceived, weights(trained, *makers))):
         alone = torch.autograd.grad(loss, parameters, retain_graph=True)
         for parameter, gradient in zip(parameters, alone, strict=True):
             assert gradient.abs().max() > 0
@@ -97,7 +97,7 @@ def test_neither_side_feels_the_others_loss(method, makers):
 @pytest.mark.parametrize("method", METHODS)
 def test_a_critic_that_cannot_tell_teaches_nobody(method):
     untold = made(method)
-    last = untold.critic[-1] if method == "gan" else untold.critic.judge[-1]
+    last = untold.critic[-1] if method == "gan" else untold.critic.classifier[-1]
     for parameter in last.parameters():
         nn.init.zeros_(parameter)
     loss, numbers = untold.loss((torch.rand(8, 1, 28, 28),), None)

@@ -99,10 +99,13 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("runtime.precision=half", "runtime.precision=half: must be one of auto, float32, bfloat16"),
         ("stage.frozen=true", "stage.frozen: no such key"),
         ("stage=evaluate", "stage.run=null: must be the folder of a finished run or comparison"),
-        ("stage=evaluate stage.run=x stage.shifts.contrast=[0.5,2]", "stage.shifts.contrast[1]=2: must be in (0, 1]"),
         (
-            "stage=evaluate stage.run=x stage.shifts={noise:[],blur:[],contrast:[],rotation:[],inversion:[]}",
-            "stage.shifts: all lists are empty",
+            "stage=evaluate stage.run=x stage.corruptions.contrast=[0.5,2]",
+            "stage.corruptions.contrast[1]=2: must be in (0, 1]",
+        ),
+        (
+            "stage=evaluate stage.run=x stage.corruptions={noise:[],blur:[],contrast:[],rotation:[],inversion:[]}",
+            "stage.corruptions: all lists are empty",
         ),
         (
             "stage=semi stage.method=fixmach",
@@ -110,10 +113,10 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ),
         ("stage=semi stage.fixmatch.threshold=2", "stage.fixmatch.threshold=2: must be in [0, 1]"),
         (
-            "stage=semi stage.pseudo_label.begin=0.7",
-            "stage.pseudo_label.full=0.6: must be above stage.pseudo_label.begin=0.7",
+            "stage=semi stage.pseudo_label.ramp_start=0.7",
+            "stage.pseudo_label.ramp_end=0.6: must be above stage.pseudo_label.ramp_start=0.7",
         ),
-        ("stage=semi stage.labelled=0", "stage.labelled=0: must be at least 1"),
+        ("stage=semi stage.labelled_batch_size=0", "stage.labelled_batch_size=0: must be at least 1"),
         (
             "stage=semi schedule.semi.steps_per_epoch=99",
             "schedule.semi.steps_per_epoch=99: 4,000 inputs fill 15 batches",
@@ -124,13 +127,13 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ),
         ("schedule.pretrain.optimiser.betas=[0.9,1]", "schedule.pretrain.optimiser.betas[1]=1: must be in [0, 1)"),
         ("schedule.pretrain.optimiser.betas=[0.9]", "schedule.pretrain.optimiser.betas=[0.9]: must be 2 values"),
-        ("method=mae", "method=mae: hides patches, which only backbone=vit has"),
-        ("stage=league +method@stage.methods.mae=mae", "method=mae: hides patches, which only backbone=vit has"),
+        ("method=mae", "method=mae: masks patches, which only backbone=vit has"),
+        ("stage=benchmark +method@stage.methods.mae=mae", "method=mae: masks patches, which only backbone=vit has"),
         (
-            "method=mae backbone=vit method.share=0.99",
-            "method=mae: share=0.99: hides 49 of 49 patches; some must be hidden and some seen",
+            "method=mae backbone=vit method.mask_ratio=0.99",
+            "method=mae: mask_ratio=0.99: masks 49 of 49 patches; at least one must be masked and one visible",
         ),
-        ("method=mae backbone=vit method.share=1", "method.share=1: must be in (0, 1)"),
+        ("method=mae backbone=vit method.mask_ratio=1", "method.mask_ratio=1: must be in (0, 1)"),
         (
             "backbone=vit backbone.patch=5",
             "backbone=vit: inputs of 28×28 do not fit; sides must be multiples of patch=5",

@@ -94,9 +94,11 @@ def test_a_student_learns_from_a_run_that_stays_as_it_is(smoke):
     assert load_file(student.folder / "backbone.safetensors")["stages.0.0.weight"].shape[0] == 3
 
 
-@pytest.mark.parametrize("sees", ["view", "input"])
-def test_auto_fine_tunes_the_teacher_first(smoke, sees):
-    config, run = smoke("stage=distill", "stage.start=pretrained", f"stage.sees={sees}", "budget.labels=20")
+@pytest.mark.parametrize("teacher_input", ["view", "image"])
+def test_auto_fine_tunes_the_teacher_first(smoke, teacher_input):
+    config, run = smoke(
+        "stage=distill", "stage.init=pretrained", f"stage.teacher_input={teacher_input}", "budget.labels=20"
+    )
     result = distill(config, run)
     assert (run.folder / "teacher" / "classifier.safetensors").exists()
     assert result["pretraining"]["folder"].endswith("pretrain")

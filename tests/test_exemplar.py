@@ -17,7 +17,7 @@ from ssl_cli.data.dataset import load
 from ssl_cli.data.types import UNKNOWN
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods import exemplar
-from ssl_cli.methods.exemplar import Exemplar, clustered, drawn
+from ssl_cli.methods.exemplar import Exemplar, cluster, draw_seeds
 from ssl_cli.randomness import generator
 from ssl_cli.runs.run import Run, read_metrics
 from ssl_cli.stages import fit
@@ -44,8 +44,8 @@ def test_a_seeds_number_is_its_own_and_stays():
     classes = made("method.seeds=20").surrogate_classes(100, nothing, generator(4, "s"))
     assert sorted(classes[classes != UNKNOWN].tolist()) == list(range(20))
     assert len(classes) == 100
-    assert torch.equal(drawn(100, 20, generator(4, "s")), classes)
-    assert not torch.equal(drawn(100, 20, generator(5, "s")), classes)
+    assert torch.equal(draw_seeds(100, 20, generator(4, "s")), classes)
+    assert not torch.equal(draw_seeds(100, 20, generator(5, "s")), classes)
 
 
 def test_there_are_no_more_classes_than_inputs():
@@ -61,23 +61,23 @@ def test_clusters_are_of_inputs_that_differ_from_the_mean_in_one_direction():
     strength = torch.tensor([40.0, 4.0])[group % 2] * (0.05 + torch.rand(100, 2).repeat(1, 2).flatten())
     directions = torch.tensor([[1.0, 0, 0], [0, 1, 0], [-1, 0, 0], [0, -1, 0]])[group]
     features = strength[:, None] * directions + 0.001 * torch.randn(400, 3) + torch.tensor([0, 0, 100.0])
-    classes = clustered(features, 4, generator(0, "s"))
+    classes = cluster(features, 4, generator(0, "s"))
     assert torch.equal(classes[:, None] == classes, group[:, None] == group)
-    assert torch.equal(clustered(features, 4, generator(0, "s")), classes)
+    assert torch.equal(cluster(features, 4, generator(0, "s")), classes)
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 def test_equal_inputs_are_in_one_cluster():
     features = torch.tensor([[1.0, 0.0], [0.0, 1.0]]).repeat(10, 1)
-    classes = clustered(features, 5, generator(0, "s"))
+    classes = cluster(features, 5, generator(0, "s"))
     assert torch.equal(classes[:, None] == classes, (torch.arange(20)[:, None] - torch.arange(20)) % 2 == 0)
 
 
 def test_many_inputs_are_clustered_too(monkeypatch):
-    monkeypatch.setattr(exemplar, "MANY", 100)
+    monkeypatch.setattr(exemplar, "MINI_BATCH_FROM", 100)
     torch.manual_seed(0)
     group = torch.randint(3, (2000,))
-    classes = clustered(torch.eye(3)[group] + 0.01 * torch.randn(2000, 3), 3, generator(0, "s"))
+    classes = cluster(torch.eye(3)[group] + 0.01 * torch.randn(2000, 3), 3, generator(0, "s"))
     assert torch.equal(classes[:, None] == classes, group[:, None] == group)
 
 
@@ -122,10 +122,10 @@ def test_features_are_those_of_the_backbone_asked_for(smoke, tmp_path):
     torch.testing.assert_close(features, outputs(theirs, dataset.train.inputs, 2.0, here))
     pretrain(config, run)
     rows = list(csv.DictReader((run.folder / "classes.csv").open()))
-    wanted = clustered(features, 5, generator(config.seed, "surrogate classes"))
+    wanted = cluster(features, 5, generator(config.seed, "surrogate classes"))
     assert [int(row["class"]) for row in rows] == wanted.tolist()
     assert not torch.equal(
-        wanted, clustered(dataset.train.inputs.flatten(1).float(), 5, generator(0, "surrogate classes"))
+        wanted, cluster(dataset.train.inputs.flatten(1).float(), 5, generator(0, "surrogate classes"))
     )
 
 

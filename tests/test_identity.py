@@ -67,7 +67,7 @@ def test_runs_that_set_others_side_by_side_have_one_too(smoke):
     first = compare(config, run)["identity"]
     config, other = smoke("stage=compare", "budget.labels=20", "augment.supervised.blur.p=0", folder="other")
     assert compare(config, other)["identity"] != first
-    only_noise = "stage.shifts={noise: [0.1], blur: [], contrast: [], rotation: [], inversion: []}"
+    only_noise = "stage.corruptions={noise: [0.1], blur: [], contrast: [], rotation: [], inversion: []}"
     words = ("stage=evaluate", f"stage.run={run.folder}", only_noise)
     evaluated = evaluate(*smoke(*words, folder="evaluated"))["identity"]
     assert len(evaluated) == len(first) == 16

@@ -11,14 +11,14 @@ from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
-from ssl_cli.methods.barlow_twins import barlow, cross_correlation
+from ssl_cli.methods.barlow_twins import barlow_loss, cross_correlation
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.nnclr import info_nce, nearest
-from ssl_cli.methods.parts.ema_teacher import rising
+from ssl_cli.methods.parts.ema_teacher import cosine_momentum
 from ssl_cli.methods.parts.prototypes import Prototypes
 from ssl_cli.methods.simsiam import negative_cosine
-from ssl_cli.methods.swav import codes
-from ssl_cli.methods.vicreg import vicreg_parts
+from ssl_cli.methods.swav import sinkhorn
+from ssl_cli.methods.vicreg import vicreg_terms
 from ssl_cli.randomness import generator
 from ssl_cli.stages.networks import pretraining_method
 
@@ -88,9 +88,9 @@ def test_both_views_count_alike(name):
 @pytest.mark.parametrize("case", REFERENCE, ids=lambda case: f"{case['n']}x{case['d']}")
 def test_losses_equal_the_reference(case):
     z0, z1 = pair(case["n"], case["d"])
-    parts = vicreg_parts(z0, z1)
+    parts = vicreg_terms(z0, z1)
     found = {
-        "barlow": barlow(cross_correlation(z0, z1), 0.005),
+        "barlow": barlow_loss(cross_correlation(z0, z1), 0.005),
         "vicreg": 25 * parts["invariance"] + 25 * parts["variance"] + parts["covariance"],
         "negative_cosine": negative_cosine(z0, z1),
     }
@@ -109,30 +109,30 @@ def test_the_settings_are_the_weights_of_the_loss():
 
 def test_barlow_is_zero_where_numbers_agree_and_share_nothing_whatever_their_scale():
     scaled = HADAMARD * torch.tensor([3.0, 0.5, 7.0]) + torch.tensor([1.0, -2.0, 0.0])
-    assert barlow(cross_correlation(HADAMARD, scaled), 1.0).item() == pytest.approx(0, abs=1e-6)
+    assert barlow_loss(cross_correlation(HADAMARD, scaled), 1.0).item() == pytest.approx(0, abs=1e-6)
     # One number three times: the diagonal is perfect, and all six others are 1.
     repeated = HADAMARD[:, :1].expand(-1, 3)
-    assert barlow(cross_correlation(repeated, repeated), 0.5).item() == pytest.approx(0.5 * 6, abs=1e-3)
+    assert barlow_loss(cross_correlation(repeated, repeated), 0.5).item() == pytest.approx(0.5 * 6, abs=1e-3)
 
 
 def test_each_part_of_vicreg_sees_its_own_fault():
     equal = torch.ones(4, 3, dtype=torch.float64)
-    assert {k: v.item() for k, v in vicreg_parts(equal, equal + 2).items()} == pytest.approx(
+    assert {k: v.item() for k, v in vicreg_terms(equal, equal + 2).items()} == pytest.approx(
         {"invariance": 4, "variance": 0.99, "covariance": 0}
     )
     repeated = 2 * HADAMARD[:, :1].expand(-1, 3)
-    parts = vicreg_parts(repeated, repeated)
+    parts = vicreg_terms(repeated, repeated)
     assert (parts["invariance"], parts["variance"]) == (0, 0)
     assert parts["covariance"].item() == pytest.approx(2 * 6 / 3 * (16 / 3) ** 2)
-    assert sum(vicreg_parts(HADAMARD, HADAMARD).values()).item() == pytest.approx(0)
+    assert sum(vicreg_terms(HADAMARD, HADAMARD).values()).item() == pytest.approx(0)
 
 
 @pytest.mark.parametrize("name", ["barlow_twins", "vicreg"])
 def test_losses_of_a_batch_stay_exact_where_the_network_computes_in_bfloat16(name):
     z0, z1 = (z.float() for z in pair(16, 10))
     part = {
-        "barlow_twins": lambda: barlow(cross_correlation(z0, z1), 0.005),
-        "vicreg": lambda: vicreg_parts(z0, z1)["covariance"],
+        "barlow_twins": lambda: barlow_loss(cross_correlation(z0, z1), 0.005),
+        "vicreg": lambda: vicreg_terms(z0, z1)["covariance"],
     }
     exact = part[name]()
     with torch.autocast("cpu", torch.bfloat16):
@@ -145,7 +145,7 @@ def test_losses_of_a_batch_stay_exact_where_the_network_computes_in_bfloat16(nam
 def test_simsiams_targets_feel_no_gradient():
     method, views = made("simsiam")
     found = gradients(method, method.loss(views, None)[0])
-    z0, z1 = method.projected(views)
+    z0, z1 = method.project(views)
     p0, p1 = method.predictor(torch.cat([z0, z1])).chunk(2)
     fixed0, fixed1 = z0.tolist(), z1.tolist()
     by_hand = -(cosines(p0, torch.tensor(fixed1)).mean() + cosines(p1, torch.tensor(fixed0)).mean()) / 2
@@ -153,41 +153,41 @@ def test_simsiams_targets_feel_no_gradient():
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5)
 
 
-def test_byol_predicts_its_follower_by_squared_distance():
+def test_byol_predicts_its_teacher_by_squared_distance():
     method, views = made("byol", "method.momentum=0.5")
     method.after_step(0, 4)
     with torch.no_grad():
-        for weight in method.follower.parameters():
+        for weight in method.teacher.parameters():
             weight += 0.1 * torch.randn_like(weight)
     loss = method.loss(views, None)[0]
-    p0, p1 = (F.normalize(p) for p in method.predictor(torch.cat(method.projected(views))).chunk(2))
-    w0, w1 = (F.normalize(w) for w in method.follower(torch.cat(views)).detach().chunk(2))
+    p0, p1 = (F.normalize(p) for p in method.predictor(torch.cat(method.project(views))).chunk(2))
+    w0, w1 = (F.normalize(w) for w in method.teacher(torch.cat(views)).detach().chunk(2))
     by_hand = ((p0 - w1).square().sum(1) + (p1 - w0).square().sum(1)).mean()
     torch.testing.assert_close(loss, by_hand, rtol=1e-4, atol=1e-5)
     found, wanted = gradients(method, loss), gradients(method, by_hand)
-    assert not any(name.startswith("follower") for name in found)
+    assert not any(name.startswith("teacher") for name in found)
     for name, gradient in wanted.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["byol", "dino"])
-def test_a_follower_begins_as_the_network_and_moves_ever_less(name):
+def test_a_teacher_starts_as_a_copy_of_the_network_and_moves_ever_less(name):
     method, _ = made(name, "method.momentum=0.75")
-    leaders = [*method.backbone.parameters(), *method.head.parameters()]
-    leaders += list(method.prototypes.parameters()) if name == "dino" else []
-    followers = list(method.follower.parameters())
-    assert len(leaders) == len(followers)
-    assert all(torch.equal(one, other) for one, other in zip(leaders, followers, strict=True))
-    assert not any(weight.requires_grad for weight in followers)
+    student = [*method.backbone.parameters(), *method.head.parameters()]
+    student += list(method.prototypes.parameters()) if name == "dino" else []
+    teacher = list(method.teacher.parameters())
+    assert len(student) == len(teacher)
+    assert all(torch.equal(one, other) for one, other in zip(student, teacher, strict=True))
+    assert not any(weight.requires_grad for weight in teacher)
     with torch.no_grad():
-        for weight in leaders:
+        for weight in student:
             weight += 1
     gaps = []
     for step in (0, 5, 10):
         method.after_step(step, 10)
-        gaps.append(max((one - other).abs().max().item() for one, other in zip(leaders, followers, strict=True)))
+        gaps.append(max((one - other).abs().max().item() for one, other in zip(student, teacher, strict=True)))
     assert gaps == pytest.approx([0.75, 0.75 * 0.875, 0.75 * 0.875], rel=1e-4)
-    assert (rising(0.9, 0, 10), rising(0.9, 10, 10)) == (pytest.approx(0.9), 1)
+    assert (cosine_momentum(0.9, 0, 10), cosine_momentum(0.9, 10, 10)) == (pytest.approx(0.9), 1)
 
 
 # NNCLR
@@ -210,7 +210,7 @@ def test_nnclr_takes_neighbours_for_positives():
     method, views = made("nnclr", "method.queue=48", "method.temperature=0.2")
     queue = method.queue.embeddings.clone()
     loss = method.loss(views, None)[0]
-    z0, z1 = (z.detach() for z in method.projected(views))
+    z0, z1 = (z.detach() for z in method.project(views))
     p0, p1 = (F.normalize(p) for p in method.predictor(torch.cat([z0, z1])).chunk(2))
     total = 0.0
     for z, p in ((z0, p1), (z1, p0)):
@@ -223,7 +223,7 @@ def test_nnclr_takes_neighbours_for_positives():
 def test_nnclrs_queue_keeps_the_latest_first_views():
     method, views = made("nnclr", "method.queue=24")
     before = method.queue.embeddings.clone()
-    z0 = F.normalize(method.projected(views)[0], dim=1)
+    z0 = F.normalize(method.project(views)[0], dim=1)
     method.loss(views, None)
     torch.testing.assert_close(method.queue.embeddings[:16], z0)
     assert torch.equal(method.queue.embeddings[16:], before[16:])
@@ -238,7 +238,7 @@ def test_nnclrs_queue_keeps_the_latest_first_views():
 
 def test_codes_share_the_batch_out_evenly_and_stay_as_near_to_the_scores_as_that_allows():
     scores = torch.rand(12, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 2 - 1
-    found = codes(scores, 0.5, 200)
+    found = sinkhorn(scores, 0.5, 200)
     torch.testing.assert_close(found.sum(1), torch.ones(12, dtype=torch.float64))
     torch.testing.assert_close(found.sum(0), torch.full((4,), 3.0, dtype=torch.float64))
     # Only factors of rows and of columns tell them from exp(scores / epsilon): their double differences vanish.
@@ -248,18 +248,18 @@ def test_codes_share_the_batch_out_evenly_and_stay_as_near_to_the_scores_as_that
 
 
 def test_codes_of_equal_inputs_are_even_and_of_sharp_scores_finite():
-    torch.testing.assert_close(codes(torch.rand(1, 5).expand(10, 5), 0.05, 3), torch.full((10, 5), 0.2))
-    sharp = codes(torch.eye(6), 1e-3, 3)
+    torch.testing.assert_close(sinkhorn(torch.rand(1, 5).expand(10, 5), 0.05, 3), torch.full((10, 5), 0.2))
+    sharp = sinkhorn(torch.eye(6), 1e-3, 3)
     torch.testing.assert_close(sharp, torch.eye(6))
 
 
 def test_swav_predicts_the_other_views_code():
     method, views = made("swav", "method.prototypes=10", "method.epsilon=0.3")
     loss, logged = method.loss(views, None)
-    s0, s1 = (F.normalize(z) @ F.normalize(method.prototypes.weight).T for z in method.projected(views))
+    s0, s1 = (F.normalize(z) @ F.normalize(method.prototypes.weight).T for z in method.project(views))
     by_hand = 0.0
     for predicted, other in ((s0, s1), (s1, s0)):
-        wanted = torch.tensor(codes(other, 0.3, 3).tolist())
+        wanted = torch.tensor(sinkhorn(other, 0.3, 3).tolist())
         by_hand = by_hand - (wanted * F.log_softmax(predicted / 0.1, dim=1)).sum() / 32
     torch.testing.assert_close(loss, by_hand, rtol=1e-4, atol=1e-5)
     found, wanted = gradients(method, loss), gradients(method, by_hand)
@@ -276,32 +276,34 @@ def test_only_the_direction_of_a_prototype_counts():
     assert before.abs().max() <= 1 + 1e-6
 
 
-def test_dino_learns_the_followers_centred_and_sharpened_answers():
-    method, views = made("dino", "method.prototypes=6", "method.centring=0.75")
+def test_dino_learns_the_teachers_centred_and_sharpened_distribution():
+    method, views = made("dino", "method.prototypes=6", "method.centre_momentum=0.75")
     with torch.no_grad():
         method.centre += torch.linspace(-0.3, 0.3, 6)
-        for weight in method.follower.parameters():
+        for weight in method.teacher.parameters():
             weight += 0.1 * torch.randn_like(weight)
     centre = method.centre.clone()
     loss = method.loss(views, None)[0]
-    answers = method.prototypes(torch.cat(method.projected(views)))
-    theirs = method.follower(torch.cat(views)).detach()
+    answers = method.prototypes(torch.cat(method.project(views)))
+    theirs = method.teacher(torch.cat(views)).detach()
     torch.testing.assert_close(method.centre, 0.75 * centre + 0.25 * theirs.mean(0), rtol=1e-3, atol=1e-5)
     wanted = F.softmax((theirs - centre) / 0.04, dim=1).roll(16, 0)
     by_hand = -(wanted * F.log_softmax(answers / 0.1, dim=1)).sum() / 32
     torch.testing.assert_close(loss, by_hand, rtol=1e-3, atol=1e-4)
     found = gradients(method, loss)
-    assert not any(name.startswith("follower") for name in found)
+    assert not any(name.startswith("teacher") for name in found)
 
 
 def test_dinos_entropy_tells_one_winning_class_from_an_even_choice():
-    method, views = made("dino", "method.prototypes=6", "method.centring=0.0")
+    method, views = made("dino", "method.prototypes=6", "method.centre_momentum=0.0")
     method.centre[2] = -100
     assert method.loss(views, None)[1]["target_entropy"] == pytest.approx(0, abs=1e-4)
-    method.sharpness = 1e3
+    method.teacher_temperature = 1e3
     assert method.loss(views, None)[1]["target_entropy"] == pytest.approx(1, abs=1e-4)
 
 
 def test_answers_that_would_be_blurred_are_refused():
-    with pytest.raises(ConfigError, match=r"dino: sharpness=0\.2: must be at most temperature=0\.1, to sharpen"):
-        made("dino", "method.sharpness=0.2")
+    with pytest.raises(
+        ConfigError, match=r"dino: teacher_temperature=0\.2: must be at most temperature=0\.1, so that it sharpens"
+    ):
+        made("dino", "method.teacher_temperature=0.2")

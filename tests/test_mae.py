@@ -5,7 +5,7 @@ from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
-from ssl_cli.methods.mae import MAE, cut, hidden_error, joined
+from ssl_cli.methods.mae import MAE, masked_mse, patchify, unpatchify
 from ssl_cli.stages.networks import pretraining_method
 
 SMALL = ("backbone=vit", "backbone.width=16", "backbone.depth=2", "backbone.heads=2", "method.width=16")
@@ -22,14 +22,14 @@ def view(count: int = 4) -> torch.Tensor:
 
 def test_cutting_is_undone_and_numbers_patches_row_by_row():
     images = torch.rand(2, 3, 8, 12)
-    patches = cut(images, 4)
-    assert torch.equal(joined(patches, 4, (2, 3)), images)
+    patches = patchify(images, 4)
+    assert torch.equal(unpatchify(patches, 4, (2, 3)), images)
     assert torch.equal(patches[:, 4].reshape(2, 3, 4, 4), images[:, :, 4:, 4:8])
 
 
 @pytest.mark.parametrize(("share", "hidden"), [(0.75, 37), (0.5, 24)])
 def test_the_hidden_share_is_exact_and_drawn_for_each_input(share, hidden):
-    seen, under = made(f"method.share={share}").split(6, torch.device("cpu"))
+    seen, under = made(f"method.mask_ratio={share}").draw_mask(6, torch.device("cpu"))
     assert under.shape == (6, hidden)
     assert all(sorted(row) == list(range(49)) for row in torch.cat([seen, under], dim=1).tolist())
     assert len({tuple(sorted(row)) for row in under.tolist()}) == 6
@@ -38,28 +38,28 @@ def test_the_hidden_share_is_exact_and_drawn_for_each_input(share, hidden):
 def test_hiding_everything_is_refused_where_the_shape_was_not_known_before():
     config = from_overrides("method=mae", *SMALL)
     backbone = build(config.backbone, shape=(1, 4, 4))
-    with pytest.raises(ConfigError, match=r"mae: share=0\.75: hides 1 of 1 patches"):
+    with pytest.raises(ConfigError, match=r"mae: mask_ratio=0\.75: masks 1 of 1 patches"):
         build(config.method, backbone=backbone, shape=(1, 4, 4), scale=1.0)
 
 
 def test_hidden_pixels_do_not_reach_the_network():
     method, inputs = made(), view()
-    seen, hidden = method.split(4, torch.device("cpu"))
-    pixels = cut(inputs, 4)
-    other = joined(pixels.scatter(1, hidden[..., None].expand(-1, -1, 16), 0.3), 4, (7, 7))
+    seen, hidden = method.draw_mask(4, torch.device("cpu"))
+    pixels = patchify(inputs, 4)
+    other = unpatchify(pixels.scatter(1, hidden[..., None].expand(-1, -1, 16), 0.3), 4, (7, 7))
     assert not torch.equal(other, inputs)
-    assert torch.equal(method.painted(inputs, seen), method.painted(other, seen))
+    assert torch.equal(method.reconstruct(inputs, seen), method.reconstruct(other, seen))
 
 
 def test_only_hidden_patches_count():
-    painted, wanted, hidden = torch.rand(2, 5, 3), torch.rand(2, 5, 3), torch.tensor([[0, 4], [2, 1]])
+    predicted, wanted, hidden = torch.rand(2, 5, 3), torch.rand(2, 5, 3), torch.tensor([[0, 4], [2, 1]])
     by_hand = sum(
-        (painted[item, patch] - wanted[item, patch]).square().sum() for item in range(2) for patch in hidden[item].tolist()
+        (predicted[item, patch] - wanted[item, patch]).square().sum() for item in range(2) for patch in hidden[item].tolist()
     ) / (2 * 2 * 3)  # fmt: skip
-    torch.testing.assert_close(hidden_error(painted, wanted, hidden), by_hand)
-    spoilt = painted.clone()
+    torch.testing.assert_close(masked_mse(predicted, wanted, hidden), by_hand)
+    spoilt = predicted.clone()
     spoilt[0, 1:4], spoilt[1, [0, 3, 4]] = 9, 9
-    assert hidden_error(spoilt, wanted, hidden) == hidden_error(painted, wanted, hidden)
+    assert masked_mse(spoilt, wanted, hidden) == masked_mse(predicted, wanted, hidden)
 
 
 def test_everything_in_it_trains():
@@ -72,33 +72,33 @@ def test_everything_in_it_trains():
 def test_the_range_of_pixels_does_not_matter_to_what_is_wanted(normalise):
     errors = []
     for scale in (1, 255):
-        method = made(f"augment.scale={scale}", f"method.normalise={normalise}")
-        for parameter in method.paint.parameters():
+        method = made(f"augment.scale={scale}", f"method.normalise_targets={normalise}")
+        for parameter in method.predict.parameters():
             torch.nn.init.zeros_(parameter)
         torch.manual_seed(5)
         errors.append(method.loss((scale * view(),), None)[0].item())
     assert errors[0] == pytest.approx(errors[1], rel=1e-3)
-    # Nothing is painted, so the error is the mean square of what is wanted: of [0, 1) it is 1/3, of normalised patches 15/16.
+    # Nothing is predicted, so the error is the mean square of what is wanted: of [0, 1) it is 1/3, of normalised patches 15/16.
     assert errors[0] == pytest.approx(15 / 16 if normalise == "true" else 1 / 3, rel=0.05)
 
 
 @pytest.mark.parametrize("normalise", ["false", "true"])
 def test_pictures_show_what_is_seen_as_it_was(normalise):
-    method, inputs = made("augment.scale=255", f"method.normalise={normalise}"), 255 * view()
+    method, inputs = made("augment.scale=255", f"method.normalise_targets={normalise}"), 255 * view()
     shown = method.pictures((inputs,))
     assert list(shown) == ["view", "masked", "reconstructed"]
     assert torch.equal(shown["view"], inputs)
-    seen = (cut(shown["masked"], 4) != 127.5).all(2)
+    seen = (patchify(shown["masked"], 4) != 127.5).all(2)
     assert seen.sum(1).tolist() == [12] * 4
     for name in ("masked", "reconstructed"):
-        assert torch.equal(cut(shown[name], 4)[seen], cut(inputs, 4)[seen])
+        assert torch.equal(patchify(shown[name], 4)[seen], patchify(inputs, 4)[seen])
     assert shown["reconstructed"].min() >= 0
     assert shown["reconstructed"].max() <= 255
-    assert not torch.equal(cut(shown["reconstructed"], 4)[~seen], cut(inputs, 4)[~seen])
+    assert not torch.equal(patchify(shown["reconstructed"], 4)[~seen], patchify(inputs, 4)[~seen])
 
 
 def test_what_is_hidden_is_learnt_from_what_is_seen():
-    method = made("method.share=0.5")
+    method = made("method.mask_ratio=0.5")
     shades = torch.linspace(0, 1, 16).view(16, 1, 1, 1).expand(-1, 1, 28, 28)
     optimiser = torch.optim.Adam(method.parameters(), lr=0.01)
     torch.manual_seed(0)

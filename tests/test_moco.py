@@ -19,9 +19,9 @@ def made(*overrides: str) -> tuple[MoCo, tuple[Tensor, ...]]:
     return pretraining_method(config, dataset), views
 
 
-def with_another_follower(method: MoCo) -> MoCo:
+def with_another_teacher(method: MoCo) -> MoCo:
     with torch.no_grad():
-        for weight in method.follower.parameters():
+        for weight in method.teacher.parameters():
             weight += 0.1 * torch.randn_like(weight)
     return method
 
@@ -40,11 +40,11 @@ def test_a_queue_holds_the_latest_in_place_of_the_oldest():
 @pytest.mark.parametrize("symmetric", [False, True])
 def test_the_loss_is_the_cross_entropy_of_each_query_the_long_way(symmetric):
     method, views = made(f"method.symmetric={symmetric}", "method.queue=20", "method.temperature=0.3")
-    with_another_follower(method)
+    with_another_teacher(method)
     before = method.queue.embeddings.clone()
     loss, numbers = method.loss(views, None)
     asked, wanted = (torch.cat(views), torch.cat(views[::-1])) if symmetric else views
-    queries, keys = method.head(method.backbone(asked)), method.follower(wanted)
+    queries, keys = method.head(method.backbone(asked)), method.teacher(wanted)
     losses, right = [], 0
     for query, key in zip(queries, keys, strict=True):
         cosines = [F.cosine_similarity(query, other, dim=0) for other in (key, *before)]
@@ -66,18 +66,18 @@ def test_keys_join_the_queue_after_they_were_asked_for_and_feel_nothing():
     loss, _ = method.loss(views, None)
     loss.backward()
     torch.testing.assert_close(
-        method.queue.embeddings[:8], F.normalize(method.follower(views[1]), dim=1), atol=1e-4, rtol=1e-3
+        method.queue.embeddings[:8], F.normalize(method.teacher(views[1]), dim=1), atol=1e-4, rtol=1e-3
     )
     assert torch.equal(method.queue.embeddings[8:], before[8:])
-    assert all(weight.grad is None for weight in method.follower.parameters())
+    assert all(weight.grad is None for weight in method.teacher.parameters())
     assert all(weight.grad is not None for weight in (*method.backbone.parameters(), *method.head.parameters()))
 
 
-def test_the_follower_moves_by_the_same_share_at_every_step():
+def test_the_teacher_moves_by_the_same_fraction_at_every_step():
     method, _ = made("method.momentum=0.75")
-    leader, follower = method.backbone.stages[0][0].weight, method.follower[0].stages[0][0].weight
+    student, teacher = method.backbone.stages[0][0].weight, method.teacher[0].stages[0][0].weight
     with torch.no_grad():
-        leader += 1
+        student += 1
     for step, left in ((0, 0.75), (9, 0.75**2)):
         method.after_step(step, 10)
-        assert (leader - follower).max().item() == pytest.approx(left, rel=1e-4)
+        assert (student - teacher).max().item() == pytest.approx(left, rel=1e-4)

@@ -9,7 +9,7 @@ from torch import Tensor
 from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
-from ssl_cli.methods.simclr import gathered, nt_xent, nt_xent_with
+from ssl_cli.methods.simclr import gather, nt_xent, nt_xent_with
 from ssl_cli.randomness import generator
 from ssl_cli.stages.networks import pretraining_method
 
@@ -64,7 +64,7 @@ def test_a_queue_adds_negatives_and_gets_no_gradient():
     torch.testing.assert_close(nt_xent_with(z0, z1, 0.3, queue=7 * queue), both)  # only directions count
 
 
-def test_the_queue_keeps_the_latest_and_its_network_follows():
+def test_the_queue_keeps_the_latest_and_its_teacher_is_updated():
     config = from_overrides(
         "dataset=synthetic", "backbone.width=2", "method.negatives.queue=48", "method.negatives.momentum=0.5"
     )
@@ -88,20 +88,20 @@ def test_the_queue_keeps_the_latest_and_its_network_follows():
         step(number)
     assert int((method.queue.embeddings.norm(dim=1) > 0.5).sum()) == 48
     assert not torch.equal(method.queue.embeddings[:16], before[:16])
-    leader, follower = method.backbone.stages[0][0].weight, method.follower[0].stages[0][0].weight
+    student, teacher = method.backbone.stages[0][0].weight, method.teacher[0].stages[0][0].weight
     with torch.no_grad():
-        leader += 1
-    gap = (leader - follower).abs().max()
+        student += 1
+    gap = (student - teacher).abs().max()
     method.after_step(0, 10)
-    assert (leader - follower).abs().max().item() == pytest.approx(gap.item() / 2, rel=1e-5)
-    assert not any(p.requires_grad for p in method.follower.parameters())
+    assert (student - teacher).abs().max().item() == pytest.approx(gap.item() / 2, rel=1e-5)
+    assert not any(p.requires_grad for p in method.teacher.parameters())
 
 
 def _one_of_two(rank: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     z0, z1 = (z.detach().requires_grad_() for z in pair())
     own = [z[3 * rank : 3 * rank + 3] for z in (z0, z1)]
-    loss = nt_xent(*(gathered(z) for z in own), 0.3)
+    loss = nt_xent(*(gather(z) for z in own), 0.3)
     loss.backward()
     torch.save((loss.detach(), z0.grad), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()

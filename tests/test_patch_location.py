@@ -12,14 +12,14 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods.patch_location import (
     CENTRE,
     NEIGHBOURS,
-    coarsened,
-    corners,
-    cut,
-    one_colour,
-    pairs_that_show,
-    pasted,
-    resampling,
-    without_green_magenta,
+    coarsen,
+    cut_patches,
+    draw_corners,
+    informative_pairs,
+    keep_one_channel,
+    paste,
+    remove_green_magenta,
+    resampling_matrices,
 )
 from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.stages.pretrain import pretrain
@@ -33,7 +33,7 @@ def made(*overrides: str):
 
 
 def test_the_opposite_neighbour_has_the_opposite_number():
-    (where,) = corners(1, (30, 30), 8, 3, 0, CPU)
+    (where,) = draw_corners(1, (30, 30), 8, 3, 0, CPU)
     for number, cell in enumerate(NEIGHBOURS):
         step, back = where[cell] - where[CENTRE], where[CENTRE] - where[NEIGHBOURS[7 - number]]
         assert torch.equal(step, back)
@@ -46,7 +46,7 @@ def test_the_opposite_neighbour_has_the_opposite_number():
     ("size", "patch", "gap", "jitter"), [((28, 28), 7, 2, 1), ((43, 60), 8, 3, 4), ((9, 9), 3, 0, 0)]
 )
 def test_patches_lie_inside_and_keep_the_gap(size, patch, gap, jitter):
-    where = corners(500, size, patch, gap, jitter, CPU)
+    where = draw_corners(500, size, patch, gap, jitter, CPU)
     assert where.amin((0, 1)).tolist() == [0, 0]
     assert (where.amax((0, 1)) + patch).tolist() == list(size)  # and use all there is
     grid = where.view(500, 3, 3, 2)
@@ -56,12 +56,12 @@ def test_patches_lie_inside_and_keep_the_gap(size, patch, gap, jitter):
 
 
 def test_patches_are_what_lies_there():
-    images, where = torch.rand(3, 2, 28, 30), corners(3, (28, 30), 6, 2, 2, CPU)
-    patches = cut(images, where, 6)
+    images, where = torch.rand(3, 2, 28, 30), draw_corners(3, (28, 30), 6, 2, 2, CPU)
+    patches = cut_patches(images, where, 6)
     row, column = where[1, 5].tolist()
     assert torch.equal(patches[1, 5], images[1, :, row : row + 6, column : column + 6])
-    board = pasted(patches, where, images)
-    assert torch.equal(cut(board, where, 6), patches)
+    board = paste(patches, where, images)
+    assert torch.equal(cut_patches(board, where, 6), patches)
     assert board.count_nonzero() == patches.count_nonzero()
 
 
@@ -70,7 +70,7 @@ def test_a_patch_of_one_value_silences_its_pairs_alone():
     patches[0, 2] = 0.5
     patches[1, CENTRE] = 0
     patches[2, 8, 0] = 0  # the other channel still shows something
-    shows = pairs_that_show(patches)
+    shows = informative_pairs(patches)
     assert shows[0].tolist() == [cell != 2 for cell in NEIGHBOURS]
     assert not shows[1].any()
     assert shows[2].all()
@@ -86,8 +86,8 @@ def test_blank_inputs_cost_nothing_and_break_nothing():
 
 def test_who_cannot_know_pays_the_log_of_eight():
     method = made()
-    nn.init.zeros_(method.join[-1].weight)
-    nn.init.zeros_(method.join[-1].bias)
+    nn.init.zeros_(method.classifier[-1].weight)
+    nn.init.zeros_(method.classifier[-1].bias)
     loss, numbers = method.loss((torch.rand(6, 1, 28, 28),), None)
     assert loss.item() == pytest.approx(math.log(8), abs=1e-6)
     assert numbers["pretext_accuracy"] == pytest.approx(1 / 8)
@@ -96,7 +96,7 @@ def test_who_cannot_know_pays_the_log_of_eight():
 
 @pytest.mark.parametrize(("patch", "sides"), [(7, 6), (96, 87), (2, 1), (1, 1)])
 def test_patches_go_down_to_ten_pixels_of_ninety_six_and_to_two_at_the_least(patch, sides):
-    lines = resampling(patch)
+    lines = resampling_matrices(patch)
     assert lines.shape == (sides, patch, patch)
     assert [int(torch.linalg.matrix_rank(line)) for line in lines[:3]] == list(range(patch - sides + 1, patch + 1))[:3]
     torch.testing.assert_close(lines[-1], torch.eye(patch))
@@ -105,20 +105,20 @@ def test_patches_go_down_to_ten_pixels_of_ninety_six_and_to_two_at_the_least(pat
 
 def test_a_share_of_patches_loses_what_is_fine_and_the_others_nothing():
     patches = torch.rand(200, 9, 2, 8, 8)
-    seen = coarsened(patches, 0.4, resampling(8)[:-1])
+    seen = coarsen(patches, 0.4, resampling_matrices(8)[:-1])
     kept = (seen == patches).flatten(2).all(2)
     assert kept.float().mean().item() == pytest.approx(0.6, abs=0.04)
     assert not torch.equal(kept[0], kept[1])
     fine = (seen[..., 1:] - seen[..., :-1]).abs().mean((2, 3, 4))
     assert fine[~kept].mean() < 0.7 * fine[kept].mean()
-    assert coarsened(patches, 0.0, resampling(8)) is patches
+    assert coarsen(patches, 0.0, resampling_matrices(8)) is patches
 
 
 def test_coarse_patches_are_what_an_image_library_makes_of_them():
     patches = torch.rand(3, 9, 2, 8, 8)
     shrunk = nn.functional.interpolate(patches.flatten(0, 1), (3, 3), mode="bilinear", antialias=True)
     wanted = nn.functional.interpolate(shrunk, (8, 8), mode="bilinear").unflatten(0, (3, 9))
-    torch.testing.assert_close(coarsened(patches, 1.0, resampling(8)[1:2]), wanted)
+    torch.testing.assert_close(coarsen(patches, 1.0, resampling_matrices(8)[1:2]), wanted)
 
 
 def test_coarse_patches_reach_the_network():
@@ -132,31 +132,31 @@ def test_coarse_patches_reach_the_network():
     assert losses[0] != losses[1]
 
 
-def test_answers_are_of_pairs_that_show_something():
+def test_answers_are_of_informative_pairs():
     view = torch.rand(6, 1, 28, 28)
     view[0] = 0
     answers = made().answers((view,))
-    assert torch.equal(answers.wanted, torch.arange(8).repeat(5))
-    assert answers.said.shape == answers.wanted.shape
+    assert torch.equal(answers.targets, torch.arange(8).repeat(5))
+    assert answers.predictions.shape == answers.targets.shape
     assert len(answers.names) == len(NEIGHBOURS)
 
 
 def test_dropping_colours_leaves_one_at_random():
     patches = torch.rand(200, 3, 5, 5) + 1
-    seen = one_colour(patches)
+    seen = keep_one_channel(patches)
     stays = (seen == patches).all((2, 3))
     assert (stays.sum(1) == 1).all()
     assert (stays.sum(0) > 40).all()
     gone = seen[~stays]
     assert gone.std().item() == pytest.approx(0.01 * patches.std((2, 3)).mean().item(), rel=0.1)
     grey = patches[:, :1]
-    assert torch.equal(one_colour(grey), grey)
+    assert torch.equal(keep_one_channel(grey), grey)
 
 
 def test_projecting_takes_green_against_magenta_away_and_leaves_grey():
     green = torch.tensor([-1.0, 2.0, -1.0]).view(1, 3, 1, 1) * torch.rand(1, 1, 4, 4)
     grey = torch.rand(1, 1, 4, 4).expand(1, 3, 4, 4)
-    torch.testing.assert_close(without_green_magenta(green + grey), grey)
+    torch.testing.assert_close(remove_green_magenta(green + grey), grey)
 
 
 def test_places_are_learnt_where_there_is_something_to_see():
@@ -173,7 +173,7 @@ def test_places_are_learnt_where_there_is_something_to_see():
         optimiser.step()
     assert numbers["pretext_accuracy"] > 0.9
     shown = method.pictures((view,))
-    same = (shown["patches"] == shown["as believed"]).all(1).float().mean()
+    same = (shown["patches"] == shown["as predicted"]).all(1).float().mean()
     assert same > 0.8
 
 

@@ -51,7 +51,7 @@ EARLIER = "EARLIER"  # in a setting: the folder of the run that is made before
 
 VIT = ("backbone=vit", "backbone.width=16", "backbone.depth=2", "backbone.heads=2")
 BATCH_NORM = ("head=simclr_v2", "head.keep=0")
-GAN = ("method.width=4", "method.codes=8")
+GAN = ("method.width=4", "method.latent_dim=8")
 COLOURED = ("dataset.facts.shape=[3,16,16]",)
 # Interpolated, then cut to whole numbers: none of these pixels is near a step, so that rounding cannot take one over it.
 FEW_PIXELS = ("dataset.facts.inputs=82", "dataset.facts.cases=22", "dataset.facts.shape=[1,9,9]")
@@ -68,10 +68,10 @@ PRETRAININGS = {
     "exemplar, clusters": ("method=exemplar", "method.clusters=6", "head=mlp"),
     "gan": ("method=gan", *GAN),
     "inpainting": ("method=inpainting", "method.width=4"),
-    "inpainting, adversarial": ("method=inpainting", "method.width=4", "method.adversarial=0.1", "method.holes=central",
+    "inpainting, adversarial": ("method=inpainting", "method.width=4", "method.adversarial=0.1", "method.mask=central",
                                 "method.overlap=2"),
     "mae": ("method=mae", *VIT, "method.width=16"),
-    "mae, normalised": ("method=mae", *VIT, "method.width=16", "method.normalise=true"),
+    "mae, normalised": ("method=mae", *VIT, "method.width=16", "method.normalise_targets=true"),
     "micle": ("method=micle", "dataset=synthetic_cases", "augment=none", *FEW_PIXELS),
     "moco": ("method=moco", "method.queue=64"),
     "moco, asymmetric": ("method=moco", "method.queue=64", "method.symmetric=false"),
@@ -109,7 +109,7 @@ PRETRAININGS = {
 OTHERS = {
     "pretrain, clusters of another one's features": ("stage=pretrain", "method=exemplar", "method.clusters=6",
                                                      f"method.features={EARLIER}"),
-    "finetune, of one that goes on from another one": ("stage=finetune", f"start={EARLIER}"),
+    "finetune, of one that goes on from another one": ("stage=finetune", f"init_from={EARLIER}"),
     "baseline": ("stage=baseline",),
     "baseline, frozen": ("stage=baseline", "stage.frozen=true"),
     "baseline, optimiser=adamw": (
@@ -119,20 +119,21 @@ OTHERS = {
     "finetune, same head": ("stage=finetune", "head.keep=all"),
     "finetune, frozen": ("stage=finetune", "stage.frozen=true"),
     "distill": ("stage=distill",),
-    "distill, from pre-trained weights": ("stage=distill", "stage.start=pretrained", "stage.sees=input", "stage.alpha=0.5",
-                                          "stage.temperature=0.5"),
-    "semi, fixmatch": ("stage=semi", "stage.labelled=16", "stage.fixmatch.threshold=0.1"),
-    "semi, fixmatch of averages": ("stage=semi", "stage.labelled=16", "stage.fixmatch.labeller=average", "stage.start=finetuned",
-                                   "stage.fixmatch.sees=input", "stage.fixmatch.strong=supervised",
+    "distill, from pre-trained weights": ("stage=distill", "stage.init=pretrained", "stage.teacher_input=image",
+                                          "stage.alpha=0.5", "stage.temperature=0.5"),
+    "semi, fixmatch": ("stage=semi", "stage.labelled_batch_size=16", "stage.fixmatch.threshold=0.1"),
+    "semi, fixmatch of averages": ("stage=semi", "stage.labelled_batch_size=16", "stage.init=finetuned",
+                                   "stage.fixmatch.pseudo_labels_from=ema_teacher",
+                                   "stage.fixmatch.teacher_input=image", "stage.fixmatch.strong=supervised",
                                    "stage.fixmatch.temperature=0.5", "stage.fixmatch.threshold=0.1"),
-    "semi, pseudo_label": ("stage=semi", "stage.labelled=16", "stage.method=pseudo_label", "stage.start=pretrained"),
+    "semi, pseudo_label": ("stage=semi", "stage.labelled_batch_size=16", "stage.method=pseudo_label", "stage.init=pretrained"),
     "probe": ("stage=probe",),
     "compare": ("stage=compare", "head.keep=1"),
     "simclr_v2": ("stage=simclr_v2", "head=simclr_v2", "stage.student.width=3",
                   "schedule.supervised.optimiser.lr=0.03"),
-    "league": ("stage=league", "stage.seeds=1", "stage.equal=epochs", *BATCH_NORM),
+    "benchmark": ("stage=benchmark", "stage.seeds=1", "stage.equal=epochs", *BATCH_NORM),
 }  # fmt: skip
-ENTRANTS = ("rotation", "gan")  # of the league: with the schedule's rate, and with one of its own
+ENTRANTS = ("rotation", "gan")  # of the benchmark: with the schedule's learning rate, and with one of its own
 CASES = {**{name: ("stage=pretrain", *words) for name, words in PRETRAININGS.items()}, **OTHERS}
 
 
@@ -164,8 +165,8 @@ def run_of(smoke):
                 *smoke(*ALWAYS, "stage=pretrain", "method=autoencoder", "method.width=4", folder="earlier")
             )
             words = tuple(word.replace(EARLIER, str(earlier)) for word in words)
-        if "stage=league" in words:
-            every = re.findall(r"@methods\.(\w+):", (settings_folder() / "stage" / "league.yaml").read_text())
+        if "stage=benchmark" in words:
+            every = re.findall(r"@methods\.(\w+):", (settings_folder() / "stage" / "benchmark.yaml").read_text())
             words = (*words, *(f"~stage.methods.{name}" for name in every if name not in ENTRANTS))
         return carried_out(*smoke(*ALWAYS, *words))
 

@@ -5,10 +5,10 @@ from torch import Tensor, nn
 
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
-from ssl_cli.methods.autoencoder import Autoencoder, masked
+from ssl_cli.methods.autoencoder import Autoencoder, mask_pixels
 from ssl_cli.methods.base import Method
-from ssl_cli.methods.inpainting import ChannelWise, filled, hole_error, holes, with_edge
-from ssl_cli.models.critic import deception, detection
+from ssl_cli.methods.inpainting import ChannelWise, draw_masks, error_weights, fill_with_mean, weighted_mse
+from ssl_cli.models.critic import critic_loss, generator_loss
 from ssl_cli.models.decoders import Decoder, Refinement
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.networks import fresh_backbone, pretraining_method
@@ -50,12 +50,12 @@ def test_decoders_give_inputs_of_any_shape(shape):
 
 def test_masking_takes_whole_pixels_and_leaves_the_others():
     images = 0.1 + torch.rand(8, 3, 20, 20)
-    seen = masked(images, 0.3)
+    seen = mask_pixels(images, 0.3)
     gone = seen == 0
     assert gone.float().mean().item() == pytest.approx(0.3, abs=0.03)
     assert torch.equal(gone.all(1), gone.any(1))
     assert torch.equal(seen[~gone], images[~gone])
-    assert masked(images, 0.0) is images
+    assert mask_pixels(images, 0.0) is images
 
 
 def test_the_error_is_against_the_whole_input():
@@ -84,7 +84,7 @@ def test_the_range_of_pixels_does_not_matter_to_the_error():
     for method, seen in ((small, view), (large, 255 * view)):
         method.backbone(seen)
         losses.append(method.loss((seen,), None)[0].item())
-        assert method.pictures((seen,))["given back"].max() > 0.3 * method.scale
+        assert method.pictures((seen,))["reconstructed"].max() > 0.3 * method.scale
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
@@ -94,7 +94,7 @@ def test_an_autoencoder_gives_back_what_it_was_trained_on(noise):
     losses = trained(method, view, 80)
     constant = F.mse_loss(view.mean(0, keepdim=True).expand_as(view), view).item()
     assert losses[-1] < 0.3 * constant < losses[0]
-    assert method.pictures((view,)).keys() == {"view", "given back", *(["masked"] if noise else [])}
+    assert method.pictures((view,)).keys() == {"view", "reconstructed", *(["masked"] if noise else [])}
 
 
 class Linearly(nn.Linear):
@@ -127,7 +127,7 @@ def holed(*overrides: str) -> Method:
 @pytest.mark.parametrize("kind", ["central", "random"])
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
 def test_holes_take_their_share_of_the_input(kind, share):
-    under = holes(torch.rand(6, 3, 28, 32), kind, share)
+    under = draw_masks(torch.rand(6, 3, 28, 32), kind, share)
     assert under.shape == (6, 1, 28, 32)
     assert set(under.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(under.mean((1, 2, 3)), torch.full((6,), share), atol=0.02, rtol=0)
@@ -141,55 +141,55 @@ def test_holes_take_their_share_of_the_input(kind, share):
 
 def test_the_encoder_does_not_see_what_is_under_a_hole():
     view, other = torch.rand(4, 3, 28, 28), torch.rand(4, 3, 28, 28)
-    under = holes(view, "random", 0.25)
-    assert torch.equal(filled(view, under), filled(torch.where(under > 0, other, view), under))
-    assert torch.equal(filled(view, under)[under.expand_as(view) == 0], view[under.expand_as(view) == 0])
-    inside = filled(view, under)[0, 1][under[0, 0] > 0]
+    under = draw_masks(view, "random", 0.25)
+    assert torch.equal(fill_with_mean(view, under), fill_with_mean(torch.where(under > 0, other, view), under))
+    assert torch.equal(fill_with_mean(view, under)[under.expand_as(view) == 0], view[under.expand_as(view) == 0])
+    inside = fill_with_mean(view, under)[0, 1][under[0, 0] > 0]
     torch.testing.assert_close(inside, view[0, 1][under[0, 0] == 0].mean().expand_as(inside))
 
 
 def test_only_what_is_under_a_hole_counts():
     guess, view = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
-    under = holes(view, "central", 0.25)
-    error = hole_error(guess, view, under)
-    assert hole_error(guess, torch.where(under > 0, view, 9.0), under) == error
+    under = draw_masks(view, "central", 0.25)
+    error = weighted_mse(guess, view, under)
+    assert weighted_mse(guess, torch.where(under > 0, view, 9.0), under) == error
     assert error.item() == pytest.approx((guess - view)[..., 2:6, 2:6].square().mean().item(), abs=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["central", "random"])
 def test_an_error_at_the_edge_of_a_hole_counts_more_and_one_beyond_nothing(kind):
     view, guess = torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16)
-    under = holes(view, kind, 0.2)
-    weights = with_edge(under, 2, 10.0)
-    assert torch.equal(with_edge(under, 0, 10.0), under)
+    under = draw_masks(view, kind, 0.2)
+    weights = error_weights(under, 2, 10.0)
+    assert torch.equal(error_weights(under, 0, 10.0), under)
     assert torch.equal(weights == 1, under == 1)
     for image, hole in zip(weights[:, 0], under[:, 0], strict=True):
         inside = hole.nonzero()
         away = (torch.cartesian_prod(torch.arange(16), torch.arange(16))[:, None] - inside).abs().amax(2).amin(1)
         assert torch.equal(image.flatten() == 10, (away > 0) & (away <= 2))
-    error = hole_error(guess, view, weights)
-    assert hole_error(torch.where(weights > 0, guess, 9.0), view, weights) == error
-    assert hole_error(torch.where(weights == 10, view, guess), view, weights) < error
+    error = weighted_mse(guess, view, weights)
+    assert weighted_mse(torch.where(weights > 0, guess, 9.0), view, weights) == error
+    assert weighted_mse(torch.where(weights == 10, view, guess), view, weights) < error
     assert error.item() == pytest.approx(((guess - view).square().mean(1, True) * weights).sum() / weights.sum())
 
 
 def test_the_edge_is_in_the_loss_and_the_error_of_the_hole_is_logged():
     view = torch.rand(8, 1, 28, 28)
-    plain, edged = (holed("method.holes=central", f"method.overlap={overlap}") for overlap in (0, 2))
+    plain, edged = (holed("method.mask=central", f"method.overlap={overlap}") for overlap in (0, 2))
     (loss, numbers), (wider, same) = (method.loss((view,), None) for method in (plain, edged))
-    assert numbers["hole_error"] == same["hole_error"] == loss
+    assert numbers["masked_error"] == same["masked_error"] == loss
     assert wider != loss
-    painted, under = edged._painted(view, holes(view, "central", 0.25)), holes(view, "central", 0.25)
-    torch.testing.assert_close(wider, hole_error(painted, view, with_edge(under, 2, 10.0)))
+    predicted, under = edged._inpaint(view, draw_masks(view, "central", 0.25)), draw_masks(view, "central", 0.25)
+    torch.testing.assert_close(wider, weighted_mse(predicted, view, error_weights(under, 2, 10.0)))
 
 
 def test_a_critic_alone_teaches_the_painter():
-    method, view = holed("method.adversarial=1.0", "method.holes=central"), torch.rand(8, 1, 28, 28)
+    method, view = holed("method.adversarial=1.0", "method.mask=central"), torch.rand(8, 1, 28, 28)
     loss, _ = method.loss((view,), None)
     loss.backward()
-    under = holes(view, "central", method.share)
-    real, made_up = (method.critic(shown * under) for shown in (view, method._painted(view, under)))
-    torch.testing.assert_close(loss, deception(made_up) + detection(real, made_up))  # and no squared error
+    under = draw_masks(view, "central", method.mask_ratio)
+    real, made_up = (method.critic(shown * under) for shown in (view, method._inpaint(view, under)))
+    torch.testing.assert_close(loss, generator_loss(made_up) + critic_loss(real, made_up))  # and no squared error
     assert method.backbone.stages[0][0].weight.grad.abs().sum() > 0
 
 
@@ -208,50 +208,50 @@ def test_a_channel_of_the_middle_layer_depends_on_that_channel_alone():
 
 
 @pytest.mark.parametrize("backbone", ["small", "warfield", "resnet18"])
-def test_a_fresh_painter_has_a_fresh_backbone(backbone):
+def test_a_fresh_inpainter_has_a_fresh_backbone(backbone):
     config = from_overrides("dataset=synthetic", "method=inpainting", f"backbone={backbone}")
     dataset = load(config.dataset)
     method, fresh = pretraining_method(config, dataset), fresh_backbone(config, dataset)
     assert all(torch.equal(value, method.backbone.state_dict()[key]) for key, value in fresh.state_dict().items())
-    assert method.pictures((torch.rand(2, 1, 28, 28),))["completed"].shape == (2, 1, 28, 28)
+    assert method.pictures((torch.rand(2, 1, 28, 28),))["inpainted"].shape == (2, 1, 28, 28)
 
 
 def test_without_an_adversary_the_loss_is_the_error_under_the_hole():
-    method, view = holed("method.adversarial=0", "method.holes=central"), torch.rand(8, 1, 28, 28)
+    method, view = holed("method.adversarial=0", "method.mask=central"), torch.rand(8, 1, 28, 28)
     loss, numbers = method.loss((view,), None)
-    assert loss == numbers["hole_error"]
-    assert numbers.keys() == {"hole_error"}
+    assert loss == numbers["masked_error"]
+    assert numbers.keys() == {"masked_error"}
     shown = method.pictures((view,))
-    assert torch.equal(shown["view"][..., :7, :], shown["completed"][..., :7, :])
-    assert not torch.equal(shown["view"][..., 14, 14], shown["completed"][..., 14, 14])
+    assert torch.equal(shown["view"][..., :7, :], shown["inpainted"][..., :7, :])
+    assert not torch.equal(shown["view"][..., 14, 14], shown["inpainted"][..., 14, 14])
 
 
 @pytest.mark.parametrize("kind", ["central", "random"])
 def test_holes_are_filled_as_was_learnt(kind):
-    method, view = holed(f"method.holes={kind}", "method.adversarial=0"), strokes()
+    method, view = holed(f"method.mask={kind}", "method.adversarial=0"), strokes()
     losses = trained(method, view, 60)
     assert losses[-1] < 0.3 * losses[0]
 
 
-def test_painter_and_critic_each_follow_their_own_loss():
-    method, view = holed("method.adversarial=0.3", "method.holes=central"), torch.rand(8, 1, 28, 28)
+def test_inpainter_and_critic_each_follow_their_own_loss():
+    method, view = holed("method.adversarial=0.3", "method.mask=central"), torch.rand(8, 1, 28, 28)
     loss, numbers = method.loss((view,), None)
     loss.backward()
     assert 0 <= numbers["pretext_accuracy"] <= 1
-    under = holes(view, "central", method.share)
-    painted = method._painted(view, under)
-    real, made_up = method.critic(view * under), method.critic(painted * under)
-    painters = [*method.backbone.parameters(), *method.paint.parameters()]
+    under = draw_masks(view, "central", method.mask_ratio)
+    predicted = method._inpaint(view, under)
+    real, made_up = method.critic(view * under), method.critic(predicted * under)
+    inpainters = [*method.backbone.parameters(), *method.decoder.parameters()]
     judges = list(method.critic.parameters())
-    pleasing = 0.7 * hole_error(painted, view, under) + 0.3 * deception(made_up)
-    for own, parameters in ((pleasing, painters), (detection(real, made_up), judges)):
+    pleasing = 0.7 * weighted_mse(predicted, view, under) + 0.3 * generator_loss(made_up)
+    for own, parameters in ((pleasing, inpainters), (critic_loss(real, made_up), judges)):
         alone = torch.autograd.grad(own, parameters, retain_graph=True)
         for parameter, gradient in zip(parameters, alone, strict=True):
             torch.testing.assert_close(parameter.grad, gradient, atol=1e-6, rtol=1e-3)
     assert sum(gradient.abs().sum() for gradient in alone) > 0
 
 
-@pytest.mark.parametrize(("method", "number"), [("autoencoder", "squared_error"), ("inpainting", "hole_error")])
+@pytest.mark.parametrize(("method", "number"), [("autoencoder", "squared_error"), ("inpainting", "masked_error")])
 def test_pictures_are_drawn_and_the_error_logged(smoke, method, number):
     config, run = smoke(f"method={method}", "stage=pretrain")
     pretrain(config, run)

@@ -6,7 +6,7 @@ import torch
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
-from ssl_cli.methods.rotation import Rotation, turned
+from ssl_cli.methods.rotation import Rotation, rotate_quarters
 from ssl_cli.report import plots
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.networks import pretraining_method
@@ -21,12 +21,12 @@ def method() -> Rotation:
 
 def test_four_quarter_turns_are_none():
     images, turns = torch.rand(6, 2, 5, 5), torch.tensor([0, 1, 2, 3, 3, 1])
-    assert torch.equal(turned(images, turns)[1], images[1].rot90(1, (1, 2)))
+    assert torch.equal(rotate_quarters(images, turns)[1], images[1].rot90(1, (1, 2)))
     back = images
     for _ in range(4):
-        back = turned(back, turns)
+        back = rotate_quarters(back, turns)
     assert torch.equal(back, images)
-    assert torch.equal(turned(turned(images, turns), -turns % 4), images)
+    assert torch.equal(rotate_quarters(rotate_quarters(images, turns), -turns % 4), images)
 
 
 def test_who_cannot_know_pays_the_log_of_four(method):
@@ -58,11 +58,11 @@ def test_the_turn_is_learnt_and_pictures_are_turned_back(method):
         optimiser.step()
     assert numbers["pretext_accuracy"] == 1
     answers = method.eval().answers((upright,))
-    assert answers.wanted.tolist() == answers.said.tolist() == [turn for turn in range(4) for _ in range(16)]
+    assert answers.targets.tolist() == answers.predictions.tolist() == [turn for turn in range(4) for _ in range(16)]
     assert answers.names == ("0°", "90°", "180°", "270°")
     shown = method.pictures((upright,))
-    assert not torch.equal(shown["turned"], upright)
-    assert torch.equal(shown["turned back"], upright)
+    assert not torch.equal(shown["rotated"], upright)
+    assert torch.equal(shown["rotated back"], upright)
 
 
 def test_the_accuracy_is_logged_and_a_picture_left(smoke):
@@ -92,8 +92,11 @@ def test_a_resumed_run_asks_the_same_again(smoke, monkeypatch):
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
-        ("dataset.facts.shape=[1,28,32]", "method=rotation: inputs of 28×32 change their shape when turned"),
-        ("augment.pretrain.affine.rotation=50", "affine.rotation=50 hides quarter turns; it must be below 45"),
+        ("dataset.facts.shape=[1,28,32]", "method=rotation: inputs of 28×32 change their shape when rotated"),
+        (
+            "augment.pretrain.affine.rotation=50",
+            "affine.rotation=50 makes quarter turns ambiguous; it must be below 45",
+        ),
     ],
 )
 def test_what_cannot_be_turned_is_refused(fitting, override, sentence):

@@ -26,8 +26,8 @@ def network() -> tuple[nn.Module, nn.Module]:
     return nn.Flatten(), nn.Linear(12, 4)
 
 
-def fixmatch(body: nn.Module, head: nn.Module, labeller: str = "network", **settings: float) -> FixMatch:
-    return FixMatch(body, head, labeller, temperature=0.0, **settings)
+def fixmatch(body: nn.Module, head: nn.Module, pseudo_labels_from: str = "student", **settings: float) -> FixMatch:
+    return FixMatch(body, head, pseudo_labels_from, temperature=0.0, **settings)
 
 
 def inputs(count: int) -> torch.Tensor:
@@ -41,19 +41,19 @@ def logits_of(*probabilities: list[float]) -> torch.Tensor:
 def test_a_strong_view_learns_the_first_choice_of_the_weak_one_if_that_is_sure_enough():
     weak = logits_of([0.96, 0.04], [0.94, 0.06], [0.01, 0.99], [0.5, 0.5])
     strong = logits_of([0.3, 0.7], [0.1, 0.9], [0.8, 0.2], [0.5, 0.5])
-    loss, sure = consistency(weak, strong, 0.95, 0.0)
+    loss, confident = consistency(weak, strong, 0.95, 0.0)
     expected = -(torch.tensor(0.3).log() + torch.tensor(0.2).log()) / 4  # the mean counts those that were left out
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
-    assert sure == 0.5
+    assert confident == 0.5
 
 
 def test_above_a_temperature_of_0_the_whole_answer_is_learnt_sharpened():
     weak, strong = torch.randn(6, 3), torch.randn(6, 3)
-    loss, sure = consistency(weak, strong, 0.0, 0.5)
+    loss, confident = consistency(weak, strong, 0.0, 0.5)
     sharp = weak.softmax(1) ** 2
     sharp /= sharp.sum(1, keepdim=True)
     assert loss.item() == pytest.approx(-(sharp * strong.log_softmax(1)).sum(1).mean().item(), abs=1e-6)
-    assert sure == 1
+    assert confident == 1
     coldest, hard = (consistency(weak, strong, 0.0, value)[0].item() for value in (1e-4, 0.0))
     assert coldest == pytest.approx(hard, abs=1e-4)
 
@@ -68,16 +68,16 @@ def test_no_gradient_passes_the_labels_that_a_network_gives_itself(temperature):
 
 
 def test_where_nothing_is_sure_fixmatch_is_cross_entropy_of_the_labels():
-    method = fixmatch(*network(), threshold=1.01, weight=1.0, momentum=0.9)
+    method = fixmatch(*network(), threshold=1.01, unlabelled_weight=1.0, momentum=0.9)
     weak, strong, labels = inputs(5), inputs(3), torch.tensor([1, 3, UNKNOWN, UNKNOWN, UNKNOWN])
     loss, numbers = method.loss((weak, strong), labels)
     expected = F.cross_entropy(method.head(weak[:2].flatten(1)), labels[:2])
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
-    assert numbers["sure"] == 0
+    assert numbers["confident_fraction"] == 0
 
 
 def test_fixmatch_adds_the_strong_views_of_the_unlabelled_inputs():
-    method = fixmatch(*network(), threshold=0.0, weight=2.0, momentum=0.9)
+    method = fixmatch(*network(), threshold=0.0, unlabelled_weight=2.0, momentum=0.9)
     weak, strong, labels = inputs(5), inputs(3), torch.tensor([1, 3, UNKNOWN, UNKNOWN, UNKNOWN])
     answers = method.head(weak.flatten(1))
     own = F.cross_entropy(method.head(strong.flatten(1)), answers[2:].argmax(1))
@@ -87,8 +87,8 @@ def test_fixmatch_adds_the_strong_views_of_the_unlabelled_inputs():
 
 def test_fixmatch_answers_by_a_running_average_of_its_weights_and_of_what_batch_norm_gathered():
     body, head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12)), nn.Linear(12, 4)
-    method = fixmatch(body, head, threshold=0.5, weight=1.0, momentum=0.75)
-    expected = {key: value.clone() for key, value in method.average.state_dict().items()}
+    method = fixmatch(body, head, threshold=0.5, unlabelled_weight=1.0, momentum=0.75)
+    expected = {key: value.clone() for key, value in method.teacher.state_dict().items()}
     for step in range(3):
         with torch.no_grad():
             head.weight.add_(1.0)
@@ -98,11 +98,11 @@ def test_fixmatch_answers_by_a_running_average_of_its_weights_and_of_what_batch_
         for key, value in ours.items():
             whole = not value.is_floating_point()
             expected[key] = value.clone() if whole else 0.75 * expected[key] + 0.25 * value
-    assert all(torch.allclose(value, expected[key]) for key, value in method.average.state_dict().items())
+    assert all(torch.allclose(value, expected[key]) for key, value in method.teacher.state_dict().items())
     method.eval()
-    assert torch.equal(method(inputs(2)), method.average(inputs(2)))
+    assert torch.equal(method(inputs(2)), method.teacher(inputs(2)))
     assert not torch.allclose(method(inputs(2)), head(body(inputs(2))))
-    assert not any(parameter.requires_grad for parameter in method.average.parameters())
+    assert not any(parameter.requires_grad for parameter in method.teacher.parameters())
 
 
 def test_the_weight_of_pseudo_labels_is_nothing_then_grows_then_stays():
@@ -112,7 +112,7 @@ def test_the_weight_of_pseudo_labels_is_nothing_then_grows_then_stays():
 
 @pytest.mark.parametrize(("step", "share"), [(0, 0.0), (5, 0.5), (9, 1.0)])
 def test_pseudo_labels_weigh_what_the_step_says(step, share):
-    method = PseudoLabel(*network(), weight=3.0, begin=0.2, full=1.0)
+    method = PseudoLabel(*network(), unlabelled_weight=3.0, ramp_start=0.2, ramp_end=1.0)
     view, labels = inputs(5), torch.tensor([1, 3, UNKNOWN, UNKNOWN, UNKNOWN])
     method.after_step(step, 10)
     answers = method(view)
@@ -124,33 +124,33 @@ def test_pseudo_labels_weigh_what_the_step_says(step, share):
     assert numbers["accuracy"] == (answers[:2].argmax(1) == labels[:2]).float().mean()
 
 
-def test_the_average_can_label_in_the_networks_place():
-    method = fixmatch(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12)), nn.Linear(12, 4), "average",
-                      threshold=0.0, weight=2.0, momentum=0.9)  # fmt: skip
+def test_pseudo_labels_can_come_from_the_ema_teacher():
+    method = fixmatch(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12)), nn.Linear(12, 4), "ema_teacher",
+                      threshold=0.0, unlabelled_weight=2.0, momentum=0.9)  # fmt: skip
     with torch.no_grad():
-        method.average.head.weight.normal_()
+        method.teacher.head.weight.normal_()
     weak, strong, labels = inputs(5), inputs(3), torch.tensor([1, 3, UNKNOWN, UNKNOWN, UNKNOWN])
-    targets = copy.deepcopy(method.average).eval()(weak[2:]).argmax(1)
+    targets = copy.deepcopy(method.teacher).eval()(weak[2:]).argmax(1)
     answers = copy.deepcopy(method.head)(copy.deepcopy(method.backbone)(torch.cat([weak[:2], strong])))
     expected = F.cross_entropy(answers[:2], labels[:2]) + 2 * F.cross_entropy(answers[2:], targets)
     loss, _ = method.loss((weak, strong), labels)
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
     loss.backward()
-    assert all(weight.grad is None for weight in method.average.parameters())
+    assert all(weight.grad is None for weight in method.teacher.parameters())
 
 
-def test_it_can_label_inputs_as_they_are_and_learn_mild_views(smoke):
-    config, _ = smoke("stage=semi", "stage.fixmatch.sees=input")
+def test_pseudo_labels_can_be_predicted_without_augmentation(smoke):
+    config, _ = smoke("stage=semi", "stage.fixmatch.teacher_input=image")
     given = load(config.dataset).train.inputs[:6]
     weak, strong = (build(part, scale=1.0) for part in (config.augment.supervised, config.augment.pretrain))
     source = torch.Generator().manual_seed(0)
-    seen, _ = WeakAndStrong(weak, strong, 2, "input")(given, 2, source)
+    seen, _ = WeakAndStrong(weak, strong, 2, "image")(given, 2, source)
     assert torch.allclose(seen[2:], given[2:] / 255)
     assert not torch.allclose(seen[:2], given[:2] / 255)
 
 
 def test_it_can_begin_from_a_fine_tuning(smoke):
-    config, run = smoke("stage=semi", "stage.start=finetuned", "budget.labels=20", "head.keep=1", "schedule.semi.max_steps=1",
+    config, run = smoke("stage=semi", "stage.init=finetuned", "budget.labels=20", "head.keep=1", "schedule.semi.max_steps=1",
                         "stage.fixmatch.momentum=0.999")  # fmt: skip
     result = semi(config, run)
     assert result["arm"] == "FixMatch, from fine-tuning"
@@ -163,7 +163,7 @@ def test_it_can_begin_from_a_fine_tuning(smoke):
 
 
 def test_every_batch_has_labels_of_the_budget_and_other_inputs_without_theirs(smoke):
-    config, _ = smoke("stage=semi", "budget.labels=40", "budget.validation=0.25", "stage.labelled=8")
+    config, _ = smoke("stage=semi", "budget.labels=40", "budget.validation=0.25", "stage.labelled_batch_size=8")
     dataset = load(config.dataset)
     chosen = choose(dataset, config.budget, config.seed)
     batches = mixed_batches(config, dataset, chosen)
@@ -186,7 +186,7 @@ def test_labels_and_unlabelled_inputs_train_a_classifier_that_can_be_read_back(s
     config, run = smoke(
         "stage=semi", f"stage.method={method}", "budget.labels=20", "schedule.semi.max_steps=150",
         "schedule.semi.epochs=20", "augment=none", "stage.fixmatch.threshold=0.6", "stage.fixmatch.momentum=0.9",
-        "stage.pseudo_label.begin=0.5", "stage.pseudo_label.full=1.0",
+        "stage.pseudo_label.ramp_start=0.5", "stage.pseudo_label.ramp_end=1.0",
     )  # fmt: skip
     result = semi(config, run)
     assert result["test_accuracy"] > 0.5  # ten classes
@@ -200,7 +200,7 @@ def test_labels_and_unlabelled_inputs_train_a_classifier_that_can_be_read_back(s
 
 def test_the_average_is_what_is_saved(smoke):
     config, run = smoke("stage=semi", "budget.labels=20")
-    assert "average" in semi(config, run)["protocol"]
+    assert "ema_teacher" in semi(config, run)["protocol"]
     kept = torch.load(run.folder / "checkpoint.pt", weights_only=True)["method"]
     saved = load_file(run.folder / "classifier.safetensors")
     assert all(torch.equal(value, kept[f"average.head.{key}"]) for key, value in saved.items())
@@ -210,7 +210,7 @@ def test_the_average_is_what_is_saved(smoke):
 def test_it_can_begin_from_a_pretraining_and_teach_a_student(smoke):
     from ssl_cli.stages.distill import distill
 
-    config, run = smoke("stage=semi", "stage.start=pretrained", "budget.labels=20", "head.keep=1", folder="teacher")
+    config, run = smoke("stage=semi", "stage.init=pretrained", "budget.labels=20", "head.keep=1", folder="teacher")
     result = semi(config, run)
     assert result["arm"] == "FixMatch, from pre-trained weights"
     assert result["pretraining"]["folder"].endswith("pretrain")

@@ -69,7 +69,7 @@ def test_no_way_to_a_run_writes_to_a_file_of_its_choice(cli, finished, tmp_path,
 
 
 def test_each_group_has_a_list_of_its_own():
-    settings = plain(from_overrides("method=transfer", "stage=league"))
+    settings = plain(from_overrides("method=transfer", "stage=benchmark"))
     assert {group: len(trust.shipped(group)) > 0 for group in trust.KINDS} == dict.fromkeys(trust.KINDS, True)
     for place in (settings, settings["method"], settings["stage"]["methods"]["transfer"]):
         key = "source" if "source" in place else "dataset"
@@ -78,7 +78,9 @@ def test_each_group_has_a_list_of_its_own():
     assert "is not a component" in trust.from_a_file("", "ssl_cli.models.heads.MLP")
 
 
-@pytest.mark.parametrize("choice", ["method=transfer", "stage=league", "stage=simclr_v2", "stage=evaluate stage.run=x"])
+@pytest.mark.parametrize(
+    "choice", ["method=transfer", "stage=benchmark", "stage=simclr_v2", "stage=evaluate stage.run=x"]
+)
 def test_all_that_ships_may_stand_in_a_file(tmp_path, choice):
     config = from_overrides(*choice.split())
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(plain(config)))
@@ -225,7 +227,7 @@ def test_a_resumed_run_does_not_go_to_the_folder_that_its_file_names(begun, tmp_
 
 def test_places_are_saved_as_whole_paths_so_that_a_run_can_go_on_from_anywhere(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    config = from_overrides("stage=distill", "stage.start=pretrained", "stage.teacher=old", "checkpoint=outputs/x")
+    config = from_overrides("stage=distill", "stage.init=pretrained", "stage.teacher=old", "checkpoint=outputs/x")
     assert (config.stage.teacher, config.checkpoint) == (tmp_path / "old", tmp_path / "outputs/x")
     with pytest.raises(ConfigError, match="checkpoint=: must be auto or a path"):
         from_overrides("checkpoint=")

@@ -131,10 +131,10 @@ def test_a_source_that_does_not_fit_is_refused_before_anything_is_read(
     assert sentence in "\n".join(caught.value.problems)
 
 
-def test_a_league_says_where_its_source_is_set(fitting):
+def test_a_benchmark_says_where_its_source_is_set(fitting):
     with pytest.raises(ConfigError, match=r"dataset@stage\.methods\.transfer\.source=letters is the target itself"):
-        fitting("stage=league", "dataset=letters", "budget.labels=52")
-    assert fitting("stage=league", "dataset=letters", "budget.labels=52", "~stage.methods.transfer")
+        fitting("stage=benchmark", "dataset=letters", "budget.labels=52")
+    assert fitting("stage=benchmark", "dataset=letters", "budget.labels=52", "~stage.methods.transfer")
 
 
 def arrays(root, inputs: np.ndarray, labels: np.ndarray) -> tuple[str, ...]:

@@ -7,12 +7,12 @@ from torch import Tensor, nn
 from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.errors import ConfigError
-from ssl_cli.models.backbones.vit import Block, VisionTransformer, positions
+from ssl_cli.models.backbones.vit import Block, VisionTransformer, position_embeddings
 
 
 def made(shape: tuple[int, int, int] = (1, 28, 28), patch: int = 4) -> VisionTransformer:
     torch.manual_seed(0)
-    return VisionTransformer(shape, patch, width=16, depth=3, heads=2, ratio=2.0)
+    return VisionTransformer(shape, patch, width=16, depth=3, heads=2, mlp_ratio=2.0)
 
 
 def shuffled(network: VisionTransformer) -> VisionTransformer:
@@ -27,8 +27,8 @@ def test_a_block_is_the_block_of_pytorch():
     block = Block(16, 2, 3.0)
     theirs = nn.TransformerEncoderLayer(16, 2, 48, dropout=0.0, activation="gelu", batch_first=True, norm_first=True)
     pairs = {
-        "self_attn.in_proj_": block.queries_keys_values, "self_attn.out_proj.": block.join, "norm1.": block.norm1,
-        "norm2.": block.norm2, "linear1.": block.think[0], "linear2.": block.think[2],
+        "self_attn.in_proj_": block.queries_keys_values, "self_attn.out_proj.": block.project, "norm1.": block.norm1,
+        "norm2.": block.norm2, "linear1.": block.mlp[0], "linear2.": block.mlp[2],
     }  # fmt: skip
     theirs.load_state_dict(
         {f"{name}{key}": value for name, part in pairs.items() for key, value in part.state_dict().items()}
@@ -47,12 +47,14 @@ def test_stages_give_maps_and_the_last_one_is_normalised():
 
 
 def test_places_have_codes_of_their_own_that_only_rows_or_columns_share():
-    codes = positions(16, 5, 7, torch.device("cpu"))
-    assert torch.cdist(codes.flatten(1).T, codes.flatten(1).T).fill_diagonal_(1).min() > 0.1
-    assert (codes[:8] == codes[:8, :, :1]).all()  # the row's half
-    assert (codes[8:] == codes[8:, :1]).all()  # the column's
-    assert codes[[0, 4, 8, 12], 3, 5].tolist() == pytest.approx([math.sin(3), math.cos(3), math.sin(5), math.cos(5)])
-    torch.testing.assert_close(codes.square().sum(0), torch.full((5, 7), 8.0))
+    embeddings = position_embeddings(16, 5, 7, torch.device("cpu"))
+    assert torch.cdist(embeddings.flatten(1).T, embeddings.flatten(1).T).fill_diagonal_(1).min() > 0.1
+    assert (embeddings[:8] == embeddings[:8, :, :1]).all()  # the row's half
+    assert (embeddings[8:] == embeddings[8:, :1]).all()  # the column's
+    assert embeddings[[0, 4, 8, 12], 3, 5].tolist() == pytest.approx(
+        [math.sin(3), math.cos(3), math.sin(5), math.cos(5)]
+    )
+    torch.testing.assert_close(embeddings.square().sum(0), torch.full((5, 7), 8.0))
 
 
 def test_where_a_patch_is_matters():
@@ -63,7 +65,7 @@ def test_where_a_patch_is_matters():
 def test_looking_at_all_patches_in_any_order_is_looking_at_the_input():
     network, inputs = shuffled(made((3, 16, 24))), torch.rand(2, 3, 16, 24)
     order = torch.rand(2, 24).argsort(1)
-    tokens = network.of_some(inputs, order)
+    tokens = network.encode_patches(inputs, order)
     whole = inputs
     for stage in network.stages:
         whole = stage(whole)
@@ -79,7 +81,7 @@ def test_patches_that_are_not_looked_at_do_not_matter():
         for patch in patches:
             rows, columns = (slice(4 * place, 4 * place + 4) for place in divmod(patch, 7))
             other[item, :, rows, columns] = inputs[item, :, rows, columns]
-    assert torch.equal(network.of_some(inputs, some), network.of_some(other, some))
+    assert torch.equal(network.encode_patches(inputs, some), network.encode_patches(other, some))
     assert not torch.equal(network(inputs), network(other))
 
 

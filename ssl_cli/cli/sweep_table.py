@@ -28,15 +28,15 @@ def summarise(folder: Path) -> None:
     finished = list(finished_runs(folder))
     varied = _what_varies(folder)
     settings = {path: varied.get(path.relative_to(folder).parts[0], {}) for path, _ in finished}
-    shifted = [
+    corrupted = [
         {**row, "arm": _with_settings(row["arm"], settings[path])}
         for path, result in finished
         if result["stage"] == "evaluate"
         for row in result["rows"]
     ]
-    if shifted:
-        write(folder / "sweep.json", json.dumps(shifted, indent=1) + "\n")
-        table.show_shifts(shifted, "All runs of the sweep, shifted")
+    if corrupted:
+        write(folder / "sweep.json", json.dumps(corrupted, indent=1) + "\n")
+        table.show_corruptions(corrupted, "All runs of the sweep, corrupted")
         return
     compared, measure = _compared(finished, folder)
     if not compared:

@@ -89,15 +89,15 @@ def _schedule_problems(config: Config) -> Iterator[str]:
 
 
 def _start_problems(config: Config) -> Iterator[str]:
-    """What `start` and `checkpoint` name must be what the stage starts from."""
+    """What `init_from` and `checkpoint` name must be what the stage starts from."""
     stage, phases = config.stage, config.stage.phases
     if config.checkpoint != "auto" and not stage.takes_checkpoint:
         yield f"checkpoint={config.checkpoint}: stage={stage.name} starts from no finished pre-training; leave it at auto"
-    if config.start != "random" and "pretrain" not in phases:
-        yield f"start={config.start}: is what a pre-training goes on from, and stage={stage.name} makes none"
-    if config.start != "random" and config.checkpoint != "auto":
+    if config.init_from != "random" and "pretrain" not in phases:
+        yield f"init_from={config.init_from}: initialises a pre-training, and stage={stage.name} makes none"
+    if config.init_from != "random" and config.checkpoint != "auto":
         yield (
-            f"start={config.start}: is for a pre-training that is yet to be made, and checkpoint={config.checkpoint} is "
+            f"init_from={config.init_from}: initialises a new pre-training, and checkpoint={config.checkpoint} is "
             "finished; give one of the two"
         )
 

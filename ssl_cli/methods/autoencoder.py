@@ -6,20 +6,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Count, Part, Shape
+from ssl_cli.config.schema import Count, Fraction, Shape
 from ssl_cli.methods.base import Method
 from ssl_cli.models.decoders import Decoder
 
 
 class Autoencoder(Method):
-    """Give back an input from its features, or, with `noise`, from the features of what is left of it.
+    """Reconstruct an input from its features; with `noise`, from the features of a corrupted copy of it.
 
     Args:
-        backbone: the encoder; its features are the code.
+        backbone: the encoder; its features are the latent vector.
         shape, scale: of the inputs.
-        noise: the share of pixels, drawn anew each time, that the encoder gets as zero.
-        error: `squared`, or the `cross_entropy` of each pixel as a probability, whose least is not 0 but the input's entropy.
-        width: channels of the decoder at full size.
+        noise: fraction of pixels set to zero in the encoder's input (masking noise), drawn anew each time.
+        error: `squared`, or `cross_entropy` with each pixel as a probability, whose minimum is the input's entropy and not 0.
+        width: channels of the decoder at full resolution.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Autoencoder(Method):
         backbone: nn.Module,
         shape: Shape,
         scale: float,
-        noise: Part,
+        noise: Fraction,
         error: Literal["squared", "cross_entropy"],
         width: Count,
     ):
@@ -38,22 +38,22 @@ class Autoencoder(Method):
         self.error = error
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean error of a pixel, in shares of the range, against the whole input, masked or not."""
+        """The mean error over all pixels, masked or not, with pixel values scaled to 0–1."""
         (view,) = views
-        logits = self.decoder(self.backbone(masked(view, self.noise))).float()
-        wanted = view / self.scale
-        squared = F.mse_loss(logits.sigmoid(), wanted)
-        loss = squared if self.error == "squared" else F.binary_cross_entropy_with_logits(logits, wanted)
+        logits = self.decoder(self.backbone(mask_pixels(view, self.noise))).float()
+        targets = view / self.scale
+        squared = F.mse_loss(logits.sigmoid(), targets)
+        loss = squared if self.error == "squared" else F.binary_cross_entropy_with_logits(logits, targets)
         return loss, {"squared_error": squared.detach()}
 
     def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Views, what the encoder gets of them, and what comes back."""
+        """Views, their corrupted copies if there is noise, and reconstructions."""
         (view,) = views
-        seen = masked(view, self.noise)
-        given_back = self.decoder(self.backbone(seen)).sigmoid() * self.scale
-        return {"view": view, **({"masked": seen} if self.noise else {}), "given back": given_back}
+        corrupted = mask_pixels(view, self.noise)
+        reconstructed = self.decoder(self.backbone(corrupted)).sigmoid() * self.scale
+        return {"view": view, **({"masked": corrupted} if self.noise else {}), "reconstructed": reconstructed}
 
 
-def masked(images: Tensor, share: float) -> Tensor:
-    """Each pixel, all its channels at once, zero with this probability: (B, C, H, W) → (B, C, H, W)."""
-    return images * (torch.rand_like(images[:, :1]) >= share) if share else images
+def mask_pixels(images: Tensor, ratio: float) -> Tensor:
+    """Set each pixel, all its channels at once, to zero with probability `ratio`: (B, C, H, W) → (B, C, H, W)."""
+    return images * (torch.rand_like(images[:, :1]) >= ratio) if ratio else images

@@ -9,16 +9,16 @@ from ssl_cli.methods.base import Method, embedding_spread
 
 
 def cross_correlation(z0: Tensor, z1: Tensor) -> Tensor:
-    """How every number of one view goes with every number of the other, over the batch: (B, D), (B, D) → (D, D) in −1 to 1."""
+    """Correlation of each dimension of one view with each of the other over the batch: (B, D), (B, D) → (D, D), −1 to 1."""
     with torch.autocast(z0.device.type, enabled=False):
         standard0, standard1 = (F.batch_norm(z, None, None, training=True) for z in (z0, z1))
         return standard0.T @ standard1 / len(z0)
 
 
-def barlow(correlation: Tensor, redundancy: float) -> Tensor:
-    """How far a cross-correlation is from the identity (Zbontar et al., 2021, equation 1): (D, D) → scalar.
+def barlow_loss(correlation: Tensor, redundancy: float) -> Tensor:
+    """Squared distance of a cross-correlation matrix from the identity (Zbontar et al., 2021, equation 1): (D, D) → scalar.
 
-    The squares of what the diagonal lacks to 1, and of all else, times `redundancy` (λ), summed up.
+    The sum of (1 − diagonal)², plus `redundancy` (λ) times the sum of squared off-diagonal elements.
     """
     diagonal = correlation.diagonal()
     others = correlation.square().sum() - diagonal.square().sum()
@@ -26,11 +26,11 @@ def barlow(correlation: Tensor, redundancy: float) -> Tensor:
 
 
 class BarlowTwins(Method):
-    """Each number of an embedding is the same in both views of an input, and tells what no other number tells.
+    """Each embedding dimension is invariant to augmentation and uncorrelated with the others.
 
     Args:
         backbone, head: the network.
-        redundancy: λ, the weight of the correlations between different numbers.
+        redundancy: λ, the weight of the off-diagonal terms.
     """
 
     n_views = 2
@@ -41,10 +41,10 @@ class BarlowTwins(Method):
         self.redundancy = redundancy
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """`barlow` of the projections. `invariance` is the mean of the diagonal: 1 where no view changes anything."""
-        z0, z1 = self.projected(views)
+        """`barlow_loss` of the projections. The metric `invariance` is the mean of the diagonal, at most 1."""
+        z0, z1 = self.project(views)
         correlation = cross_correlation(z0, z1)
-        return barlow(correlation, self.redundancy), {
+        return barlow_loss(correlation, self.redundancy), {
             "spread": embedding_spread(torch.cat([z0, z1])),
             "invariance": correlation.detach().diagonal().mean(),
         }

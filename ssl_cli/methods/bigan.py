@@ -1,58 +1,58 @@
-"""A generator's inverse (BiGAN, Donahue et al., 2017; ALI, Dumoulin et al., 2017): the backbone learns to encode."""
+"""Bidirectional GANs (BiGAN, Donahue et al., 2017; ALI, Dumoulin et al., 2017): the backbone learns to invert a generator."""
 
 import torch
 from torch import Tensor, nn
 
 from ssl_cli.config.schema import Count, Shape
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.models.critic import Critic, calls_right, detection, untaught
+from ssl_cli.models.critic import Critic, critic_accuracy, critic_loss, frozen
 from ssl_cli.models.decoders import Decoder
 
 
 class BiGAN(Method):
-    """A critic judges pairs: an input with its code, or an input made of a code with that code.
+    """A critic tells (input, encoded latent) pairs from (generated input, latent) pairs.
 
-    Encoder and generator deceive it together, which they do best as each other's inverse (theorem 2).
+    Encoder and generator deceive it together; at the optimum they are each other's inverse (theorem 2).
 
     Args:
-        backbone: the encoder's, with one linear layer on top; each number of a code has mean 0 and deviation 1 over a
-            batch, as noise has, or the critic would know codes by their range alone.
+        backbone: of the encoder, which adds one linear layer; batch norm gives each latent dimension mean 0 and standard
+            deviation 1 over the batch, as the noise has, or the critic could tell latents by their scale.
         shape, scale: of the inputs.
-        codes: numbers in a code; noise is normally distributed.
-        width: channels of the generator at full size, and of the critic after its first convolution.
+        latent_dim: dimension of the latent vectors; those of the generator are standard normal.
+        width: channels of the generator at full resolution, and of the critic's first convolution.
     """
 
-    def __init__(self, backbone: nn.Module, shape: Shape, scale: float, codes: Count, width: Count):
+    def __init__(self, backbone: nn.Module, shape: Shape, scale: float, latent_dim: Count, width: Count):
         super().__init__(backbone)
-        same_range = nn.BatchNorm1d(codes, affine=False)
-        self.encoder = nn.Sequential(self.backbone, nn.Linear(backbone.dim, codes, bias=False), same_range)
-        self.generator = Decoder(codes, shape, width)
-        self.critic = Critic(shape, width, codes)
+        standardise = nn.BatchNorm1d(latent_dim, affine=False)
+        self.encoder = nn.Sequential(self.backbone, nn.Linear(backbone.dim, latent_dim, bias=False), standardise)
+        self.generator = Decoder(latent_dim, shape, width)
+        self.critic = Critic(shape, width, latent_dim)
         self.scale = scale
-        self.codes = codes
+        self.latent_dim = latent_dim
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the critic minimises (equation 3), plus what encoder and generator do: its loss with flipped answers."""
+        """The critic's loss (equation 3), plus that of encoder and generator: the same with the answers swapped."""
         (view,) = views
-        noise = torch.randn(len(view), self.codes, device=view.device)
-        code, made, seen = self.encoder(view).float(), self._made(noise), view / self.scale
-        encoded, decoded = self.critic(seen, code.detach()), self.critic(made.detach(), noise)
-        with untaught(self.critic):
-            deceived = detection(self.critic(made, noise), self.critic(seen, code))
-        detected = detection(encoded, decoded)
-        return detected + deceived, {
-            "pretext_accuracy": calls_right(encoded, decoded),
-            "critic_loss": detected.detach(),
-            "generator_loss": deceived.detach(),
-            "spread": embedding_spread(code),
+        noise = torch.randn(len(view), self.latent_dim, device=view.device)
+        encoded, generated, real = self.encoder(view).float(), self._generate(noise), view / self.scale
+        of_real, of_fake = self.critic(real, encoded.detach()), self.critic(generated.detach(), noise)
+        with frozen(self.critic):
+            of_generator = critic_loss(self.critic(generated, noise), self.critic(real, encoded))
+        of_critic = critic_loss(of_real, of_fake)
+        return of_critic + of_generator, {
+            "pretext_accuracy": critic_accuracy(of_real, of_fake),
+            "critic_loss": of_critic.detach(),
+            "generator_loss": of_generator.detach(),
+            "spread": embedding_spread(encoded),
         }
 
     def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Views, what the generator makes of their codes, and what it makes of noise."""
+        """Views, their reconstructions from the encoded latents, and inputs generated from noise."""
         (view,) = views
-        noise = torch.randn(len(view), self.codes, device=view.device)
-        made = {"from its code": self.encoder(view).float(), "from noise": noise}
-        return {"view": view, **{name: self._made(codes) * self.scale for name, codes in made.items()}}
+        noise = torch.randn(len(view), self.latent_dim, device=view.device)
+        rows = {"reconstructed": self.encoder(view).float(), "generated": noise}
+        return {"view": view, **{name: self._generate(latents) * self.scale for name, latents in rows.items()}}
 
-    def _made(self, codes: Tensor) -> Tensor:
-        return self.generator(codes).float().sigmoid()
+    def _generate(self, latents: Tensor) -> Tensor:
+        return self.generator(latents).float().sigmoid()

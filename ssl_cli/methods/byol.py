@@ -3,39 +3,39 @@
 import torch
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Count, Part
+from ssl_cli.config.schema import Count, Fraction
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.methods.parts.ema_teacher import follow, follower_of, rising
+from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, cosine_momentum, update_teacher
 from ssl_cli.methods.simsiam import negative_cosine, predictor
 
 
 class BYOL(Method):
-    """From each view of an input a follower's embedding of the other is predicted; nothing repels.
+    """Predict the EMA teacher's embedding of one view from the other view of the same input; there are no negatives.
 
     Args:
-        backbone, head: the network, of which the follower is a copy.
-        predictor_width: of the hidden layer of the predictor.
-        momentum: share of the follower that stays after the first step; it rises to 1.
+        backbone, head: the student; the teacher (the paper's target network) starts as a copy of it.
+        predictor_width: width of the predictor's hidden layer.
+        momentum: of the teacher at step 0; it rises to 1 along a cosine.
     """
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, predictor_width: Count, momentum: Part):
+    def __init__(self, backbone: nn.Module, head, predictor_width: Count, momentum: Fraction):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.predictor = predictor(self.head.outputs, predictor_width)
         self.momentum = momentum
-        self.follower = follower_of(self.backbone, self.head)
+        self.teacher = copy_as_teacher(self.backbone, self.head)
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The squared distance of unit prediction and unit target, of both views (equations 2 and 3), 0 to 8."""
-        z0, z1 = self.projected(views)
+        """The squared distance between normalised predictions and targets, summed over both views (equations 2 and 3): 0 to 8."""
+        z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)
         with torch.no_grad():
-            wanted0, wanted1 = self.follower(torch.cat(views)).float().chunk(2)
-        loss = 4 + 2 * negative_cosine(p0, wanted1) + 2 * negative_cosine(p1, wanted0)
+            target0, target1 = self.teacher(torch.cat(views)).float().chunk(2)
+        loss = 4 + 2 * negative_cosine(p0, target1) + 2 * negative_cosine(p1, target0)
         return loss, {"spread": embedding_spread(torch.cat([z0, z1]))}
 
     def after_step(self, step: int, steps: int) -> None:
-        """The follower moves towards the network, ever less (section 3.2)."""
-        follow(self.follower, [self.backbone, self.head], rising(self.momentum, step, steps))
+        """Update the teacher (section 3.2)."""
+        update_teacher(self.teacher, [self.backbone, self.head], cosine_momentum(self.momentum, step, steps))

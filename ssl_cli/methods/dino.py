@@ -4,25 +4,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Count, Part, Positive
+from ssl_cli.config.schema import Count, Fraction, Positive
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.methods.parts.ema_teacher import follow, follower_of, rising
+from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, cosine_momentum, update_teacher
 from ssl_cli.methods.parts.prototypes import Prototypes
 
 
 class DINO(Method):
-    """From each view of an input a follower's answer to the other is learnt, as if prototypes were classes.
+    """Match the EMA teacher's softmax over prototypes for one view with the student's for the other view.
 
-    The follower's answers are sharpened, so that they do not become all alike, and what it says on average is taken off
-    them, so that no one class wins.
+    Two things prevent collapse: a low temperature sharpens the teacher's distribution, so that it does not become
+    uniform, and subtracting a running mean of its logits (centring) keeps any one prototype from dominating.
 
     Args:
-        backbone, head: the network; its projections are compared with the prototypes.
-        prototypes: how many.
-        temperature: of the network's answers.
-        sharpness: the follower's temperature, lower than the network's.
-        centring: share of the mean answer that stays after a step.
-        momentum: share of the follower that stays after the first step; it rises to 1.
+        backbone, head: the student; prototype logits are cosines with its projections. The teacher starts as a copy.
+        prototypes: number of prototypes, K.
+        temperature: of the student's softmax.
+        teacher_temperature: of the teacher's softmax; at most `temperature`.
+        centre_momentum: momentum of the running mean of the teacher's logits.
+        momentum: of the teacher at step 0; it rises to 1 along a cosine.
+
+    Raises:
+        ValueError: the teacher's temperature is above the student's.
     """
 
     n_views = 2
@@ -33,39 +36,42 @@ class DINO(Method):
         head,
         prototypes: Count,
         temperature: Positive,
-        sharpness: Positive,
-        centring: Part,
-        momentum: Part,
+        teacher_temperature: Positive,
+        centre_momentum: Fraction,
+        momentum: Fraction,
     ):
         super().__init__(backbone)
-        if sharpness > temperature:
-            raise ValueError(f"sharpness={sharpness}: must be at most temperature={temperature}, to sharpen")
+        if teacher_temperature > temperature:
+            raise ValueError(
+                f"teacher_temperature={teacher_temperature}: must be at most temperature={temperature}, so that it sharpens"
+            )
         self.head = head(inputs=backbone.dim)
         self.prototypes = Prototypes(self.head.outputs, prototypes)
         self.temperature = temperature
-        self.sharpness = sharpness
-        self.centring = centring
+        self.teacher_temperature = teacher_temperature
+        self.centre_momentum = centre_momentum
         self.momentum = momentum
-        self.follower = follower_of(self.backbone, self.head, self.prototypes)
+        self.teacher = copy_as_teacher(self.backbone, self.head, self.prototypes)
         self.register_buffer("centre", torch.zeros(prototypes))
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean cross-entropy of each view's answer with the follower's answer to the other (equation 3).
+        """The cross-entropy of the student's distribution for each view against the teacher's for the other (equation 3).
 
-        `target_entropy` is that of the follower's mean answer over its largest value, ln K: 0 where one class has won.
+        `target_entropy` is the entropy of the teacher's mean distribution divided by ln K: 0 if one prototype takes everything.
         """
-        z = torch.cat(self.projected(views))
-        answer0, answer1 = (self.prototypes(z) / self.temperature).chunk(2)
+        z = torch.cat(self.project(views))
+        logits0, logits1 = (self.prototypes(z) / self.temperature).chunk(2)
         with torch.no_grad():
-            theirs = self.follower(torch.cat(views))
-            wanted = F.softmax((theirs - self.centre) / self.sharpness, dim=1)
-            self.centre.lerp_(theirs.mean(0), 1 - self.centring)
-            mean = wanted.mean(0)
+            teacher_logits = self.teacher(torch.cat(views))
+            targets = F.softmax((teacher_logits - self.centre) / self.teacher_temperature, dim=1)
+            self.centre.lerp_(teacher_logits.mean(0), 1 - self.centre_momentum)
+            mean = targets.mean(0)
             entropy = torch.special.entr(mean).sum() / torch.tensor(float(len(mean)), device=mean.device).log()
-        wanted0, wanted1 = wanted.chunk(2)
-        loss = (F.cross_entropy(answer0, wanted1) + F.cross_entropy(answer1, wanted0)) / 2
+        target0, target1 = targets.chunk(2)
+        loss = (F.cross_entropy(logits0, target1) + F.cross_entropy(logits1, target0)) / 2
         return loss, {"spread": embedding_spread(z), "target_entropy": entropy}
 
     def after_step(self, step: int, steps: int) -> None:
-        """The follower moves towards the network, ever less (section 3.1)."""
-        follow(self.follower, [self.backbone, self.head, self.prototypes], rising(self.momentum, step, steps))
+        """Update the teacher (section 3.1)."""
+        student = [self.backbone, self.head, self.prototypes]
+        update_teacher(self.teacher, student, cosine_momentum(self.momentum, step, steps))

@@ -1,4 +1,4 @@
-"""A student learns a teacher's answers (Hinton et al., 2015; SimCLRv2, Chen et al., 2020b, section 2)."""
+"""Knowledge distillation (Hinton et al., 2015; SimCLRv2, Chen et al., 2020b, section 2)."""
 
 import torch
 import torch.nn.functional as F
@@ -9,19 +9,19 @@ from ssl_cli.methods.base import Method, accuracy
 
 
 class Distillation(Method):
-    """A classifier under the cross-entropy of a frozen teacher's answers, and of labels where they are known.
+    """A classifier trained on a frozen teacher's soft predictions, and on labels if they are known.
 
     Args:
         backbone, head: the student.
-        teacher: inputs → logits, on the student's device; it never changes and is not part of what is saved.
-        temperature: of both networks' answers.
-        alpha: the teacher's weight; labels weigh 1 − `alpha`.
+        teacher: inputs → logits, on the student's device; frozen, and not saved in checkpoints.
+        temperature: of both softmaxes.
+        alpha: weight of the distillation loss; that of the labels is 1 − `alpha`.
     """
 
     def __init__(self, backbone: nn.Module, head: nn.Module, teacher: nn.Module, temperature: float, alpha: float):
         super().__init__(backbone)
         self.head = head
-        self._teacher = (teacher.eval().requires_grad_(False),)  # in a tuple: no part of this module
+        self._teacher = (teacher.eval().requires_grad_(False),)  # in a tuple, so that it is no submodule
         self.temperature = temperature
         self.alpha = alpha
 
@@ -30,16 +30,16 @@ class Distillation(Method):
         return self.head(self.backbone(inputs))
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """α · the teacher's cross-entropy over the batch + (1 − α) · that of the known labels, each divided by B.
+        """α · cross-entropy against the teacher + (1 − α) · cross-entropy of the known labels, each divided by B.
 
-        The student sees the first view and the teacher the last, which may be the same one. `agreement` is how often
-        their first choice is the same.
+        The student gets the first view and the teacher the last, which may be the same one. The metric `agreement` is the
+        fraction of inputs for which both predict the same class.
         """
         logits = self(views[0]).float()
         with torch.no_grad():
-            wanted = F.softmax(self._teacher[0](views[-1]).float() / self.temperature, dim=1)
-        loss = self.alpha * F.cross_entropy(logits / self.temperature, wanted)
+            targets = F.softmax(self._teacher[0](views[-1]).float() / self.temperature, dim=1)
+        loss = self.alpha * F.cross_entropy(logits / self.temperature, targets)
         if self.alpha < 1:
             known = F.cross_entropy(logits, labels, ignore_index=UNKNOWN, reduction="sum")
             loss = loss + (1 - self.alpha) * known / len(logits)
-        return loss, {"agreement": accuracy(logits, wanted.argmax(1))}
+        return loss, {"agreement": accuracy(logits, targets.argmax(1))}

@@ -1,4 +1,4 @@
-"""Inputs are classes of their own (Exemplar-CNN, Dosovitskiy et al., 2014), or clusters of them are."""
+"""Instance discrimination (Exemplar-CNN, Dosovitskiy et al., 2014): each input, or each k-means cluster of inputs, is a class."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -11,23 +11,23 @@ from ssl_cli.config.schema import Count
 from ssl_cli.data.types import UNKNOWN
 from ssl_cli.methods.base import Features, Method, accuracy, embedding_spread
 
-MANY = 20_000  # inputs, from which on clusters are found by batches of them
+MINI_BATCH_FROM = 20_000  # inputs from which on k-means works on mini-batches
 
 
 class Exemplar(Method):
-    """Tell of which class a random view is: which input it was made of, or to which cluster of inputs that belongs.
+    """Classify a random view by the input it was made from, or by the cluster of that input.
 
-    Views are drawn anew in each epoch, so an input has as many of them as there are epochs.
+    Views are drawn anew in each epoch, so the number of views per input is the number of epochs.
 
     Args:
-        backbone, head: the network; what the head gives is classified.
-        inputs: how many there are.
-        seeds: how many of them, drawn once and for all, are classes of their own; all where there are fewer.
-        clusters: of like inputs, which are the classes, all inputs taking part; None for `seeds`.
-        features: what makes inputs alike: their `pixels`, or the folder of a finished pre-training, for its backbone's.
+        backbone, head: the network; a linear classifier follows the head.
+        inputs: number of training inputs.
+        seeds: number of inputs, drawn once, that are a class each (the paper's seed patches); all if there are fewer.
+        clusters: number of k-means clusters, which are the classes of all inputs; None for `seeds`.
+        features: what is clustered: `pixels`, or the backbone's features in the folder of a finished pre-training.
 
     Raises:
-        ValueError: there are more clusters than inputs, or features without clusters.
+        ValueError: there are more clusters than inputs, or features are given without clusters.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Exemplar(Method):
     ):
         super().__init__(backbone)
         if clusters is None and features != "pixels":
-            raise ValueError(f"features={features} is what clusters are found by; give method.clusters a number")
+            raise ValueError(f"features={features} is for k-means; set method.clusters to a number of clusters")
         if clusters and clusters > inputs:
             raise ValueError(f"clusters={clusters}: there are {inputs:,} inputs to pre-train on; at most that many")
         self.clusters = clusters
@@ -51,13 +51,13 @@ class Exemplar(Method):
         self.classify = nn.Linear(self.head.outputs, self.classes)
 
     def surrogate_classes(self, count: int, features: Features, source: torch.Generator) -> Tensor:
-        """The number of each input's cluster, or that of a seed among the seeds."""
+        """The cluster of each input, or the index of each seed."""
         if self.clusters:
-            return clustered(features(self.features), self.clusters, source)
-        return drawn(count, self.classes, source)
+            return cluster(features(self.features), self.clusters, source)
+        return draw_seeds(count, self.classes, source)
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of the class (section 3.2, equation 1), which `labels` are here; ln N at first."""
+        """Cross-entropy (section 3.2, equation 1) of the surrogate class, which is in `labels`; ln N at the start."""
         (view,) = views
         projected = self.head(self.backbone(view))
         logits = self.classify(projected).float()
@@ -67,25 +67,25 @@ class Exemplar(Method):
         }
 
 
-def drawn(count: int, seeds: int, source: torch.Generator) -> Tensor:
-    """Some inputs are numbered, the others `UNKNOWN`: int64 (count,)."""
+def draw_seeds(count: int, seeds: int, source: torch.Generator) -> Tensor:
+    """Number `seeds` random inputs from 0, the others are `UNKNOWN`: int64 (count,)."""
     numbers = torch.full((count,), UNKNOWN)
     numbers[torch.randperm(count, generator=source)[:seeds]] = torch.arange(seeds)
     return numbers
 
 
-def clustered(features: Tensor, clusters: int, source: torch.Generator) -> Tensor:
-    """The number of the cluster of each input, by k-means: (N, D) → int64 (N,).
+def cluster(features: Tensor, clusters: int, source: torch.Generator) -> Tensor:
+    """Spherical k-means: the cluster of each input, (N, D) → int64 (N,).
 
-    Features lose their mean, and then their length, so that what inputs share and how strong they are does not count.
-    Some numbers may be missing where inputs are equal.
+    Features are centred, then normalised, so that neither their common part nor their magnitude counts.
+    Some clusters may be empty if inputs are equal.
     """
     from sklearn.cluster import KMeans, MiniBatchKMeans
     from threadpoolctl import threadpool_limits
 
     directions = F.normalize(features - features.mean(0), dim=1).numpy()
-    kind = KMeans if len(features) < MANY else MiniBatchKMeans
+    kind = KMeans if len(features) < MINI_BATCH_FROM else MiniBatchKMeans
     first = int(torch.randint(2**31, (), generator=source))
-    with threadpool_limits(1):  # with several, sums depend on which of them ends first
+    with threadpool_limits(1):  # with several threads, sums would depend on the order in which they finish
         found = kind(clusters, n_init=1, random_state=first).fit_predict(directions)
     return torch.from_numpy(found).long()

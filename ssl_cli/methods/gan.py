@@ -1,61 +1,61 @@
-"""A critic's features (DCGAN, Radford et al., 2016): the backbone learns to tell inputs from made ones."""
+"""A GAN's discriminator (DCGAN, Radford et al., 2016): the backbone learns to tell real inputs from generated ones."""
 
 import torch
 from torch import Tensor, nn
 
 from ssl_cli.config.schema import Count, Shape
 from ssl_cli.methods.base import Method
-from ssl_cli.models.batch_norm import statistics_kept
-from ssl_cli.models.critic import calls_right, deception, detection, untaught
+from ssl_cli.models.batch_norm import keep_running_statistics
+from ssl_cli.models.critic import critic_accuracy, critic_loss, frozen, generator_loss
 from ssl_cli.models.decoders import Decoder
 
 
 class GAN(Method):
-    """The backbone, with one answer on top, is the critic; a generator makes inputs of noise to deceive it.
+    """The backbone with a linear layer on top is the critic; a generator maps noise to inputs that should deceive it.
 
     Args:
-        backbone: the critic's.
+        backbone: of the critic.
         shape, scale: of the inputs.
-        codes: numbers of noise that an input is made of, normally distributed.
-        width: channels of the generator at full size.
+        latent_dim: dimension of the generator's input, which is standard normal.
+        width: channels of the generator at full resolution.
     """
 
-    def __init__(self, backbone: nn.Module, shape: Shape, scale: float, codes: Count, width: Count):
+    def __init__(self, backbone: nn.Module, shape: Shape, scale: float, latent_dim: Count, width: Count):
         super().__init__(backbone)
         self.critic = nn.Sequential(self.backbone, nn.Linear(backbone.dim, 1))
-        self.generator = Decoder(codes, shape, width)
+        self.generator = Decoder(latent_dim, shape, width)
         self.scale = scale
-        self.codes = codes
+        self.latent_dim = latent_dim
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the critic minimises plus what the generator minimises, neither of which the other one feels.
+        """The critic's loss plus the generator's; neither sends gradients into the other network's weights.
 
-        Batch norm sees real and made inputs apart, as one batch of both would tell which is which, and remembers the
-        real ones alone, since features are wanted of them.
+        Real and generated inputs pass through batch norm in separate batches, since the statistics of a mixed batch would
+        give the answer away. Only real inputs enter its running statistics, because features are used for those.
         """
         (view,) = views
-        made = self._made(torch.randn(len(view), self.codes, device=view.device))
-        real = self._judged(view)
-        with statistics_kept(self.backbone):
-            caught = self._judged(made.detach())
-            with untaught(self.critic):
-                deceived = deception(self._judged(made))
-        detected = detection(real, caught)
-        return detected + deceived, {
-            "pretext_accuracy": calls_right(real, caught),
-            "critic_loss": detected.detach(),
-            "generator_loss": deceived.detach(),
+        generated = self._generate(torch.randn(len(view), self.latent_dim, device=view.device))
+        real = self._logits(view)
+        with keep_running_statistics(self.backbone):
+            fake = self._logits(generated.detach())
+            with frozen(self.critic):
+                of_generator = generator_loss(self._logits(generated))
+        of_critic = critic_loss(real, fake)
+        return of_critic + of_generator, {
+            "pretext_accuracy": critic_accuracy(real, fake),
+            "critic_loss": of_critic.detach(),
+            "generator_loss": of_generator.detach(),
         }
 
     def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Views, and inputs made of noise."""
+        """Views, and two rows of generated inputs."""
         (view,) = views
-        noise = torch.randn(2 * len(view), self.codes, device=view.device)
-        first, second = self._made(noise).chunk(2)
-        return {"view": view, "made": first, "made, too": second}
+        noise = torch.randn(2 * len(view), self.latent_dim, device=view.device)
+        first, second = self._generate(noise).chunk(2)
+        return {"view": view, "generated": first, "generated, too": second}
 
-    def _made(self, codes: Tensor) -> Tensor:
-        return self.generator(codes).float().sigmoid() * self.scale
+    def _generate(self, latents: Tensor) -> Tensor:
+        return self.generator(latents).float().sigmoid() * self.scale
 
-    def _judged(self, inputs: Tensor) -> Tensor:
+    def _logits(self, inputs: Tensor) -> Tensor:
         return self.critic(inputs)[:, 0].float()

@@ -1,4 +1,4 @@
-"""Context encoders: paint what a hole hides (Pathak et al., 2016)."""
+"""Context encoders: inpaint a masked region from its surroundings (Pathak et al., 2016)."""
 
 import math
 from typing import Annotated, Literal
@@ -7,24 +7,24 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Amount, Count, NotNegative, Part, Shape
+from ssl_cli.config.schema import Count, Fraction, NonNegative, NonNegativeInt, Shape
 from ssl_cli.methods.base import Method
-from ssl_cli.models.critic import Critic, calls_right, deception, detection, untaught
+from ssl_cli.models.critic import Critic, critic_accuracy, critic_loss, frozen, generator_loss
 from ssl_cli.models.decoders import Refinement
 
 
 class Inpainting(Method):
-    """Paint what is under a hole from what is around it; a critic may say whether it looks real.
+    """Predict the pixels of a masked region from the rest of the input, optionally with an adversarial loss.
 
     Args:
-        backbone: the encoder; its maps, before they are averaged, go through `ChannelWise` into the decoder.
+        backbone: the encoder; its last feature maps, before pooling, pass through `ChannelWise` into the decoder.
         shape, scale: of the inputs.
-        holes: a square in the middle (`central`), or shapeless regions anywhere (`random`).
-        share: of the input that is under holes.
-        overlap: pixels of what is around a hole that must be painted as well, so that the painting joins its edge.
-        overlap_weight: what an error there counts, one under the hole being 1.
-        adversarial: the critic's weight; the squared error's is 1 − `adversarial`. 0: no critic; 1: no squared error.
-        width: channels of the decoder at full size, and of the critic after its first convolution.
+        mask: a square in the middle (`central`), or irregular regions anywhere (`random`).
+        mask_ratio: fraction of the input that is masked.
+        overlap: pixels around the masked region that are predicted too, so that the result matches its surroundings.
+        overlap_weight: of the error there, relative to 1 inside the region.
+        adversarial: weight of the adversarial loss; the squared error weighs 1 − `adversarial`. 0: no critic.
+        width: channels of the decoder at full resolution, and of the critic's first convolution.
     """
 
     def __init__(
@@ -32,21 +32,21 @@ class Inpainting(Method):
         backbone: nn.Module,
         shape: Shape,
         scale: float,
-        holes: Literal["central", "random"],
-        share: Annotated[float, "[0.05, 0.75]"],
-        overlap: NotNegative,
-        overlap_weight: Amount,
-        adversarial: Part,
+        mask: Literal["central", "random"],
+        mask_ratio: Annotated[float, "[0.05, 0.75]"],
+        overlap: NonNegativeInt,
+        overlap_weight: NonNegative,
+        adversarial: Fraction,
         width: Count,
     ):
         super().__init__(backbone)
         self.scale = scale
-        self.holes = holes
-        self.share = share
+        self.mask = mask
+        self.mask_ratio = mask_ratio
         self.overlap, self.overlap_weight = overlap, overlap_weight
         self.adversarial = adversarial
         channels, *size = self._shape_of_maps(shape)
-        self.paint = nn.Sequential(
+        self.decoder = nn.Sequential(
             ChannelWise(channels, math.prod(size)),
             nn.Conv2d(channels, channels, 1, bias=False),
             nn.BatchNorm2d(channels),
@@ -56,36 +56,40 @@ class Inpainting(Method):
         self.critic = Critic(shape, width) if adversarial else None
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum of error and deception (section 3.2, equation 3), plus the critic's own loss.
+        """The weighted sum of reconstruction and adversarial loss (section 3.2, equation 3), plus the critic's own loss.
 
-        The critic gets what is under the hole and nothing of what is around it, by whose edge it could tell at once.
+        The critic sees the masked region only; with its surroundings, the seam would give predictions away.
         """
         (view,) = views
-        under = holes(view, self.holes, self.share)
-        painted, wanted = self._painted(view, under), view / self.scale
-        numbers = {"hole_error": hole_error(painted.detach(), wanted, under)}
-        error = hole_error(painted, wanted, with_edge(under, self.overlap, self.overlap_weight))
+        masks = draw_masks(view, self.mask, self.mask_ratio)
+        predictions, targets = self._inpaint(view, masks), view / self.scale
+        numbers = {"masked_error": weighted_mse(predictions.detach(), targets, masks)}
+        error = weighted_mse(predictions, targets, error_weights(masks, self.overlap, self.overlap_weight))
         if not self.adversarial:
             return error, numbers
-        real, made = self.critic(wanted * under), self.critic(painted.detach() * under)
-        with untaught(self.critic):
-            deceived = deception(self.critic(painted * under))
-        loss = (1 - self.adversarial) * error + self.adversarial * deceived + detection(real, made)
-        return loss, {**numbers, "pretext_accuracy": calls_right(real, made)}
+        real, fake = self.critic(targets * masks), self.critic(predictions.detach() * masks)
+        with frozen(self.critic):
+            adversarial = generator_loss(self.critic(predictions * masks))
+        loss = (1 - self.adversarial) * error + self.adversarial * adversarial + critic_loss(real, fake)
+        return loss, {**numbers, "pretext_accuracy": critic_accuracy(real, fake)}
 
     def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Views, the same with their holes, and the holes painted."""
+        """Views, masked views, and views with the masked region inpainted."""
         (view,) = views
-        under = holes(view, self.holes, self.share)
-        painted = self._painted(view, under) * self.scale
-        return {"view": view, "hole": filled(view, under), "completed": torch.where(under > 0, painted, view)}
+        masks = draw_masks(view, self.mask, self.mask_ratio)
+        predictions = self._inpaint(view, masks) * self.scale
+        return {
+            "view": view,
+            "masked": fill_with_mean(view, masks),
+            "inpainted": torch.where(masks > 0, predictions, view),
+        }
 
-    def _painted(self, view: Tensor, under: Tensor) -> Tensor:
-        return self.paint(self._maps(filled(view, under))).float().sigmoid()
+    def _inpaint(self, view: Tensor, masks: Tensor) -> Tensor:
+        return self.decoder(self._maps(fill_with_mean(view, masks))).float().sigmoid()
 
     @torch.no_grad()
     def _shape_of_maps(self, shape: Shape) -> torch.Size:
-        self.backbone.eval()  # batch norm's running means must not know of it
+        self.backbone.eval()  # or the zeros would enter batch norm's running statistics
         maps = self._maps(torch.zeros(1, *shape))
         self.backbone.train()
         return maps.shape[1:]
@@ -97,10 +101,9 @@ class Inpainting(Method):
 
 
 class ChannelWise(nn.Module):
-    """A full matrix between all positions of each channel, and nothing between channels (section 3.1).
+    """The channel-wise fully connected layer: a full matrix between the positions of each channel (section 3.1).
 
-    It takes what is known at the edge to everywhere for channels · positions² weights, a 1×1 convolution behind it
-    joining channels.
+    It passes information across the whole map with channels · positions² weights; a 1×1 convolution after it mixes channels.
     """
 
     def __init__(self, channels: int, positions: int):
@@ -110,43 +113,43 @@ class ChannelWise(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, channels, H, W), positions = H · W."""
-        spread = torch.einsum("bcp,cpq->bcq", maps.flatten(2), self.weight)
-        return spread.unflatten(2, maps.shape[2:])
+        mixed = torch.einsum("bcp,cpq->bcq", maps.flatten(2), self.weight)
+        return mixed.unflatten(2, maps.shape[2:])
 
 
-def holes(images: Tensor, kind: str, share: float) -> Tensor:
-    """1 under a hole and 0 elsewhere, for each of (B, C, H, W): (B, 1, H, W).
+def draw_masks(images: Tensor, kind: str, ratio: float) -> Tensor:
+    """A mask for each image, 1 inside the masked region and 0 elsewhere: (B, C, H, W) → (B, 1, H, W).
 
-    Shapeless regions are where smooth noise is highest; each image has its own.
+    `central` is the same square in every image. `random` masks the pixels where smooth noise is highest, drawn for each image.
     """
     count, _, height, width = images.shape
     if kind == "random":
         noise = F.interpolate(torch.rand_like(images[:, :1, :4, :4]), (height, width), mode="bicubic")
-        highest = noise.flatten(1).quantile(1 - share, dim=1)
-        return (noise > highest.view(-1, 1, 1, 1)).to(images.dtype)
-    under = images.new_zeros(count, 1, height, width)
-    top, left = (round(side * (1 - math.sqrt(share)) / 2) for side in (height, width))
-    under[:, :, top : height - top, left : width - left] = 1
-    return under
+        threshold = noise.flatten(1).quantile(1 - ratio, dim=1)
+        return (noise > threshold.view(-1, 1, 1, 1)).to(images.dtype)
+    masks = images.new_zeros(count, 1, height, width)
+    top, left = (round(side * (1 - math.sqrt(ratio)) / 2) for side in (height, width))
+    masks[:, :, top : height - top, left : width - left] = 1
+    return masks
 
 
-def filled(images: Tensor, under: Tensor) -> Tensor:
-    """Holes in the mean colour of what is around them: (B, C, H, W), (B, 1, H, W) → (B, C, H, W)."""
-    around = 1 - under
-    mean = (images * around).sum((2, 3), keepdim=True) / around.sum((2, 3), keepdim=True)
-    return torch.where(under > 0, mean, images)
+def fill_with_mean(images: Tensor, masks: Tensor) -> Tensor:
+    """Masked pixels replaced by the mean colour of the visible ones: (B, C, H, W), (B, 1, H, W) → (B, C, H, W)."""
+    visible = 1 - masks
+    mean = (images * visible).sum((2, 3), keepdim=True) / visible.sum((2, 3), keepdim=True)
+    return torch.where(masks > 0, mean, images)
 
 
-def with_edge(under: Tensor, overlap: int, weight: float) -> Tensor:
-    """What an error counts: 1 under a hole, `weight` up to `overlap` pixels around it, 0 elsewhere.
+def error_weights(masks: Tensor, overlap: int, weight: float) -> Tensor:
+    """The weight of each pixel's error: 1 where masked, `weight` up to `overlap` pixels around, 0 elsewhere.
 
-    The paper has such a band around central holes; around shapeless ones it follows the shape. (B, 1, H, W) → the same.
+    The paper has such a band around central squares; around irregular regions it follows their outline. (B, 1, H, W) → same.
     """
-    wider = F.max_pool2d(under, 2 * overlap + 1, stride=1, padding=overlap)
-    return under + weight * (wider - under)
+    wider = F.max_pool2d(masks, 2 * overlap + 1, stride=1, padding=overlap)
+    return masks + weight * (wider - masks)
 
 
-def hole_error(painted: Tensor, wanted: Tensor, weights: Tensor) -> Tensor:
-    """The weighted mean of squared errors (equation 1): (B, C, H, W) twice, (B, 1, H, W) → scalar."""
-    squares = (painted - wanted).square().mean(1, keepdim=True)
+def weighted_mse(predictions: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """The weighted mean of squared errors (equation 1): (B, C, H, W), (B, C, H, W), (B, 1, H, W) → scalar."""
+    squares = (predictions - targets).square().mean(1, keepdim=True)
     return (squares * weights).sum() / weights.sum()

@@ -8,29 +8,29 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import Count, Positive, Shape
 from ssl_cli.methods.base import Method
-from ssl_cli.models.backbones.vit import Block, VisionTransformer, positions
+from ssl_cli.models.backbones.vit import Block, VisionTransformer, position_embeddings
 
-FLAT = 1e-6  # added to the variance of a patch, which may be of one colour
+EPSILON = 1e-6  # added to the variance of a patch, which is 0 where the patch has one colour
 
 
 class MAE(Method):
-    """Give back most patches of an input from the few that are seen.
+    """Reconstruct the masked patches of an input, which are most of it, from the visible ones.
 
-    The encoder gets the patches that are seen and nothing in the others' place, so a step costs a fraction of a whole
-    one. A light decoder, thrown away afterwards, gets its tokens where they belong and one learnt token everywhere else.
+    The encoder sees the visible patches only, so a step costs a fraction of a full one. A light decoder, discarded after
+    pre-training, gets the encoder's tokens at their positions and a learnt mask token at all others.
 
     Args:
         backbone: the encoder, a vision transformer.
         shape, scale: of the inputs.
-        share: of the patches that are hidden, drawn anew for each input.
-        normalise: each wanted patch has mean 0 and deviation 1, so that its pattern counts and not how bright or strong it is.
-        width: numbers in a token of the decoder.
-        depth: its blocks.
-        heads: of each of its attentions.
-        ratio: of a block's hidden layer to a token.
+        mask_ratio: fraction of patches that are masked, drawn anew for each input.
+        normalise_targets: standardise the pixels of each target patch to mean 0 and standard deviation 1.
+        width: of the decoder's tokens.
+        depth: number of decoder blocks.
+        heads: attention heads in each decoder block.
+        mlp_ratio: width of a decoder block's hidden layer over `width`.
 
     Raises:
-        ValueError: the backbone has no patches, none is hidden or none seen, or tokens cannot be cut into heads.
+        ValueError: the backbone is no vision transformer, no patch is masked or none visible, or `width` does not fit.
     """
 
     def __init__(
@@ -38,87 +38,91 @@ class MAE(Method):
         backbone: VisionTransformer,
         shape: Shape,
         scale: float,
-        share: Annotated[float, "(0, 1)"],
-        normalise: bool,
+        mask_ratio: Annotated[float, "(0, 1)"],
+        normalise_targets: bool,
         width: Count,
         depth: Count,
         heads: Count,
-        ratio: Positive,
+        mlp_ratio: Positive,
     ):
         super().__init__(backbone)
         if not isinstance(backbone, VisionTransformer):
-            raise ValueError("hides patches, which only backbone=vit has")
+            raise ValueError("masks patches, which only backbone=vit has")
         if width % heads or width % 4:
-            raise ValueError(f"width={width}: must be a multiple of heads={heads}, and of 4 for positions in the plane")
+            raise ValueError(
+                f"width={width}: must be a multiple of heads={heads}, and of 4 for position embeddings in 2D"
+            )
         self.patch = backbone.patch
         self.size = tuple(side // self.patch for side in shape[1:])
         self.patches = self.size[0] * self.size[1]
-        self.hidden = round(share * self.patches)
-        if not 0 < self.hidden < self.patches:
+        self.masked = round(mask_ratio * self.patches)
+        if not 0 < self.masked < self.patches:
             raise ValueError(
-                f"share={share:g}: hides {self.hidden} of {self.patches} patches; some must be hidden and some seen"
+                f"mask_ratio={mask_ratio:g}: masks {self.masked} of {self.patches} patches; "
+                "at least one must be masked and one visible"
             )
         self.scale = scale
-        self.normalise = normalise
-        self.enter = nn.Linear(backbone.dim, width)
-        self.unseen = nn.Parameter(0.02 * torch.randn(width))
-        self.blocks = nn.Sequential(*(Block(width, heads, ratio) for _ in range(depth)), nn.LayerNorm(width))
-        self.paint = nn.Linear(width, shape[0] * self.patch**2)
+        self.normalise_targets = normalise_targets
+        self.embed = nn.Linear(backbone.dim, width)
+        self.mask_token = nn.Parameter(0.02 * torch.randn(width))
+        self.blocks = nn.Sequential(*(Block(width, heads, mlp_ratio) for _ in range(depth)), nn.LayerNorm(width))
+        self.predict = nn.Linear(width, shape[0] * self.patch**2)
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean squared error of the hidden patches (section 3, "Reconstruction target"); seen ones do not count."""
+        """The mean squared error of the masked patches (section 3, "Reconstruction target")."""
         (view,) = views
-        seen, hidden = self.split(len(view), view.device)
-        wanted, _, _ = self._wanted(view)
-        loss = hidden_error(self.painted(view, seen), wanted, hidden)
-        return loss, {"hidden_error": loss.detach()}
+        visible, masked = self.draw_mask(len(view), view.device)
+        targets, _, _ = self._targets(view)
+        loss = masked_mse(self.reconstruct(view, visible), targets, masked)
+        return loss, {"masked_error": loss.detach()}
 
     def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Views, what is seen of them, and the rest painted; normalised patches get back the mean and deviation they had."""
+        """Views, masked views, and reconstructions; normalised patches get their mean and standard deviation back."""
         (view,) = views
-        seen, hidden = self.split(len(view), view.device)
-        _, mean, deviation = self._wanted(view)
-        pixels, under = cut(view, self.patch), hidden[..., None].expand(-1, -1, self.paint.out_features)
-        painted = ((self.painted(view, seen) * deviation + mean) * self.scale).clamp(0, self.scale)
+        visible, masked = self.draw_mask(len(view), view.device)
+        _, mean, std = self._targets(view)
+        pixels, index = patchify(view, self.patch), masked[..., None].expand(-1, -1, self.predict.out_features)
+        predicted = ((self.reconstruct(view, visible) * std + mean) * self.scale).clamp(0, self.scale)
         rows = {
             "view": pixels,
-            "masked": pixels.scatter(1, under, self.scale / 2),
-            "reconstructed": pixels.scatter(1, under, painted.gather(1, under)),
+            "masked": pixels.scatter(1, index, self.scale / 2),
+            "reconstructed": pixels.scatter(1, index, predicted.gather(1, index)),
         }
-        return {name: joined(patches, self.patch, self.size) for name, patches in rows.items()}
+        return {name: unpatchify(patches, self.patch, self.size) for name, patches in rows.items()}
 
-    def split(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
-        """The numbers of the patches that are seen and of those that are hidden: (B, N − hidden), (B, hidden)."""
-        mixed = torch.rand(count, self.patches, device=device).argsort(1)
-        return mixed[:, self.hidden :], mixed[:, : self.hidden]
+    def draw_mask(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Indices of the visible and of the masked patches of each input: int64 (B, N − masked), (B, masked)."""
+        shuffled = torch.rand(count, self.patches, device=device).argsort(1)
+        return shuffled[:, self.masked :], shuffled[:, : self.masked]
 
-    def painted(self, view: Tensor, seen: Tensor) -> Tensor:
-        """All patches of an input, from those that are seen: (B, C, H, W), (B, S) → (B, N, C · patch²)."""
-        known = self.enter(self.backbone.of_some(view, seen)).float()
-        width = known.shape[2]
-        tokens = self.unseen.expand(len(view), self.patches, -1).scatter(1, seen[..., None].expand_as(known), known)
-        tokens = tokens + positions(width, *self.size, view.device).flatten(1).T
-        return self.paint(self.blocks(tokens)).float()
+    def reconstruct(self, view: Tensor, visible: Tensor) -> Tensor:
+        """All patches of an input, predicted from the visible ones: (B, C, H, W), (B, V) → (B, N, C · patch²)."""
+        encoded = self.embed(self.backbone.encode_patches(view, visible)).float()
+        width = encoded.shape[2]
+        index = visible[..., None].expand_as(encoded)
+        tokens = self.mask_token.expand(len(view), self.patches, -1).scatter(1, index, encoded)
+        tokens = tokens + position_embeddings(width, *self.size, view.device).flatten(1).T
+        return self.predict(self.blocks(tokens)).float()
 
-    def _wanted(self, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What each patch should be, with the mean and deviation that were taken out of it; 0 and 1 where none were."""
-        pixels = cut(view / self.scale, self.patch)
-        mean, deviation = torch.zeros_like(pixels[..., :1]), torch.ones_like(pixels[..., :1])
-        if self.normalise:
-            mean, deviation = pixels.mean(2, keepdim=True), (pixels.var(2, keepdim=True) + FLAT).sqrt()
-        return (pixels - mean) / deviation, mean, deviation
+    def _targets(self, view: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The target of each patch, and the mean and standard deviation that were removed; 0 and 1 if none were."""
+        pixels = patchify(view / self.scale, self.patch)
+        mean, std = torch.zeros_like(pixels[..., :1]), torch.ones_like(pixels[..., :1])
+        if self.normalise_targets:
+            mean, std = pixels.mean(2, keepdim=True), (pixels.var(2, keepdim=True) + EPSILON).sqrt()
+        return (pixels - mean) / std, mean, std
 
 
-def cut(images: Tensor, patch: int) -> Tensor:
-    """The pixels of each patch, row by row of patches: (B, C, H, W) → (B, N, C · patch²)."""
+def patchify(images: Tensor, patch: int) -> Tensor:
+    """The pixels of each patch, row by row: (B, C, H, W) → (B, N, C · patch²)."""
     return F.unfold(images, patch, stride=patch).mT
 
 
-def joined(patches: Tensor, patch: int, size: tuple[int, int]) -> Tensor:
-    """Patches where they belong, `size` many down and across; undoes `cut`: (B, N, C · patch²) → (B, C, H, W)."""
+def unpatchify(patches: Tensor, patch: int, size: tuple[int, int]) -> Tensor:
+    """The inverse of `patchify`, for `size` patches down and across: (B, N, C · patch²) → (B, C, H, W)."""
     return F.fold(patches.mT, tuple(patch * side for side in size), patch, stride=patch)
 
 
-def hidden_error(painted: Tensor, wanted: Tensor, hidden: Tensor) -> Tensor:
-    """The mean squared error of the patches with these numbers: (B, N, P) twice, (B, M) → scalar."""
-    return (painted - wanted).square().mean(2).gather(1, hidden).mean()
+def masked_mse(predictions: Tensor, targets: Tensor, masked: Tensor) -> Tensor:
+    """The mean squared error of the patches with these indices: (B, N, P), (B, N, P), int64 (B, M) → scalar."""
+    return (predictions - targets).square().mean(2).gather(1, masked).mean()

@@ -9,18 +9,18 @@ from ssl_cli.methods.simclr import nt_xent
 
 
 class MICLe(Method):
-    """SimCLR whose views are of two inputs of the same case: another picture of the same patient, say.
+    """SimCLR with two inputs of the same case as positives, such as two images of one patient.
 
-    So what differs from picture to picture of a case is learnt not to matter. A case of one input has two views of it,
-    as in SimCLR (section 3.2).
+    The network becomes invariant to what differs within a case. A case of one input gets two views of it, as in SimCLR
+    (section 3.2).
 
     Args:
         backbone, head: the network.
-        cases: which inputs belong together.
+        cases: int64 (N,), the case of each input.
         temperature: of the similarities.
 
     Raises:
-        ValueError: that is not known.
+        ValueError: the data set has no cases.
     """
 
     n_views = 2
@@ -36,5 +36,5 @@ class MICLe(Method):
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """NT-Xent of the projections."""
-        z0, z1 = self.projected(views)
+        z0, z1 = self.project(views)
         return nt_xent(z0, z1, self.temperature), {"spread": embedding_spread(torch.cat([z0, z1]))}

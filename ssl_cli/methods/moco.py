@@ -4,9 +4,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Count, Part, Positive
+from ssl_cli.config.schema import Count, Fraction, Positive
 from ssl_cli.methods.base import Method, accuracy, embedding_spread
-from ssl_cli.methods.parts.ema_teacher import follow, follower_of
+from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue, random_directions
 
 
@@ -18,39 +18,41 @@ def similarities(queries: Tensor, keys: Tensor, queue: Tensor, temperature: floa
 
 
 class MoCo(Method):
-    """A view finds the other view of its input, as a network that follows slowly sees it, among inputs of earlier batches.
+    """Identify the EMA teacher's embedding of the other view (the key) among a queue of embeddings from earlier batches.
 
-    The paper shuffles inputs between devices before the follower's batch norm, or a query would know its key by the
-    statistics that they share. One device has one batch to take statistics of, so there is nothing to shuffle between;
-    that batch is whole, and its statistics say less of it than those of a device's small part.
+    The paper shuffles inputs between GPUs before the key encoder's batch norm, because a query and its key would
+    otherwise share batch statistics and the task could be solved by them. Here there is one device: nothing to shuffle
+    between, and the statistics of a whole batch give away less than those of one GPU's small part.
 
     Args:
-        backbone, head: the network, of which the follower is a copy.
+        backbone, head: the query encoder; the teacher (the paper's momentum encoder) starts as a copy of it.
         temperature: of the similarities.
-        queue: embeddings of earlier batches that repel.
-        momentum: share of the follower that stays after a step.
-        symmetric: each view is asked for the other, for twice the cost of a step; else the first for the second, as in
-            the paper.
+        queue: number of embeddings kept from earlier batches, the negatives.
+        momentum: of the teacher.
+        symmetric: each view is a query once and a key once, at twice the cost of a step; otherwise the first view is
+            the query and the second the key, as in the paper.
     """
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, temperature: Positive, queue: Count, momentum: Part, symmetric: bool):
+    def __init__(
+        self, backbone: nn.Module, head, temperature: Positive, queue: Count, momentum: Fraction, symmetric: bool
+    ):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.temperature = temperature
         self.momentum = momentum
         self.symmetric = symmetric
-        self.follower = follower_of(self.backbone, self.head)
+        self.teacher = copy_as_teacher(self.backbone, self.head)
         self.queue = Queue(random_directions(queue, self.head.outputs))
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of the key among the queue (equation 1), mean over queries; then the keys join the queue."""
-        asked, wanted = (views, views[::-1]) if self.symmetric else (views[:1], views[1:])
-        queries = torch.cat(self.projected(asked))
+        """InfoNCE (equation 1), mean over queries; then the keys join the queue."""
+        query_views, key_views = (views, views[::-1]) if self.symmetric else (views[:1], views[1:])
+        queries = torch.cat(self.project(query_views))
         with torch.no_grad():
-            keys = self.follower(torch.cat(wanted)).float()
-        # The backward pass wants the queue as it was.
+            keys = self.teacher(torch.cat(key_views)).float()
+        # A clone, because the backward pass needs the queue as it was before the update.
         logits = similarities(queries, keys, self.queue.embeddings.clone(), self.temperature)
         self.queue.add(keys)
         first = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
@@ -60,5 +62,5 @@ class MoCo(Method):
         }
 
     def after_step(self, step: int, steps: int) -> None:
-        """The follower moves towards the network (equation 2)."""
-        follow(self.follower, [self.backbone, self.head], self.momentum)
+        """Update the teacher (equation 2)."""
+        update_teacher(self.teacher, [self.backbone, self.head], self.momentum)

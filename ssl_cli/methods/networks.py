@@ -1,4 +1,4 @@
-"""Networks built from settings, with fresh weights or with those of a finished run."""
+"""Networks built from settings, with random weights or with those of a finished run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,9 +24,9 @@ from ssl_cli.runs.weights import read_weights
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """What decides a network and its first weights.
+    """What determines a network and its initial weights.
 
-    scale: pixels are 0 to this; inputs: how many there are to pre-train on.
+    scale: pixels are 0 to this; inputs: number of inputs to pre-train on.
     """
 
     backbone: BackboneComponent
@@ -38,7 +38,7 @@ class NetworkSettings:
 
 
 def build_backbone(backbone: BackboneComponent, shape: Shape, seed: int) -> nn.Module:
-    """The backbone with fresh weights; pre-training and the baseline begin with the same ones."""
+    """The backbone with random weights, the same for pre-training and the baseline."""
     torch.manual_seed(derived_seed(seed, "backbone"))
     return build(backbone, shape=shape)
 
@@ -49,23 +49,23 @@ def build_method(
     start: Path | None = None,
     read: Callable[[DatasetComponent], Dataset] = load,
 ) -> Method:
-    """The method with fresh weights, which depend on the seed alone, or with those that a pre-training ended with.
+    """The method with random weights, which depend on the seed alone, or with those of a finished pre-training.
 
-    The weights are there before the method is made, since some make a copy of the network.
+    The weights are loaded before the method is built, since some methods copy the network into an EMA teacher.
 
     Args:
         settings: of the network.
-        dataset: gives the shape of inputs, and which of them belong together.
-        start: the folder of a finished pre-training to go on from; None for fresh weights.
-        read: gives a method another data set that it learns from.
+        dataset: for the shape of inputs, and their cases.
+        start: the folder of a finished pre-training to load weights from; None for random weights.
+        read: loads another data set for methods that need one.
 
     Raises:
-        ConfigError: the network does not fit the data, or the method the network; its own sentence says why.
+        ConfigError: the network does not fit the data, or the method the network; the message is the constructor's.
     """
     backbone = build_backbone(settings.backbone, dataset.shape, settings.seed)
     head = heads.projection(settings.head)
     if start:
-        load_backbone(backbone, start, f"start={start}", dataset.name)
+        load_backbone(backbone, start, f"init_from={start}", dataset.name)
         if (start / "head.safetensors").exists():
             head = partial(_head_from, read_weights(start, "head"), head)
     torch.manual_seed(derived_seed(settings.seed, "projection"))
@@ -89,7 +89,7 @@ def build_classifier(
     label_smoothing: float,
     read: Callable[[DatasetComponent], Dataset] = load,
 ) -> Supervised:
-    """Backbone and kept layers from a pre-training, or fresh; the new classifier is the same one in every arm."""
+    """Backbone and kept layers from a pre-training, or random; the new classifier is the same in every arm."""
     backbone = build_backbone(settings.backbone, dataset.shape, settings.seed)
     keeps = settings.head.keep != 0
     projected = build_method(settings, dataset, read=read).head if keeps else None
@@ -103,12 +103,12 @@ def build_classifier(
 
 
 def read_classifier(folder: Path, settings: NetworkSettings, dataset: Dataset, frozen: bool) -> Supervised:
-    """The trained classifier of a finished run with these settings: inputs → logits.
+    """The trained classifier of a finished run: inputs → logits.
 
     Args:
         folder: of the run.
-        settings, dataset: its own.
-        frozen: whether its backbone was, so that its features are standardised before the classifier.
+        settings, dataset: those of the run.
+        frozen: whether its backbone was frozen, so that features are standardised before the classifier.
     """
     classifier = build_classifier(settings, dataset, None, label_smoothing=0.0)
     if frozen:
@@ -119,16 +119,16 @@ def read_classifier(folder: Path, settings: NetworkSettings, dataset: Dataset, f
 
 
 def load_backbone(backbone: nn.Module, folder: Path, asked: str, dataset: str) -> None:
-    """The backbone's weights from a finished run.
+    """Load a backbone's weights from a finished run.
 
     Args:
-        backbone: gets them.
+        backbone: to load them into.
         folder: of the run.
-        asked: the setting that names the folder, for the sentence.
-        dataset: the name of the data that the backbone is for, for the sentence.
+        asked: the setting that names the folder, for the error message.
+        dataset: name of the data that the backbone is for, for the error message.
 
     Raises:
-        ConfigError: they are damaged, or do not fit, since that run's inputs had other colours or sides.
+        ConfigError: they are damaged, or do not fit because that run's inputs had another shape.
     """
     weights = read_weights(folder, "backbone")
     if not _fit(weights, backbone):
@@ -140,12 +140,12 @@ def load_backbone(backbone: nn.Module, folder: Path, asked: str, dataset: str) -
 
 
 def count_parameters(module: nn.Module) -> int:
-    """Trainable numbers."""
+    """Number of parameters, trainable or not."""
     return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _head_from(weights: dict[str, Tensor], make, inputs: int, classes: int | None = None) -> nn.Module:
-    """A projection head, with the weights of an earlier one if that was of the same shape."""
+    """A projection head, with the weights of an earlier one if the shapes agree."""
     head = make(inputs=inputs) if classes is None else make(inputs=inputs, classes=classes)
     if _fit(weights, head):
         head.load_state_dict(weights)

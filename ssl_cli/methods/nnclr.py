@@ -11,26 +11,26 @@ from ssl_cli.methods.simsiam import predictor
 
 
 def nearest(z: Tensor, support: Tensor) -> Tensor:
-    """The nearest of some unit vectors to each embedding: (B, D), (Q, D) → (B, D), without gradient."""
+    """The nearest neighbour of each embedding among unit vectors, without gradient: (B, D), (Q, D) → (B, D)."""
     with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         return support[(z @ support.T).argmax(1)]
 
 
 def info_nce(anchors: Tensor, predictions: Tensor, temperature: float) -> Tensor:
-    """Each anchor finds its own prediction among all of the batch, by cosine (equation 2): (B, D), (B, D) → scalar."""
+    """InfoNCE by cosine similarity, with the batch's other predictions as negatives (equation 2): (B, D), (B, D) → scalar."""
     with torch.autocast(anchors.device.type, enabled=False):
         similarity = F.normalize(anchors, dim=1) @ F.normalize(predictions, dim=1).T / temperature
         return F.cross_entropy(similarity, torch.arange(len(anchors), device=anchors.device))
 
 
 class NNCLR(Method):
-    """What is like an input attracts its view, and all other inputs of the batch repel it.
+    """Contrastive learning with the nearest neighbour of the other view as the positive.
 
     Args:
         backbone, head: the network.
-        predictor_width: of the hidden layer of the predictor.
+        predictor_width: width of the predictor's hidden layer.
         temperature: of the similarities.
-        queue: embeddings of earlier batches among which neighbours are sought.
+        queue: number of embeddings of earlier batches in which neighbours are searched.
     """
 
     n_views = 2
@@ -43,10 +43,10 @@ class NNCLR(Method):
         self.queue = Queue(random_directions(queue, self.head.outputs))
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean of `info_nce` both ways: one view's neighbour, the other view's prediction."""
-        z0, z1 = self.projected(views)
+        """`info_nce` between one view's neighbour and the other view's prediction, symmetrised."""
+        z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)
         neighbours0, neighbours1 = (nearest(z, self.queue.embeddings) for z in (z0, z1))
         loss = (info_nce(neighbours0, p1, self.temperature) + info_nce(neighbours1, p0, self.temperature)) / 2
-        self.queue.add(z0)  # the first view alone
+        self.queue.add(z0)  # only the first view's
         return loss, {"spread": embedding_spread(torch.cat([z0, z1]))}

@@ -1,4 +1,4 @@
-"""Which way up is it? (RotNet, Gidaris et al., 2018)."""
+"""Rotation prediction (RotNet, Gidaris et al., 2018)."""
 
 from typing import Any
 
@@ -9,17 +9,17 @@ from torch import Tensor, nn
 from ssl_cli.config.schema import Shape
 from ssl_cli.methods.base import Answers, Method, accuracy
 
-TURNS = 4
-HIDES = 45  # degrees: half of a turn
+ROTATIONS = 4
+LARGEST = 45  # degrees; augmentation by more makes quarter turns ambiguous
 
 
 class Rotation(Method):
-    """Tell which quarter turn an input was given; all four turns of every input are in the batch.
+    """Predict by which multiple of 90° an input was rotated; all four rotations of each input are in the batch.
 
-    Quarter turns move pixels and compute none, so that no interpolation can give them away.
+    Rotations by 90° only permute pixels, so there are no interpolation artefacts that could give them away.
 
     Args:
-        backbone, head: the network; the head ends in one answer a turn.
+        backbone, head: the network; the head has one output per rotation.
         shape: of the inputs.
 
     Raises:
@@ -29,46 +29,48 @@ class Rotation(Method):
     def __init__(self, backbone: nn.Module, head, shape: Shape):
         super().__init__(backbone)
         if shape[1] != shape[2]:
-            raise ValueError(f"inputs of {shape[1]}×{shape[2]} change their shape when turned; they must be square")
-        self.head = head(inputs=backbone.dim, classes=TURNS)
+            raise ValueError(f"inputs of {shape[1]}×{shape[2]} change their shape when rotated; they must be square")
+        self.head = head(inputs=backbone.dim, classes=ROTATIONS)
 
     def check_views(self, views: Any) -> None:
-        """Raises ValueError where views are turned themselves by as much as would hide a quarter turn."""
+        """Raises ValueError if augmentation rotates by so much that quarter turns become ambiguous."""
         affine = getattr(views, "affine", None)
-        if affine and affine.p and affine.rotation >= HIDES:
+        if affine and affine.p and affine.rotation >= LARGEST:
             raise ValueError(
-                f"augment.pretrain.affine.rotation={affine.rotation:g} hides quarter turns; it must be below {HIDES}"
+                f"augment.pretrain.affine.rotation={affine.rotation:g} makes quarter turns ambiguous; it must be below {LARGEST}"
             )
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of the turn (section 3.1, equation 2); ln 4 where nothing is known."""
-        logits, turn = self._asked(views)
-        return F.cross_entropy(logits, turn), {"pretext_accuracy": accuracy(logits, turn)}
+        """Cross-entropy of the rotation (section 3.1, equation 2); ln 4 at chance."""
+        logits, targets = self._logits_and_targets(views)
+        return F.cross_entropy(logits, targets), {"pretext_accuracy": accuracy(logits, targets)}
 
     def answers(self, views: tuple[Tensor, ...]) -> Answers:
-        """The turns given, and those that the network believes."""
-        logits, turn = self._asked(views)
-        return Answers("turn", tuple(f"{90 * quarters}°" for quarters in range(TURNS)), turn, logits.argmax(1))
+        """True and predicted rotations."""
+        logits, targets = self._logits_and_targets(views)
+        return Answers(
+            "rotation", tuple(f"{90 * quarters}°" for quarters in range(ROTATIONS)), targets, logits.argmax(1)
+        )
 
     def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
-        """Views turned by 0, 1, 2, 3, 0, … quarters, and turned back by as many as the network believes."""
+        """Views rotated by 0, 90, 180, 270, 0, … degrees, and rotated back by the predicted angle."""
         (view,) = views
-        given = turned(view, torch.arange(len(view), device=view.device) % TURNS)
-        believed = self.head(self.backbone(given)).argmax(1)
-        return {"turned": given, "turned back": turned(given, -believed % TURNS)}
+        rotated = rotate_quarters(view, torch.arange(len(view), device=view.device) % ROTATIONS)
+        predictions = self.head(self.backbone(rotated)).argmax(1)
+        return {"rotated": rotated, "rotated back": rotate_quarters(rotated, -predictions % ROTATIONS)}
 
-    def _asked(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Logits (4 · B, 4) of views turned all ways, and the turns that would be right."""
+    def _logits_and_targets(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """Logits (4 · B, 4) of all rotations of the views, and their targets (4 · B,)."""
         (view,) = views
-        all_ways = torch.cat([view.rot90(turn, (2, 3)) for turn in range(TURNS)])
-        turn = torch.arange(TURNS, device=view.device).repeat_interleave(len(view))
-        return self.head(self.backbone(all_ways)).float(), turn
+        rotations = torch.cat([view.rot90(turn, (2, 3)) for turn in range(ROTATIONS)])
+        targets = torch.arange(ROTATIONS, device=view.device).repeat_interleave(len(view))
+        return self.head(self.backbone(rotations)).float(), targets
 
 
-def turned(images: Tensor, turns: Tensor) -> Tensor:
-    """Each image by its own number of quarter turns, against the clock: (B, C, S, S), int64 (B,) → (B, C, S, S)."""
-    given = torch.empty_like(images)
-    for turn in range(TURNS):
-        chosen = turns == turn
-        given[chosen] = images[chosen].rot90(turn, (2, 3))
-    return given
+def rotate_quarters(images: Tensor, quarters: Tensor) -> Tensor:
+    """Rotate each image by its own number of quarter turns, anticlockwise: (B, C, S, S), int64 (B,) → (B, C, S, S)."""
+    rotated = torch.empty_like(images)
+    for turn in range(ROTATIONS):
+        chosen = quarters == turn
+        rotated[chosen] = images[chosen].rot90(turn, (2, 3))
+    return rotated

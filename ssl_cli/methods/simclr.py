@@ -1,4 +1,4 @@
-"""SimCLR (Chen et al., 2020), and what was proposed since for its negatives."""
+"""SimCLR (Chen et al., 2020), with later proposals for its negatives."""
 
 import math
 
@@ -9,20 +9,20 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import Negatives, Positive
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.methods.parts.ema_teacher import follow, follower_of
+from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue
 
-MATRIX_BYTES = 256 << 20  # of similarities at once: the whole matrix up to B = 4,096 in float32
+MATRIX_BYTES = 256 << 20  # of similarities in memory at once: the whole matrix up to B = 4,096 in float32
 
 
 def nt_xent(z0: Tensor, z1: Tensor, temperature: float, matrix_bytes: int = MATRIX_BYTES) -> Tensor:
     """The normalised temperature-scaled cross-entropy (Chen et al., 2020, equation 1), mean over all 2B anchors.
 
-    Each embedding finds the other view of its input among the 2B − 1 others, by cosine: (B, D), (B, D) → scalar.
-    All embeddings equal give ln(2B − 1). The similarities are made in blocks of rows of at most `matrix_bytes`, so
-    memory grows with B and not with B².
+    Cosine similarities; the positive is the other view of the same input, the negatives are the 2B − 2 other embeddings:
+    (B, D), (B, D) → scalar. Equal embeddings give ln(2B − 1). Similarities are computed in blocks of rows of at most
+    `matrix_bytes`, so memory is linear in B.
     """
-    with torch.autocast(z0.device.type, enabled=False):  # in bfloat16 a similarity of 10 would have steps of 0.06
+    with torch.autocast(z0.device.type, enabled=False):  # in bfloat16, similarities near 10 are 0.06 apart
         z = F.normalize(torch.cat([z0, z1]), dim=1)
         rows = max(1, matrix_bytes // (len(z) * z.element_size()))
         return _Anchors.apply(z, temperature, rows) / len(z)
@@ -31,26 +31,26 @@ def nt_xent(z0: Tensor, z1: Tensor, temperature: float, matrix_bytes: int = MATR
 class _Anchors(torch.autograd.Function):
     """The sum of the losses of all anchors, in blocks of `rows`: unit vectors (2B, D) → scalar.
 
-    The gradient has a closed form: with P the softmax of the similarities (an anchor's own left out) and z⁺ the
-    partners, it is ((P + Pᵀ) z − 2 z⁺) / temperature. It is made on the way, while a block's softmax is at hand, so
-    nothing of the size of the matrix is kept or made twice.
+    The gradient has a closed form: with P the softmax of the similarities (without an anchor's own) and z⁺ the
+    positives, it is ((P + Pᵀ) z − 2 z⁺) / temperature. It is computed in the forward pass, where each block's softmax is
+    available, so no matrix of that size is stored or recomputed.
     """
 
     @staticmethod
     def forward(ctx, z: Tensor, temperature: float, rows: int) -> Tensor:
-        scaled, partners = z / temperature, z.roll(len(z) // 2, 0)
-        # Lying on its side: a product with the transposed matrix takes three times as long.
-        loss, gradient = -(z * partners).sum() / temperature, (-2 * partners).T.contiguous()
+        scaled, positives = z / temperature, z.roll(len(z) // 2, 0)
+        # Transposed, because the product with a transposed matrix takes three times as long.
+        loss, gradient = -(z * positives).sum() / temperature, (-2 * positives).T.contiguous()
         for first in range(0, len(z), rows):
             anchors = z[first : first + rows]
-            shares = anchors @ scaled.T
-            shares.diagonal(first).fill_(-torch.inf)
-            highest = shares.amax(1, keepdim=True)
-            total = shares.sub_(highest).exp_().sum(1, keepdim=True)
+            softmax = anchors @ scaled.T
+            softmax.diagonal(first).fill_(-torch.inf)
+            highest = softmax.amax(1, keepdim=True)
+            total = softmax.sub_(highest).exp_().sum(1, keepdim=True)
             loss = loss + (highest + total.log()).sum()
-            shares.div_(total)
-            gradient[:, first : first + rows] += z.T @ shares.T
-            gradient.addmm_(anchors.T, shares)
+            softmax.div_(total)
+            gradient[:, first : first + rows] += z.T @ softmax.T
+            gradient.addmm_(anchors.T, softmax)
         ctx.save_for_backward(gradient.T / temperature)
         return loss
 
@@ -62,15 +62,15 @@ class _Anchors(torch.autograd.Function):
 def nt_xent_with(
     z0: Tensor, z1: Tensor, temperature: float, debias: float = 0.0, cancel: float = 0.0, queue: Tensor | None = None
 ) -> Tensor:
-    """NT-Xent with other negatives; without any of the options it is `nt_xent`.
+    """NT-Xent with modified negatives; equal to `nt_xent` without options.
 
     Args:
         z0, z1: (B, D) each.
         temperature: of the similarities.
-        debias: the share τ⁺ of negatives that are taken to be of the anchor's class; their part of the sum over
-            negatives is estimated by the positive and taken off (Chuang et al., 2020, equation 8).
-        cancel: the share of an anchor's negatives, the most similar ones, that is left out (after Huynh et al., 2022).
-        queue: (Q, D), further negatives without gradient (He et al., 2020).
+        debias: assumed fraction τ⁺ of negatives that have the anchor's class; their part of the sum over negatives is
+            estimated from the positive and subtracted (Chuang et al., 2020, equation 8).
+        cancel: fraction of an anchor's negatives, the most similar ones, that are left out (after Huynh et al., 2022).
+        queue: (Q, D), more negatives, without gradient (He et al., 2020).
     """
     with torch.autocast(z0.device.type, enabled=False):
         z = F.normalize(torch.cat([z0, z1]), dim=1)
@@ -85,7 +85,7 @@ def nt_xent_with(
             similarity = similarity.scatter(1, similarity.topk(left_out, dim=1).indices, -torch.inf)
         sums = similarity.logsumexp(1)
         if debias:
-            # Relative to the largest that can be, e^(1/temperature), so that nothing overflows.
+            # Relative to the largest possible value, e^(1/temperature), against overflow.
             most, kept = 1 / temperature, negatives - left_out
             clean = ((sums - most).exp() - kept * debias * (positive - most).exp()) / (1 - debias)
             sums = clean.clamp_min(max(kept * math.exp(-2 * most), 1e-30)).log() + most
@@ -93,12 +93,12 @@ def nt_xent_with(
 
 
 class SimCLR(Method):
-    """Two views of an input attract each other and repel all other inputs of the batch.
+    """Contrastive learning: two views of an input are positives, all other inputs of the batch are negatives.
 
     Args:
         backbone, head: the network.
         temperature: of the similarities.
-        negatives: what else repels, and what does not.
+        negatives: options for the negatives.
     """
 
     n_views = 2
@@ -109,37 +109,37 @@ class SimCLR(Method):
         self.temperature = temperature
         self.negatives = negatives
         if negatives.queue:
-            self.follower = follower_of(self.backbone, self.head)
+            self.teacher = copy_as_teacher(self.backbone, self.head)
             self.queue = Queue(torch.zeros(negatives.queue, self.head.outputs))
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """NT-Xent of the projections; both views pass through the network as one batch, and of all processes together."""
-        z0, z1 = (gathered(z) for z in self.projected(views))
-        wants = self.negatives
-        if not (wants.queue or wants.debias or wants.cancel):
+        """NT-Xent of the projections, with the batches of all processes together."""
+        z0, z1 = (gather(z) for z in self.project(views))
+        options = self.negatives
+        if not (options.queue or options.debias or options.cancel):
             loss = nt_xent(z0, z1, self.temperature)
         else:
-            queue = self.queue.filled() if wants.queue else None
-            loss = nt_xent_with(z0, z1, self.temperature, wants.debias, wants.cancel, queue)
-            if wants.queue:
+            queue = self.queue.filled() if options.queue else None
+            loss = nt_xent_with(z0, z1, self.temperature, options.debias, options.cancel, queue)
+            if options.queue:
                 with torch.no_grad():
-                    self.queue.add(gathered(self.follower(torch.cat(views)).float()))
+                    self.queue.add(gather(self.teacher(torch.cat(views)).float()))
         return loss, {"spread": embedding_spread(torch.cat([z0, z1]))}
 
     def after_step(self, step: int, steps: int) -> None:
-        """The follower moves towards the network (He et al., 2020, equation 2)."""
+        """Update the EMA teacher that fills the queue, if there is one (He et al., 2020, equation 2)."""
         if self.negatives.queue:
-            follow(self.follower, [self.backbone, self.head], self.negatives.momentum)
+            update_teacher(self.teacher, [self.backbone, self.head], self.negatives.momentum)
 
 
-def gathered(z: Tensor) -> Tensor:
-    """The embeddings of all processes by rank; gradients find their way back: (B, D) → (B · processes, D).
+def gather(z: Tensor) -> Tensor:
+    """Embeddings of all processes, by rank, with gradients: (B, D) → (B · processes, D).
 
-    Each process then has the whole loss; averaging gradients over processes, as DistributedDataParallel does, gives its
-    gradient.
+    Each process then computes the loss of the whole batch; averaging gradients over processes, as
+    DistributedDataParallel does, gives its gradient.
     """
-    together = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return _Gathered.apply(z) if together else z
+    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    return _Gathered.apply(z) if is_distributed else z
 
 
 class _Gathered(torch.autograd.Function):

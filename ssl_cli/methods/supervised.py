@@ -1,4 +1,4 @@
-"""Training on labels: fine-tuning and the baseline, which differ in their first weights only."""
+"""Supervised training: fine-tuning and the baseline, which differ only in their initial weights."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from ssl_cli.methods.base import Method, accuracy
 
 
 class Supervised(Method):
-    """A classifier under cross-entropy."""
+    """A classifier trained with cross-entropy."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module, label_smoothing: float):
         super().__init__(backbone)
@@ -19,7 +19,7 @@ class Supervised(Method):
         return self.head(self.backbone(inputs))
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of the view's answer, and how many are right."""
+        """Cross-entropy, and training accuracy as a metric."""
         (view,) = views
         logits = self(view).float()
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), {

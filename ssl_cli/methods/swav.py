@@ -10,11 +10,11 @@ from ssl_cli.methods.parts.prototypes import Prototypes
 
 
 @torch.no_grad()
-def codes(scores: Tensor, epsilon: float, rounds: int) -> Tensor:
-    """Soft assignments to prototypes that share a batch out evenly: (B, K) → (B, K), rows sum to 1, columns near B / K.
+def sinkhorn(scores: Tensor, epsilon: float, rounds: int) -> Tensor:
+    """Soft assignments (codes) that use all prototypes equally: (B, K) → (B, K), rows sum to 1, columns to about B / K.
 
-    Sinkhorn and Knopp's way to the assignment of highest score plus `epsilon` times entropy (Caron et al., 2020,
-    section 3.1): columns and rows are scaled to their sums by turns. In logarithms, so that no `epsilon` overflows.
+    The Sinkhorn–Knopp algorithm maximises scores plus `epsilon` times the entropy (Caron et al., 2020, section 3.1):
+    it normalises columns and rows in turn. In log space, so that a small `epsilon` does not overflow.
     """
     logarithm = scores / epsilon
     for _ in range(rounds):
@@ -23,14 +23,14 @@ def codes(scores: Tensor, epsilon: float, rounds: int) -> Tensor:
 
 
 class SwAV(Method):
-    """Inputs are clustered as they come, and from one view of an input the cluster of the other is predicted.
+    """Cluster each batch online, and predict the cluster assignment of one view from the other view.
 
     Args:
         backbone, head: the network.
-        prototypes: how many clusters.
+        prototypes: number of clusters, K.
         temperature: of the predictions.
-        epsilon: of the assignments; lower makes them harder.
-        rounds: of scaling an assignment.
+        epsilon: entropy regularisation of the assignments; lower makes them harder.
+        rounds: Sinkhorn iterations.
     """
 
     n_views = 2
@@ -46,13 +46,13 @@ class SwAV(Method):
         self.rounds = rounds
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The mean cross-entropy of each view's prediction with the other's code (equation 2).
+        """Cross-entropy of each view's prediction against the other's code (equation 2).
 
-        `clusters` is how many prototypes are the first choice of some input of the batch.
+        The metric `clusters` is the number of prototypes that are the nearest of some embedding in the batch.
         """
-        z0, z1 = self.projected(views)
+        z0, z1 = self.project(views)
         s0, s1 = self.prototypes(torch.cat([z0, z1])).chunk(2)
-        code0, code1 = (codes(scores, self.epsilon, self.rounds) for scores in (s0, s1))
+        code0, code1 = (sinkhorn(scores, self.epsilon, self.rounds) for scores in (s0, s1))
         loss = (F.cross_entropy(s0 / self.temperature, code1) + F.cross_entropy(s1 / self.temperature, code0)) / 2
         return loss, {
             "spread": embedding_spread(torch.cat([z0, z1])),

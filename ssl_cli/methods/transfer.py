@@ -1,4 +1,4 @@
-"""Labels of another data set (transfer learning; Yosinski et al., 2014)."""
+"""Supervised pre-training on another data set (transfer learning; Yosinski et al., 2014)."""
 
 from collections.abc import Callable
 from typing import Annotated
@@ -13,17 +13,17 @@ from ssl_cli.models.backbones.base import Backbone
 
 
 class Transfer(Method):
-    """Tell the classes of a source apart, by its labels; the target's labels stay unseen.
+    """Classify the labelled inputs of a source data set; the target's labels are not used.
 
-    A projection head stands between the backbone and the classifier of the source, which is thrown away with it: features
-    before such a head transfer better than those right below the classes (Wang et al., 2022).
+    A projection head between the backbone and the source's classifier is discarded together with it: features before such a
+    head transfer better than those right before the classifier (Wang et al., 2022).
 
     Args:
         backbone, head: the network.
         shape: of the target's inputs.
-        read: gives the source.
-        source: the data set with the labels.
-        label_smoothing: of the source's labels.
+        read: loads the source.
+        source: the labelled data set.
+        label_smoothing: for the source's labels.
 
     Raises:
         ValueError: the source's inputs do not fit the network.
@@ -43,8 +43,8 @@ class Transfer(Method):
         theirs = self.source.shape
         if theirs[0] != shape[0]:
             raise ValueError(
-                f"source={source.name} has inputs of {theirs[0]} channels, and the target of {shape[0]}; they "
-                "must have as many"
+                f"source={source.name} has inputs of {theirs[0]} channels, and the target has {shape[0]}; the numbers "
+                "must be equal"
             )
         try:
             backbone.check_sides(theirs)
@@ -55,7 +55,7 @@ class Transfer(Method):
         self.label_smoothing = label_smoothing
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy of the source's class, which is what `labels` are here."""
+        """Cross-entropy of the source's labels, which are in `labels`."""
         (view,) = views
         projected = self.head(self.backbone(view))
         logits = self.classify(projected).float()

@@ -4,55 +4,57 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Amount
+from ssl_cli.config.schema import NonNegative
 from ssl_cli.methods.base import Method, embedding_spread
 
-SMALLEST_VARIANCE = 1e-4  # under the root, whose slope has no end at 0
+SMALLEST_VARIANCE = 1e-4  # added before the square root, whose slope is infinite at 0
 
 
-def lacking_variance(z: Tensor) -> Tensor:
-    """What the deviation of each number over the batch lacks to 1, on average (equations 1 and 2): (B, D) → scalar."""
+def variance_loss(z: Tensor) -> Tensor:
+    """The hinge loss on the standard deviation of each dimension over the batch (equations 1 and 2): (B, D) → scalar."""
     return F.relu(1 - (z.var(0) + SMALLEST_VARIANCE).sqrt()).mean()
 
 
-def shared_covariance(z: Tensor) -> Tensor:
-    """The squared covariances of different numbers, summed up, over D (equations 3 and 4): (B, D) → scalar."""
+def covariance_loss(z: Tensor) -> Tensor:
+    """The sum of squared off-diagonal covariances, divided by D (equations 3 and 4): (B, D) → scalar."""
     covariance = z.T.cov()
     return (covariance.square().sum() - covariance.diagonal().square().sum()) / z.shape[1]
 
 
 class VICReg(Method):
-    """Views of an input have the same embedding, and embeddings may neither shrink to a point nor repeat themselves.
+    """Embeddings of two views are equal; a variance and a covariance term prevent collapse and redundancy.
 
     Args:
         backbone, head: the network.
-        invariance, variance, covariance: the weights λ, μ, ν of the three parts.
+        invariance, variance, covariance: weights λ, μ, ν of the three terms.
     """
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, invariance: Amount, variance: Amount, covariance: Amount):
+    def __init__(
+        self, backbone: nn.Module, head, invariance: NonNegative, variance: NonNegative, covariance: NonNegative
+    ):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
 
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
-        """The three parts of the projections, weighed (equation 6, with the mean of both variances as in its code).
+        """The weighted sum of the three terms (equation 6, with the mean of both variance terms, as in the authors' code).
 
-        Logged without their weights.
+        The terms are logged without their weights.
         """
-        z0, z1 = self.projected(views)
-        parts = vicreg_parts(z0, z1)
-        loss = sum(self.weights[name] * part for name, part in parts.items())
-        logged = {name: part.detach() for name, part in parts.items()}
+        z0, z1 = self.project(views)
+        terms = vicreg_terms(z0, z1)
+        loss = sum(self.weights[name] * term for name, term in terms.items())
+        logged = {name: term.detach() for name, term in terms.items()}
         return loss, {"spread": embedding_spread(torch.cat([z0, z1])), **logged}
 
 
-def vicreg_parts(z0: Tensor, z1: Tensor) -> dict[str, Tensor]:
-    """(B, D), (B, D) → a scalar each: the squared distance of the views, what variance lacks, what covariance there is."""
+def vicreg_terms(z0: Tensor, z1: Tensor) -> dict[str, Tensor]:
+    """The invariance, variance and covariance terms: (B, D), (B, D) → a scalar each."""
     with torch.autocast(z0.device.type, enabled=False):
         return {
             "invariance": F.mse_loss(z0, z1),
-            "variance": (lacking_variance(z0) + lacking_variance(z1)) / 2,
-            "covariance": shared_covariance(z0) + shared_covariance(z1),
+            "variance": (variance_loss(z0) + variance_loss(z1)) / 2,
+            "covariance": covariance_loss(z0) + covariance_loss(z1),
         }

@@ -1,4 +1,4 @@
-"""Batches whose statistics are not those that a network is to remember."""
+"""Batches that must not enter batch norm's running statistics."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,8 +7,8 @@ from torch import nn
 
 
 @contextmanager
-def statistics_kept(network: nn.Module) -> Iterator[None]:
-    """Batch norm uses the batch's own statistics inside, even in evaluation; its running ones do not hear of it."""
+def keep_running_statistics(network: nn.Module) -> Iterator[None]:
+    """Inside, batch norm normalises by the batch's own statistics, even in evaluation, and leaves its running ones unchanged."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [(norm.momentum, norm.training) for norm in norms]
     for norm in norms:

@@ -1,4 +1,4 @@
-"""Decoders: from features, or maps of them, back to inputs."""
+"""Decoders: from feature vectors or feature maps back to images."""
 
 import math
 
@@ -7,40 +7,40 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import Shape
 
-COARSE = 8  # sides up to which features are spread at once
-MOST = 8  # times `width`: channels where the maps are smallest
+LARGEST_START = 8  # sides of the map that the linear layer gives, at most
+WIDEST = 8  # channels of the smallest maps, in multiples of `width`
 
 
 class Decoder(nn.Module):
-    """Features spread over a coarse map, then made finer step by step (DCGAN's generator, Radford et al., 2016, figure 1).
+    """A linear layer to a small map, then transposed convolutions (DCGAN's generator, Radford et al., 2016, figure 1).
 
     Args:
-        inputs: features that come in.
-        shape: channels, height, width of what comes out.
-        width: channels at full size; twice as many at each halving, up to 8 times.
+        inputs: number of input features.
+        shape: channels, height, width of the output.
+        width: channels at full resolution; doubled at each halving of the sides, up to 8 · `width`.
     """
 
     def __init__(self, inputs: int, shape: Shape, width: int):
         super().__init__()
-        doublings = max(1, math.ceil(math.log2(max(shape[1:]) / COARSE)))
+        doublings = max(1, math.ceil(math.log2(max(shape[1:]) / LARGEST_START)))
         self.size = tuple(math.ceil(side / 2**doublings) for side in shape[1:])
-        channels = width * min(2**doublings, MOST)
-        self.spread = nn.Linear(inputs, channels * math.prod(self.size), bias=False)
+        channels = width * min(2**doublings, WIDEST)
+        self.linear = nn.Linear(inputs, channels * math.prod(self.size), bias=False)
         self.refine = nn.Sequential(nn.BatchNorm2d(channels), nn.ReLU(), Refinement(channels, self.size, shape, width))
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, inputs) → logits of pixels (B, C, H, W)."""
-        return self.refine(self.spread(features).unflatten(1, (-1, *self.size)))
+        return self.refine(self.linear(features).unflatten(1, (-1, *self.size)))
 
 
 class Refinement(nn.Module):
-    """Maps of twice the sides at each step, cut to the middle of what is wanted.
+    """Transposed convolutions that double the sides, then a centre crop (or padding) to the wanted size.
 
     Args:
-        inputs: channels that come in.
-        size: height and width that come in, at most those of `shape`.
-        shape: channels, height, width of what comes out.
-        width: channels at full size; twice as many at each halving, up to 8 times.
+        inputs: number of input channels.
+        size: height and width of the input maps, at most those of `shape`.
+        shape: channels, height, width of the output.
+        width: channels at full resolution; doubled at each halving of the sides, up to 8 · `width`.
     """
 
     def __init__(self, inputs: int, size: tuple[int, int], shape: Shape, width: int):
@@ -49,7 +49,7 @@ class Refinement(nn.Module):
         doublings = math.ceil(max(math.log2(full / side) for full, side in zip(shape[1:], size, strict=True)))
         layers: list[nn.Module] = []
         for left in reversed(range(doublings)):
-            outputs = width * min(2**left, MOST)
+            outputs = width * min(2**left, WIDEST)
             layers += [nn.ConvTranspose2d(inputs, outputs, 4, 2, padding=1, bias=False)]
             layers += [nn.BatchNorm2d(outputs), nn.ReLU()]
             inputs = outputs
@@ -57,6 +57,9 @@ class Refinement(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, inputs, *size) → logits of pixels (B, C, H, W)."""
-        fine = self.layers(maps)
-        top, left = ((have - want) // 2 for have, want in zip(fine.shape[2:], self.shape[1:], strict=True))
-        return F.pad(fine, (-left, left + self.shape[2] - fine.shape[3], -top, top + self.shape[1] - fine.shape[2]))
+        upsampled = self.layers(maps)
+        top, left = ((have - want) // 2 for have, want in zip(upsampled.shape[2:], self.shape[1:], strict=True))
+        return F.pad(
+            upsampled,
+            (-left, left + self.shape[2] - upsampled.shape[3], -top, top + self.shape[1] - upsampled.shape[2]),
+        )

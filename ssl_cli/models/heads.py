@@ -1,4 +1,4 @@
-"""Heads: what stands on a backbone, and which part of it survives into fine-tuning."""
+"""Heads: projection heads and classifiers on top of a backbone, and the layers that fine-tuning keeps."""
 
 import itertools
 from functools import partial
@@ -16,16 +16,16 @@ class MLP(nn.Module):
     """Linear layers; batch norm and ReLU after all but the last.
 
     Args:
-        inputs: features that come in.
-        widths: of the layers; `inputs` is as wide as what comes in, `classes` is as wide as the task asks.
-        batch_norm: also behind the linear layers.
-        output: what the last layer ends in: nothing (`linear`), a `softmax`, or `batch_norm` with a factor and no
-            offset (SimCLRv2).
-        start: how the last layer begins: `random`, or at `zero` (SimCLRv2's classifiers).
-        classes: the width of the last layer, where the task sets it.
+        inputs: number of input features.
+        widths: of the layers; `inputs` stands for the number of input features, `classes` for the number of classes.
+        batch_norm: after each linear layer but the last.
+        output: what follows the last linear layer: nothing (`linear`), a `softmax`, or `batch_norm` without an offset
+            (SimCLRv2).
+        last_layer_init: `random` (PyTorch's default) or `zero` (SimCLRv2's classifiers).
+        classes: width of the last layer, if the task decides it.
 
     Raises:
-        ValueError: the last width is `classes` and the task sets none.
+        ValueError: the last width is `classes` and the task has none.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class MLP(nn.Module):
         widths: list[Count | Literal["inputs", "classes"]],
         batch_norm: bool,
         output: Literal["linear", "softmax", "batch_norm"],
-        start: Literal["random", "zero"],
+        last_layer_init: Literal["random", "zero"],
         classes: int | None = None,
     ):
         super().__init__()
@@ -51,10 +51,10 @@ class MLP(nn.Module):
                 self.layers.append(nn.Sequential(nn.Linear(before, after, bias=not batch_norm), *norm, nn.ReLU()))
             else:
                 linear = nn.Linear(before, after, bias=output != "batch_norm")
-                if start == "zero":
+                if last_layer_init == "zero":
                     for parameter in linear.parameters():
                         nn.init.zeros_(parameter)
-                last = {"linear": [], "softmax": [nn.Softmax(dim=1)], "batch_norm": [_factor_only(after)]}[output]
+                last = {"linear": [], "softmax": [nn.Softmax(dim=1)], "batch_norm": [_without_offset(after)]}[output]
                 self.layers.append(nn.Sequential(linear, *last))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -64,33 +64,33 @@ class MLP(nn.Module):
         return features
 
 
-def _factor_only(width: int) -> nn.BatchNorm1d:
-    """Batch norm whose offset stays zero."""
+def _without_offset(width: int) -> nn.BatchNorm1d:
+    """Batch norm with a learnt scale and no offset."""
     norm = nn.BatchNorm1d(width)
     norm.register_parameter("bias", None)
     return norm
 
 
 class Standardise(nn.Module):
-    """Every feature with mean 0 and deviation 1 on some features; what a linear classifier of frozen features needs.
+    """Standardise features by the mean and standard deviation of a training set, as a linear classifier of frozen features needs.
 
     Args:
-        features: (N, D), those that set mean and deviation.
+        features: (N, D), the training set.
     """
 
     def __init__(self, features: Tensor):
         super().__init__()
-        deviation, mean = torch.std_mean(features, 0)
+        std, mean = torch.std_mean(features, 0)
         self.register_buffer("mean", mean)
-        self.register_buffer("deviation", deviation.nan_to_num(1).clamp_min(1e-6))
+        self.register_buffer("std", std.nan_to_num(1).clamp_min(1e-6))
 
     def forward(self, features: Tensor) -> Tensor:
         """(B, D) → (B, D)."""
-        return (features - self.mean) / self.deviation
+        return (features - self.mean) / self.std
 
 
 class KeptHead(nn.Module):
-    """The first layers of a projection head, and a classifier on top unless they already are one."""
+    """The first layers of a projection head, then a classifier unless the kept layers already are one."""
 
     def __init__(self, kept: list[nn.Module], classifier: nn.Module | None):
         super().__init__()
@@ -105,24 +105,24 @@ class KeptHead(nn.Module):
 
 
 def projection(head: Head):
-    """The factory of projection heads that methods are given: `head(inputs=D)`, or `head(inputs=D, classes=C)`."""
+    """The factory of projection heads that methods receive: `head(inputs=D)`, or `head(inputs=D, classes=C)`."""
     return partial(build, head.projection)
 
 
 def classifier(head: Head, projected: MLP | None, dim: int, classes: int) -> KeptHead:
-    """The head of fine-tuning: `head.keep` layers of a projection, and what it takes to give one output a class.
+    """The head of fine-tuning: the first `head.keep` layers of a projection head, then a classifier.
 
-    The kept part is the classifier itself where all of it is kept and it ends in one output a class, as in the
-    article; a hidden layer ends in a ReLU and is none.
+    If the whole projection head is kept and has one output per class, as in the article, it is the classifier itself;
+    a hidden layer ends in a ReLU and is not.
 
     Args:
         head: the settings.
-        projected: the projection head, pre-trained or not; None where nothing of it is kept.
-        dim: features of the backbone.
-        classes: outputs of the classifier.
+        projected: the projection head, pre-trained or not; None if no layer is kept.
+        dim: number of backbone features.
+        classes: number of outputs.
 
     Raises:
-        ConfigError: more layers should be kept than there are.
+        ConfigError: `head.keep` exceeds the number of projection layers.
     """
     if projected is None:
         return KeptHead([], build(head.classifier, inputs=dim, classes=classes))
@@ -142,8 +142,8 @@ def _width_after(kept: list[nn.Module], dim: int) -> int:
 
 
 def saturation(probabilities: Tensor) -> float:
-    """How far a softmax has saturated: the mean of p(1 − p), the slope it passes back, over its largest value 1/4.
+    """The slope p(1 − p) of a softmax, mean over the batch of each row's largest, relative to its maximum 1/4.
 
-    1 means halfway between both answers, 0 that no gradient passes. (B, C) → number.
+    1: undecided, gradients pass in full; 0: saturated, no gradient passes. (B, C) → number.
     """
     return float((probabilities * (1 - probabilities)).max(dim=1).values.mean() * 4)

@@ -1,4 +1,4 @@
-"""Rows of inputs as pictures: what is learnt from, and what was learnt. Each function writes one PNG."""
+"""Pictures of inputs, views and pretext tasks. Each function writes one PNG."""
 
 import io
 import math
@@ -16,13 +16,13 @@ from ssl_cli.report import plots
 from ssl_cli.runs.files import write
 from ssl_cli.training.evaluate import confusion
 
-ASKED = 1000  # training inputs, about their pretext task
+PRETEXT_INPUTS = 1000  # training inputs in a pretext task's confusion matrix
 
 
 def save_views(batch: Batch, views: Any, count: int, seed: int, scale: float, path: Path) -> None:
-    """Ten inputs, each above `count` views of it and, where a method takes fewer than four, some more draws.
+    """Ten inputs, each above `count` views of it, with more draws if a method uses fewer than four.
 
-    Where inputs have partners, each stands with a view of its own above its partner with one.
+    If inputs have partners, each input and one view of it are above its partner and one view of that.
     """
     inputs = batch.inputs[:10]
     shown = {"input": encode(inputs, 1.0)}
@@ -39,7 +39,7 @@ def save_views(batch: Batch, views: Any, count: int, seed: int, scale: float, pa
 
 
 def save_pretext(inputs: Tensor, views: Any, method: Any, seed: int, scale: float, machine: Any, path: Path) -> None:
-    """What the method shows of its task on ten inputs, if it shows anything."""
+    """The method's `pictures` of ten inputs, if there are any."""
     inputs = inputs[:10].to(machine.device)
     seen = views(inputs, method.n_views, generator(seed, "shown views", 0, machine.device))
     seed_network(derived_seed(seed, "shown pretext"), machine.device)  # a resumed run draws the same picture
@@ -51,14 +51,14 @@ def save_pretext(inputs: Tensor, views: Any, method: Any, seed: int, scale: floa
 
 
 def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, scale: float, path: Path) -> None:
-    """A row a class, for some of them: up to ten inputs of it as they are, and, where it has fewer, views of them.
+    """One row per surrogate class, for ten of them: up to ten inputs without augmentation, and views of them if there are fewer.
 
     Args:
-        dataset, views: what is learnt from.
-        classes: int64 (N,), of every training input; below 0 where it has none.
+        dataset, views: of the pre-training.
+        classes: int64 (N,), of every training input; negative for none.
         seed: of the views.
         scale: pixels of views are 0 to this.
-        path: of the picture.
+        path: of the PNG.
     """
     shown = {}
     for number in classes[classes >= 0].unique()[:10].tolist():
@@ -71,25 +71,25 @@ def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, scale
 
 
 def save_answers(dataset: Dataset, views: Any, method: Any, seed: int, machine: Any, path: Path) -> None:
-    """How often each answer of the pretext task is taken for each, if it has a few, on up to 1,000 training inputs."""
-    spaced = torch.linspace(0, len(dataset.train) - 1, min(len(dataset.train), ASKED)).long()
+    """The confusion matrix of the pretext task on up to 1,000 training inputs, if it has a few classes."""
+    spaced = torch.linspace(0, len(dataset.train) - 1, min(len(dataset.train), PRETEXT_INPUTS)).long()
     seed_network(derived_seed(seed, "shown answers"), machine.device)
     method.eval()
     found = []
-    for part, items in enumerate(spaced.split(ASKED // 10)):
+    for part, items in enumerate(spaced.split(PRETEXT_INPUTS // 10)):
         inputs = dataset.train.inputs[items].to(machine.device)
         seen = views(inputs, method.n_views, generator(seed, "shown answers", part, machine.device))
         with torch.inference_mode(), machine.autocast():
             found.append(method.answers(tuple(map(machine.layout, seen))))
         if found[-1] is None:
             return
-    counts = sum(confusion(answers.said.cpu(), answers.wanted.cpu(), len(answers.names)) for answers in found)
-    thing, names = found[0].thing, found[0].names
-    plots.save_confusion(counts, names, path, f"{thing} given", f"{thing} said", "pretext accuracy")
+    counts = sum(confusion(answers.predictions.cpu(), answers.targets.cpu(), len(answers.names)) for answers in found)
+    what, names = found[0].what, found[0].names
+    plots.save_confusion(counts, names, path, f"true {what}", f"predicted {what}", "pretext accuracy")
 
 
 def save_rows(shown: dict[str, Tensor], path: Path) -> None:
-    """Rows of small pictures beside their names, (N, C, H, W) in 0 to 1. By Pillow: it starts far faster than matplotlib."""
+    """Rows of small images (N, C, H, W) in 0–1, with their names. With Pillow, which is imported far faster than matplotlib."""
     from PIL import Image, ImageDraw, ImageFont
 
     rows = [torch.cat(list(F.pad(row, (1, 1, 1, 1), value=0.5)), dim=2) for row in shown.values()]

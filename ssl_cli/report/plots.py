@@ -22,7 +22,7 @@ def save_curves(folder: Path, path: Path) -> None:
         "pretext_accuracy": ("pretext task", BLUE),
         "validation_accuracy": ("validation", ORANGE),
         "agreement": ("agreement with the teacher", GREEN),
-        "sure": ("own labels that count", GREEN),
+        "confident_fraction": ("confident pseudo-labels", GREEN),
         "test_accuracy": ("test", GREY),
     }
     drawn = [key for key in accuracies if any(key in line for line in lines)]
@@ -108,7 +108,7 @@ def save_layers(rows: list[dict[str, Any]], path: Path) -> None:
     _save(figure, path)
 
 
-def save_league(rows: list[dict[str, Any]], path: Path) -> None:
+def save_benchmark(rows: list[dict[str, Any]], path: Path) -> None:
     """A line a method, a dot a measure with one standard deviation either way, in the order of fine-tuning."""
     kinds = {"knn": ("kNN", GREY, "s"), "linear": ("linear", ORANGE, "^"), "finetuned": ("fine-tuned", BLUE, "o")}
     ordered = sorted(rows, key=lambda row: row["finetuned"]["mean"] if row["finetuned"] else 0)
@@ -164,12 +164,12 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
     _save(figure, path)
 
 
-def save_shifts(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
-    """Accuracy against strength, a panel a shift, a line an arm, a band of one standard deviation."""
+def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
+    """Accuracy against strength, one panel per corruption, one line per arm, with a band of one standard deviation."""
     figure, axes = _figure(len(strengths), 1, width=max(5.0, 3.0 * len(strengths)), height=3.2 + 0.06 * len(rows))
     for axis, (name, values) in zip(axes[0], strengths.items(), strict=True):
         for row in rows:
-            points = [row["clean"], *row["shifts"][name]["at"]]
+            points = [row["clean"], *row["corruptions"][name]["at"]]
             means = [100 * point["mean"] for point in points]
             spreads = [100 * (point["spread"] or 0) for point in points]
             (drawn,) = axis.plot([0, *values], means, ".-", ms=5, lw=1.4, label=_row_label(row, rows))

@@ -97,12 +97,12 @@ def show_layers(result: dict[str, Any]) -> None:
     )
 
 
-def shifted_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What shifted inputs leave of the accuracy: a row an arm and a number of labels, over seeds, in order of appearance.
+def corruption_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Accuracy on corrupted inputs over seeds: one row per arm and number of labels, in order of appearance.
 
-    Each run: arm, labels, collapsed, seed, clean (an accuracy), shifts (by name, one a strength). Each row: arm, labels,
-    collapsed, seeds, clean, shifts; `clean` has mean and spread, each shift those of the mean over strengths, what is `lost`
-    against clean, and mean and spread `at` each strength.
+    Each run: arm, labels, collapsed, seed, clean (an accuracy), corruptions (by name, one accuracy per strength). Each row:
+    arm, labels, collapsed, seeds, clean, corruptions. `clean` has mean and spread; each corruption has those of the mean over
+    strengths, what is `lost` relative to clean, and mean and spread `at` each strength.
     """
     groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
@@ -114,18 +114,20 @@ def shifted_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "collapsed": collapsed,
             "seeds": [run["seed"] for run in group],
             "clean": over_seeds([run["clean"] for run in group]),
-            "shifts": {name: _over_strengths(group, name) for name in group[0]["shifts"]},
+            "corruptions": {name: _over_strengths(group, name) for name in group[0]["corruptions"]},
         }
         for (arm, labels, collapsed), group in groups.items()
     ]
 
 
 def _over_strengths(runs: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    means = [statistics.mean(run["shifts"][name]) for run in runs]
+    means = [statistics.mean(run["corruptions"][name]) for run in runs]
     return {
         **over_seeds(means),
         "lost": statistics.mean(run["clean"] for run in runs) - statistics.mean(means),
-        "at": [over_seeds(list(accuracies)) for accuracies in zip(*(run["shifts"][name] for run in runs), strict=True)],
+        "at": [
+            over_seeds(list(accuracies)) for accuracies in zip(*(run["corruptions"][name] for run in runs), strict=True)
+        ],
     }
 
 
@@ -135,18 +137,18 @@ def over_seeds(accuracies: list[float]) -> dict[str, float | None]:
     return {"mean": statistics.mean(accuracies), "spread": spread}
 
 
-def show_shifts(made: list[dict[str, Any]], title: str) -> None:
-    """A line an arm, a column a shift: the mean over its strengths, below it what is lost against clean inputs."""
-    names = list(dict.fromkeys(name for row in made for name in row["shifts"]))
+def show_corruptions(made: list[dict[str, Any]], title: str) -> None:
+    """One line per arm, one column per corruption: the mean over strengths, and below it the change from clean inputs."""
+    names = list(dict.fromkeys(name for row in made for name in row["corruptions"]))
     several = len({row["labels"] for row in made}) > 1
     lines = []
     for row in made:
-        found = [row["shifts"].get(name) for name in names]
-        cells = ["" if shift is None else f"{_percent(shift)}\n{-100 * shift['lost']:+z.1f}" for shift in found]
+        found = [row["corruptions"].get(name) for name in names]
+        cells = ["" if one is None else f"{_percent(one)}\n{-100 * one['lost']:+z.1f}" for one in found]
         labels = (f"{row['labels']:,}",) if several else ()
         lines.append((row["arm"], *labels, str(len(row["seeds"])), _percent(row["clean"]), *cells))
     heads = ("arm", *(("labels",) if several else ()), "seeds", "clean", *names)
-    show_cells(f"{title}: test accuracy in %, and what is lost against clean", heads, lines)
+    show_cells(f"{title}: test accuracy in %, and the change from clean inputs", heads, lines)
 
 
 def _percent(number: dict[str, float | None]) -> str:
@@ -154,7 +156,7 @@ def _percent(number: dict[str, float | None]) -> str:
     return f"{100 * number['mean']:.1f}{spread}"
 
 
-def show_league(made: list[dict[str, Any]], title: str) -> None:
+def show_benchmark(made: list[dict[str, Any]], title: str) -> None:
     """A line a method, in the order of fine-tuning."""
     heads = ("method", "seeds", "epochs", "seconds", "kNN", "linear", "linear, layer before", "fine-tuned")
     lines = []

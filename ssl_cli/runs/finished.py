@@ -18,7 +18,7 @@ from ssl_cli.runs.weights import read_weights
 log = logging.getLogger("ssl_cli")
 
 ORIGIN = (
-    "run_id", "identity", "method", "dataset", "source", "collapsed", "loss", "epochs", "knn_accuracy", "seconds", "start",
+    "run_id", "identity", "method", "dataset", "source", "collapsed", "loss", "epochs", "knn_accuracy", "seconds", "init_from",
 )  # fmt: skip
 
 

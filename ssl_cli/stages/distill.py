@@ -1,4 +1,4 @@
-"""A student from a teacher's answers to every training input."""
+"""Distillation: a student learns a teacher's predictions on all training inputs."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -30,12 +30,12 @@ log = logging.getLogger("ssl_cli")
 
 
 def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, Any]:
-    """Train a student on a teacher's answers and test it once; the numbers of the run.
+    """Train a student on a teacher's predictions and test it once; the numbers of the run.
 
     Args:
         config: the settings; `backbone` is the student's.
         run: its folder.
-        start: the pre-training's folder, where the caller knows it and `stage.start` asks for one.
+        start: the pre-training's folder, where the caller knows it and `stage.init` asks for one.
 
     Raises:
         ConfigError: the teacher is no finished classifier for this data.
@@ -45,7 +45,7 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
     here, dataset, chosen = opened(config, run)
     teacher_folder, teacher_config = _teacher(config, run)
     _check(config, teacher_folder, teacher_config, dataset, chosen)
-    if config.stage.start == "pretrained":
+    if config.stage.init == "pretrained":
         start = start or find_or_pretrain(config, run, dataset, here)
     student = fresh_classifier(config, dataset, start)
     teacher = here.place(classifier_of(teacher_folder, teacher_config, dataset))
@@ -59,7 +59,7 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
         here.described(), short(run.folder),
     )  # fmt: skip
     views = build(config.augment.supervised, scale=config.augment.scale)
-    if config.stage.sees == "input":
+    if config.stage.teacher_input == "image":
         views = _WithInputs(views, config.augment.scale)
     phase = config.schedule.distill
     seen = _seen(dataset, chosen)
@@ -124,7 +124,7 @@ def _sides(dataset: Dataset) -> str:
 
 @dataclass(frozen=True)
 class _WithInputs:
-    """The student's view, and the inputs as they are for the teacher."""
+    """Views for the student, images without augmentation for the teacher."""
 
     views: Views
     scale: float

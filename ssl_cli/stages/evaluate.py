@@ -1,4 +1,4 @@
-"""Finished classifiers on test inputs that are shifted away from what they were trained on."""
+"""Finished classifiers on corrupted test inputs."""
 
 import logging
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ssl_cli.augment.corruptions import SHIFTS
+from ssl_cli.augment.corruptions import CORRUPTIONS
 from ssl_cli.augment.views import encode
 from ssl_cli.config.build import plain
 from ssl_cli.config.schema import Config
@@ -51,7 +51,7 @@ class EvaluateResult(Result):
 
 
 def evaluate(config: Config, run: Run) -> dict[str, Any]:
-    """Test every classifier asked for on clean and on shifted inputs; the numbers of the run.
+    """Test each of the classifiers on clean and on corrupted inputs; the numbers of the run.
 
     Raises:
         ConfigError: there is no finished classifier, or the other data do not fit it.
@@ -64,27 +64,27 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
     other = load(config.stage.other) if config.stage.other else None
     if other:
         _check_fit(config, found[0].config, other, dataset)
-    strengths = {name: values for name, values in vars(config.stage.shifts).items() if values}
+    strengths = {name: values for name, values in vars(config.stage.corruptions).items() if values}
     _save_inputs(dataset, strengths, config.seed, run.folder / "inputs.png")
     runs = []
     for trained in found:
         network = here.place(classifier_of(trained.folder, trained.config, dataset))
         scale = trained.config.augment.scale
-        shifts = {
+        corruptions = {
             name: [_accuracy(network, dataset.test, name, strength, scale, config.seed, here) for strength in values]
             for name, values in strengths.items()
         }
         if other:
-            shifts[config.stage.other.name] = [class_accuracy(network, other.test, scale, here)]
+            corruptions[config.stage.other.name] = [class_accuracy(network, other.test, scale, here)]
         clean = class_accuracy(network, dataset.test, scale, here)
-        runs.append(_record(trained, clean, shifts))
+        runs.append(_record(trained, clean, corruptions))
         log.info(
             "%s, seed %s: clean %.1f %%; %s",
             trained.result["arm"], trained.result["seed"], 100 * clean,
-            ", ".join(f"{name} {100 * sum(of) / len(of):.1f}" for name, of in shifts.items()),
+            ", ".join(f"{name} {100 * sum(of) / len(of):.1f}" for name, of in corruptions.items()),
         )  # fmt: skip
-    rows = table.shifted_rows(runs)
-    plots.save_shifts(rows, strengths, run.folder / "shifts.png")
+    rows = table.corruption_rows(runs)
+    plots.save_corruptions(rows, strengths, run.folder / "corruptions.png")
     last = found[-1]
     return run.finish(
         EvaluateResult(
@@ -106,7 +106,7 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
             test_accuracy=rows[-1]["clean"]["mean"],
             images_per_second=None,
             environment=here.environment(),
-            protocol="Test inputs read again, shifted; nothing chosen by them",
+            protocol="test inputs read again, corrupted; nothing selected on them",
             strengths=strengths,
             rows=rows,
             runs=runs,
@@ -149,36 +149,39 @@ def _check_fit(config: Config, theirs: Config, other: Dataset, dataset: Dataset)
 def _accuracy(
     network: nn.Module, split: Split, name: str, strength: float, scale: float, seed: int, here: Machine
 ) -> float:
-    """The share of a shifted split that a classifier gets right. Shifted in parts, so that memory does not grow with N."""
+    """Accuracy on a corrupted split, which is corrupted batch by batch so that memory does not grow with N."""
     right = 0
     for part in range(0, len(split), BATCH):
         images = encode(split.inputs[part : part + BATCH].to(here.device), 1.0)
-        shifted = SHIFTS[name](images, strength, generator(seed, f"shift {name}", part))
-        answers = outputs(network, shifted * scale, scale, here).argmax(1)
+        corrupted = CORRUPTIONS[name](images, strength, generator(seed, f"shift {name}", part))
+        answers = outputs(network, corrupted * scale, scale, here).argmax(1)
         right += int((answers == split.labels[part : part + BATCH]).sum())
     return right / len(split)
 
 
-def _record(trained: Trained, clean: float, shifts: dict[str, list[float]]) -> dict[str, Any]:
+def _record(trained: Trained, clean: float, corruptions: dict[str, list[float]]) -> dict[str, Any]:
     kept = {key: trained.result[key] for key in ("arm", "labels", "seed", "run_id")}
     start = trained.result["pretraining"]
-    accuracies = {name: [round(value, 6) for value in values] for name, values in shifts.items()}
+    accuracies = {name: [round(value, 6) for value in values] for name, values in corruptions.items()}
     return {
         **kept,
         "collapsed": bool(start and start["collapsed"]),
         "folder": short(trained.folder),
         "clean": round(clean, 6),
-        "shifts": accuracies,
+        "corruptions": accuracies,
     }
 
 
 def _save_inputs(dataset: Dataset, strengths: dict[str, list[float]], seed: int, path: Path) -> None:
-    """Two test inputs, each as it is and then at every strength, a row a shift."""
+    """Two test inputs, clean and at each strength, one row per corruption."""
     images = encode(dataset.test.inputs[:2], 1.0)
     longest = 1 + max(map(len, strengths.values()))
     rows = {}
     for name, values in strengths.items():
-        seen = [images, *(SHIFTS[name](images, strength, generator(seed, f"shift {name}", 0)) for strength in values)]
+        seen = [
+            images,
+            *(CORRUPTIONS[name](images, strength, generator(seed, f"shift {name}", 0)) for strength in values),
+        ]
         rows[name] = F.pad(torch.stack(seen, dim=1), (0, 0, 0, 0, 0, 0, 0, longest - len(seen)), value=1.0).flatten(
             0, 1
         )
@@ -187,6 +190,6 @@ def _save_inputs(dataset: Dataset, strengths: dict[str, list[float]], seed: int,
 
 def closing(result: dict[str, Any], run: Run) -> None:
     """A line an arm."""
-    table.show_shifts(result["rows"], f"{result['dataset']}, shifted")
+    table.show_corruptions(result["rows"], f"{result['dataset']}, corrupted")
     place = quoted(run.folder)
-    log.info("%s. Pictures: %s/shifts.png and inputs.png (%.0f s)", result["protocol"], place, result["seconds"])
+    log.info("%s. Pictures: %s/corruptions.png and inputs.png (%.0f s)", result["protocol"], place, result["seconds"])

@@ -9,8 +9,8 @@ from ssl_cli.config.schema import Config, DatasetComponent, Positive, Stage
 
 
 @dataclass(frozen=True)
-class Shifts:
-    """The strengths at which test inputs are shifted; see `ssl_cli.augment.corruptions` for what they mean."""
+class Corruptions:
+    """Strengths of each corruption, as defined in `ssl_cli.augment.corruptions`."""
 
     noise: list[Positive]
     blur: list[Positive]
@@ -21,7 +21,7 @@ class Shifts:
 
 @dataclass(frozen=True)
 class EvaluateStage(Stage):
-    """Finished classifiers on shifted test inputs.
+    """Finished classifiers on corrupted test inputs.
 
     run: the folder of one, or of a comparison.
     other: another data set to test them on.
@@ -30,7 +30,7 @@ class EvaluateStage(Stage):
     name: Literal["evaluate"]
     run: Path | None
     other: DatasetComponent | None
-    shifts: Shifts
+    corruptions: Corruptions
 
     function: ClassVar[str] = "ssl_cli.stages.evaluate.evaluate"
 
@@ -38,5 +38,5 @@ class EvaluateStage(Stage):
         """Nothing to evaluate, or nothing to evaluate it on."""
         if self.run is None:
             yield "stage.run=null: must be the folder of a finished run or comparison, such as outputs/compare/…"
-        if not any(vars(self.shifts).values()):
-            yield "stage.shifts: all lists are empty; give at least one of them a strength"
+        if not any(vars(self.corruptions).values()):
+            yield "stage.corruptions: all lists are empty; give at least one of them a strength"

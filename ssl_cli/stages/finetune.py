@@ -45,7 +45,7 @@ class ClassifierResult(Result):
     best_step: the one whose weights were kept, where a number chose them.
     softmax_slope_at_start: see `models.heads.saturation`; pretraining: what the pre-training behind it was.
     agreement: of a student with its teacher; teacher: what that was.
-    sure: share of unlabelled inputs whose pseudo-label was learnt from, in the end; inputs: how many there were.
+    confident_fraction: of unlabelled inputs whose pseudo-label was learnt from, in the end; inputs: how many there were.
     """
 
     arm: str
@@ -64,7 +64,7 @@ class ClassifierResult(Result):
     agreement: float | None = None
     teacher: dict[str, Any] | None = None
     inputs: int | None = None
-    sure: float | None = None
+    confident_fraction: float | None = None
 
 
 def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, Any]:

@@ -35,8 +35,8 @@ def pretraining_identity(config: Config, dataset: Dataset, machine: Machine) -> 
     if source is not None:  # what was read, wherever it lies
         train = load(source).train
         shapes["source"] = fingerprint(train.inputs, train.labels)
-    if config.start != "random":
-        shapes["start"] = identity_of(config.start)
+    if config.init_from != "random":
+        shapes["init_from"] = identity_of(config.init_from)
     return identity(shapes)
 
 

@@ -39,7 +39,7 @@ SHARED = 0.01  # of the target's inputs in a source of labels are an accident; m
 class PretrainResult(Result):
     """Of a pre-training.
 
-    source: the data set whose labels it learnt from; start: what the pre-training that it went on from was.
+    source: the data set whose labels it learnt from; init_from: what the pre-training that it went on from was.
     inputs: it was trained on; spread: of the embeddings, below `COLLAPSED` where they are all alike.
     knn_accuracy: of the frozen backbone, by training labels, for display only.
     compile: whether torch.compile was used, and why.
@@ -48,7 +48,7 @@ class PretrainResult(Result):
     method: str
     source: str | None
     inputs: int
-    start: dict[str, Any] | None
+    init_from: dict[str, Any] | None
     surrogate_classes: int | None
     steps: int
     epochs: float
@@ -112,7 +112,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
             method=config.method.name,
             source=source,
             inputs=batches.count,
-            start=origin(start),
+            init_from=origin(start),
             surrogate_classes=None if classes is None else len(sizes),
             steps=fitted.steps,
             epochs=round(fitted.epochs, 3),
@@ -147,7 +147,7 @@ def check_sources(config: Config) -> Path | None:
     """Before anything is trained, whether the runs can be had that pre-training begins from, or learns from.
 
     Returns:
-        the folder of the pre-training that `start` names, from which this one goes on; None for random weights.
+        the folder of the pre-training that `init_from` names, from which this one goes on; None for random weights.
 
     Raises:
         ConfigError: one is not finished, is no pre-training, or was trained with another network or range of pixels. The head
@@ -156,9 +156,9 @@ def check_sources(config: Config) -> Path | None:
     features = config.method.arguments.get("features")
     if isinstance(features, Path):
         settings_of("method.features", features, "pre-training")
-    if config.start == "random":
+    if config.init_from == "random":
         return None
-    return finished_pretraining("start", config.start, "random", config.augment.scale, config.backbone, None)
+    return finished_pretraining("init_from", config.init_from, "random", config.augment.scale, config.backbone, None)
 
 
 def _check_source(config: Config, dataset: Dataset, source: Split) -> None:
@@ -180,4 +180,4 @@ def closing(result: dict[str, Any], run: Run) -> None:
 
 def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tuple[str, str]]:
     """Use it."""
-    yield run.command("finetune", f"checkpoint={short(run.folder)}", "start="), "trains a classifier from it"
+    yield run.command("finetune", f"checkpoint={short(run.folder)}", "init_from="), "trains a classifier from it"

@@ -1,4 +1,4 @@
-"""Labels and unlabelled inputs in one training."""
+"""Semi-supervised training: labelled and unlabelled inputs in each batch."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ log = logging.getLogger("ssl_cli")
 
 
 def semi(config: Config, run: Run) -> dict[str, Any]:
-    """Train a classifier on labels and on its own answers to all training inputs, and test it once; the run's numbers."""
+    """Train a classifier on labels and on pseudo-labels of all training inputs, and test it once; the run's numbers."""
     if run.result:
         return run.result
     here, dataset, chosen = opened(config, run)
@@ -48,21 +48,21 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     views = build(config.augment.supervised, scale=config.augment.scale)
     if config.stage.method == "fixmatch":
         strong = build(getattr(config.augment, config.stage.fixmatch.strong), scale=config.augment.scale)
-        views = WeakAndStrong(views, strong, batches.labelled.size, config.stage.fixmatch.sees)
+        views = WeakAndStrong(views, strong, batches.labelled.size, config.stage.fixmatch.teacher_input)
     held_out = Split(dataset.train.inputs[chosen.validation], dataset.train.labels[chosen.validation])
     monitor, _ = watcher("last", config.augment.scale, held_out, dataset.test, here)
     fitted = fit(method, batches, views, config.schedule.semi, run, here, config.seed, monitor)
 
     averaged = config.stage.method == "fixmatch"
-    trained = method.average if averaged else method
+    trained = method.teacher if averaged else method
     result = tested(config, run, trained, trained.backbone, dataset.test, dataset, chosen, fitted, here, starts_from)
     return run.finish(
         replace(
             result,
             inputs=batches.unlabelled.count,
             train_accuracy=fitted.last["accuracy"],
-            sure=fitted.last.get("sure"),
-            protocol=f"the {'average of the' if averaged else 'last'} weights; test set read once",
+            confident_fraction=fitted.last.get("confident_fraction"),
+            protocol=f"the {'moving average of the' if averaged else 'last'} weights; test set read once",
             pretraining=pretraining,
         )
     )
@@ -72,10 +72,10 @@ def _start(
     config: Config, run: Run, dataset: Dataset, here: Machine
 ) -> tuple[Supervised, dict[str, Any] | None, Path | None]:
     """The classifier with its first weights, what the result says of the pre-training behind them, and their folder."""
-    if config.stage.start == "finetuned":
+    if config.stage.init == "finetuned":
         folder, own = tuned(config, run, "finetune")
         return classifier_of(folder, own, dataset), read_result(folder)["pretraining"], folder
-    start = find_or_pretrain(config, run, dataset, here) if config.stage.start == "pretrained" else None
+    start = find_or_pretrain(config, run, dataset, here) if config.stage.init == "pretrained" else None
     return fresh_classifier(config, dataset, start), origin(start), start
 
 
@@ -83,11 +83,11 @@ def _method(config: Config, fresh: Supervised) -> PseudoLabel | FixMatch:
     if config.stage.method == "fixmatch":
         settings = config.stage.fixmatch
         return FixMatch(
-            fresh.backbone, fresh.head, settings.labeller, settings.threshold, settings.temperature, settings.weight,
-            settings.momentum,
+            fresh.backbone, fresh.head, settings.pseudo_labels_from, settings.threshold, settings.temperature,
+            settings.unlabelled_weight, settings.momentum,
         )  # fmt: skip
     settings = config.stage.pseudo_label
-    return PseudoLabel(fresh.backbone, fresh.head, settings.weight, settings.begin, settings.full)
+    return PseudoLabel(fresh.backbone, fresh.head, settings.unlabelled_weight, settings.ramp_start, settings.ramp_end)
 
 
 def mixed_batches(config: Config, dataset: Dataset, chosen: Chosen) -> MixedBatches:
@@ -95,7 +95,7 @@ def mixed_batches(config: Config, dataset: Dataset, chosen: Chosen) -> MixedBatc
     phase, train = config.schedule.semi, dataset.train
     own_order = derived_seed(config.seed, "labelled")
     return MixedBatches(
-        Batches(train.inputs, train.labels, chosen.train, config.stage.labelled, phase.order, own_order),
+        Batches(train.inputs, train.labels, chosen.train, config.stage.labelled_batch_size, phase.order, own_order),
         Batches(train.inputs, None, None, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch),
     )
 
@@ -104,18 +104,18 @@ def mixed_batches(config: Config, dataset: Dataset, chosen: Chosen) -> MixedBatc
 class WeakAndStrong:
     """A weak view of every input, and a strong one of those behind the `labelled` first.
 
-    The weak one of the latter may be the input as it is.
+    With `teacher_input=image`, the latter stand in place of their weak views without augmentation.
     """
 
     weak: Views
     strong: Views
     labelled: int
-    sees: str
+    teacher_input: str
 
     def __call__(self, inputs: Tensor, _count: int, source: torch.Generator) -> tuple[Tensor, ...]:
         """uint8 (L + U, C, H, W) → weak views (L + U, C, H, W), strong ones (U, C, H, W)."""
         known, other = inputs[: self.labelled], inputs[self.labelled :]
         (strong,) = self.strong(other, 1, source)
-        if self.sees == "view":
+        if self.teacher_input == "weak_view":
             return (*self.weak(inputs, 1, source), strong)
         return torch.cat([*self.weak(known, 1, source), encode(other, self.weak.scale)]), strong

@@ -4,51 +4,51 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from ssl_cli.config.schema import Amount, Config, Count, Part, Stage
+from ssl_cli.config.schema import Config, Count, Fraction, NonNegative, Stage
 
-STARTS = {"pretrained": "pre-trained weights", "finetuned": "fine-tuning"}
+ORIGINS = {"pretrained": "pre-trained weights", "finetuned": "fine-tuning"}
 METHODS = {"fixmatch": "FixMatch", "pseudo_label": "pseudo-labels"}
 
 
 @dataclass(frozen=True)
 class FixMatch:
-    """A weak view labels the strong one where its answer reaches `threshold`; a running average of weights is tested.
+    """Pseudo-labels from weak views, for strong ones, if their confidence reaches `threshold`; an EMA teacher is tested.
 
-    labeller: what answers to the weak view, the network that learns or its average.
-    sees: what it answers to, a weak view or the input as it is.
-    strong: which views are the strong ones, those of which part of `augment`.
-    temperature: of the answers that are learnt; 0 for their first choice alone.
+    pseudo_labels_from: the network that is trained, or its EMA teacher.
+    teacher_input: what they are predicted from, a weak view or the image without augmentation.
+    strong: the part of `augment` that makes the strong views.
+    temperature: of soft pseudo-labels; 0 for hard ones.
     """
 
-    labeller: Literal["network", "average"]
-    sees: Literal["view", "input"]
+    pseudo_labels_from: Literal["student", "ema_teacher"]
+    teacher_input: Literal["weak_view", "image"]
     strong: Literal["pretrain", "supervised"]
-    threshold: Part
-    temperature: Amount
-    weight: Amount
+    threshold: Fraction
+    temperature: NonNegative
+    unlabelled_weight: NonNegative
     momentum: Annotated[float, "[0, 1)"]
 
 
 @dataclass(frozen=True)
 class PseudoLabel:
-    """The network's first choice is the label, with a weight that grows between two shares of all steps."""
+    """The predicted class is the label, with a weight that grows between two fractions of all steps."""
 
-    weight: Amount
-    begin: Part
-    full: Part
+    unlabelled_weight: NonNegative
+    ramp_start: Fraction
+    ramp_end: Fraction
 
 
 @dataclass(frozen=True)
 class SemiStage(Stage):
-    """Labels and unlabelled inputs in every batch, `labelled` of the former.
+    """Labelled and unlabelled inputs in every batch, `labelled_batch_size` of the former.
 
-    start: the first weights; `finetuned` are those of a fine-tuning with the same settings.
+    init: initial weights; `finetuned` are those of a fine-tuning with the same settings.
     """
 
     name: Literal["semi"]
     method: Literal["pseudo_label", "fixmatch"]
-    start: Literal["random", "pretrained", "finetuned"]
-    labelled: Count
+    init: Literal["random", "pretrained", "finetuned"]
+    labelled_batch_size: Count
     fixmatch: FixMatch
     pseudo_label: PseudoLabel
 
@@ -59,17 +59,17 @@ class SemiStage(Stage):
     def phases(self) -> tuple[str, ...]:
         """Semi-supervised training, and what comes before it."""
         before = {"random": (), "pretrained": ("pretrain",), "finetuned": ("pretrain", "supervised")}
-        return (*before[self.start], "semi")
+        return (*before[self.init], "semi")
 
     def problems(self, config: Config) -> Iterator[str]:
-        """A weight that would be there before it begins to grow."""
-        if self.pseudo_label.begin >= self.pseudo_label.full:
+        """A ramp that ends before it starts."""
+        if self.pseudo_label.ramp_start >= self.pseudo_label.ramp_end:
             yield (
-                f"stage.pseudo_label.full={self.pseudo_label.full:g}: must be above "
-                f"stage.pseudo_label.begin={self.pseudo_label.begin:g}"
+                f"stage.pseudo_label.ramp_end={self.pseudo_label.ramp_end:g}: must be above "
+                f"stage.pseudo_label.ramp_start={self.pseudo_label.ramp_start:g}"
             )
 
     def arm(self, config: Config) -> str:
-        """By its method and its first weights."""
+        """By its method and its initial weights."""
         name = METHODS[self.method]
-        return name if self.start == "random" else f"{name}, from {STARTS[self.start]}"
+        return name if self.init == "random" else f"{name}, from {ORIGINS[self.init]}"

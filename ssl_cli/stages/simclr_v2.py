@@ -44,7 +44,7 @@ def simclr_v2(config: Config, run: Run) -> dict[str, Any]:
             results.append(named(result, name))
         teacher = inside.folder / MIDDLE
         for name, arm_config in distilled_arms(seeded, teacher):
-            begins = start if arm_config.stage.start == "pretrained" else None
+            begins = start if arm_config.stage.init == "pretrained" else None
             results.append(named(distill(arm_config, inside.child(name, arm_config), begins), name))
     shown = {"the big network, fine-tuned from the middle": MIDDLE, "the small student": "small-distilled"}
     return side_by_side(config, run, results, pretrainings, "small: distilled", shown)
@@ -66,10 +66,12 @@ def tuned_arms(config: Config) -> Iterator[tuple[str, Config]]:
 
 def distilled_arms(config: Config, teacher: Path) -> Iterator[tuple[str, Config]]:
     """The fine-tuned network into itself, then that into the small student, which begins at random."""
-    stage = DistillStage("distill", teacher, config.stage.sees, "pretrained", config.stage.self_temperature, alpha=1.0)
+    stage = DistillStage(
+        "distill", teacher, config.stage.teacher_input, "pretrained", config.stage.self_temperature, alpha=1.0
+    )
     yield "big-distilled", replace(config, stage=stage)
     second = replace(
-        stage, teacher=teacher.parent / "big-distilled", start="random", temperature=config.stage.temperature
+        stage, teacher=teacher.parent / "big-distilled", init="random", temperature=config.stage.temperature
     )
     yield (
         "small-distilled",

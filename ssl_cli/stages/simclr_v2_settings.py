@@ -14,7 +14,7 @@ class SimCLRv2Stage(Stage):
     name: Literal["simclr_v2"]
     seeds: Count
     student: BackboneComponent
-    sees: Literal["view", "input"]
+    teacher_input: Literal["view", "image"]
     self_temperature: Positive
     temperature: Positive
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ssl_cli.config.schema import Phase
 from ssl_cli.errors import TrainingError
-from ssl_cli.methods.base import Method, finest
+from ssl_cli.methods.base import Method, to_float64
 from ssl_cli.runs.run import Metrics
 
 log = logging.getLogger("ssl_cli")
@@ -42,9 +42,9 @@ class State:
     def add(self, numbers: dict[str, Tensor]) -> None:
         """Sum up on the device the numbers of a step; looking at one would wait for it."""
         for key, value in numbers.items():
-            self.window[key] = self.window[key] + finest(value) if key in self.window else finest(value)
+            self.window[key] = self.window[key] + to_float64(value) if key in self.window else to_float64(value)
         self.window_steps += 1
-        loss = finest(numbers["loss"])
+        loss = to_float64(numbers["loss"])
         self.epoch_loss = loss if self.epoch_loss is None else self.epoch_loss + loss
 
     def write_metrics(self, metrics: Metrics, rate: float) -> None:

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Literal
 
 from ssl_cli.config.schema.basics import (
-    Amount,
     BackboneComponent,
     Component,
     Count,
     DatasetComponent,
     Degrees,
+    Fraction,
     HeadComponent,
     MethodComponent,
-    NotNegative,
-    Part,
+    NonNegative,
+    NonNegativeInt,
     Positive,
     Range,
     Shape,
@@ -32,7 +32,6 @@ from ssl_cli.config.schema.views import Affine, Augment, Blur, Colour, Crop, Era
 
 __all__ = [
     "Affine",
-    "Amount",
     "Augment",
     "BackboneComponent",
     "Blur",
@@ -47,15 +46,16 @@ __all__ = [
     "Erase",
     "Facts",
     "Flip",
+    "Fraction",
     "Grey",
     "Head",
     "HeadComponent",
     "MethodComponent",
     "Negatives",
     "Network",
-    "NotNegative",
+    "NonNegative",
+    "NonNegativeInt",
     "Optimiser",
-    "Part",
     "Perspective",
     "Phase",
     "Positive",
@@ -81,15 +81,15 @@ class Runtime:
     threads: Count | Literal["auto"]
     channels_last: bool | Literal["auto"]
     compile: bool | Literal["auto"]  # torch.compile of the backbone
-    checkpoint_seconds: Amount  # how often a running training is saved
+    checkpoint_seconds: NonNegative  # how often a running training is saved
 
 
 @dataclass(frozen=True)
 class Config:
     """All settings of one run, checked."""
 
-    seed: NotNegative
-    start: Literal["random"] | Path
+    seed: NonNegativeInt
+    init_from: Literal["random"] | Path
     checkpoint: Literal["auto"] | Path
     outputs: Path
     stage: Stage

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 Count = Annotated[int, "[1, inf)"]
-NotNegative = Annotated[int, "[0, inf)"]
+NonNegativeInt = Annotated[int, "[0, inf)"]
 Positive = Annotated[float, "(0, inf)"]
-Amount = Annotated[float, "[0, inf)"]
-Part = Annotated[float, "[0, 1]"]  # a probability or a share
+NonNegative = Annotated[float, "[0, inf)"]
+Fraction = Annotated[float, "[0, 1]"]  # a probability or a fraction
 Degrees = Annotated[float, "[0, 180]"]
 Range = tuple[float, float]
 Shape = tuple[Count, Count, Count]  # channels, height, width

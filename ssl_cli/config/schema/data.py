@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ssl_cli.config.schema.basics import Count, NotNegative, Shape
+from ssl_cli.config.schema.basics import Count, NonNegativeInt, Shape
 
 
 @dataclass(frozen=True)
@@ -14,12 +14,12 @@ class Facts:
     """
 
     inputs: Count | None  # training inputs that have labels
-    unlabelled: NotNegative | None
+    unlabelled: NonNegativeInt | None
     test: Count | None
     classes: Annotated[int, "[2, inf)"] | None
     shape: Shape | None
     cases: (
-        NotNegative | None
+        NonNegativeInt | None
     )  # that the training inputs show, such as patients; 0 where nothing says which belong together
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ssl_cli.config.schema.basics import HeadComponent, NotNegative
+from ssl_cli.config.schema.basics import HeadComponent, NonNegativeInt
 
 
 @dataclass(frozen=True)
@@ -13,19 +13,19 @@ class Head:
     name: str
     projection: HeadComponent
     classifier: HeadComponent
-    keep: NotNegative | Literal["all"]
+    keep: NonNegativeInt | Literal["all"]
 
 
 @dataclass(frozen=True)
 class Negatives:
     """What a contrastive loss repels an anchor from, beside the other inputs of the batch, and what it spares.
 
-    queue: embeddings of earlier batches, this many, by a network that follows with `momentum` (0: none).
+    queue: number of embeddings of earlier batches, from an EMA teacher with `momentum` (0: none).
     debias: the share of negatives that are taken to be of the anchor's own class.
     cancel: the share of negatives, the most similar ones, that is left out.
     """
 
-    queue: NotNegative
+    queue: NonNegativeInt
     momentum: Annotated[float, "[0, 1)"]
     debias: Annotated[float, "[0, 1)"]
     cancel: Annotated[float, "[0, 1)"]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from ssl_cli.config.schema.basics import Amount, Count, NotNegative, Part, Positive
+from ssl_cli.config.schema.basics import Count, Fraction, NonNegative, NonNegativeInt, Positive
 
 Decay = Annotated[float, "[0, 1)"]  # the share of a running mean that stays after a step
 
@@ -17,7 +17,7 @@ class Optimiser:
     lr_scale: Literal["none", "linear", "root"]  # lr as it stands, lr · B / 256, or lr · √B
     momentum: Decay  # sgd and lars
     betas: tuple[Decay, Decay]  # adam and adamw: of the means of gradients and of their squares
-    weight_decay: Amount
+    weight_decay: NonNegative
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Rate:
 class Stop:
     """Stop after more than `patience` epochs in a row that lower the loss by less than `improvement` (a share)."""
 
-    patience: NotNegative
-    improvement: Part
+    patience: NonNegativeInt
+    improvement: Fraction
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Phase:
     ema: Decay  # of the average of the weights that is evaluated and kept; 0: the weights themselves are
     stop: Stop | None
     log_every: Count  # steps
-    evaluate_every: NotNegative  # epochs; 0: never while training
+    evaluate_every: NonNegativeInt  # epochs; 0: never while training
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,16 @@
 from dataclasses import dataclass
 from typing import Annotated
 
-from ssl_cli.config.schema.basics import Amount, Count, Degrees, Part, Positive, Range, ViewsComponent
+from ssl_cli.config.schema.basics import Count, Degrees, Fraction, NonNegative, Positive, Range, ViewsComponent
 
 
 @dataclass(frozen=True)
 class Affine:
     """Rotation and shear in degrees either way, shift as a share of the side, scale as a range."""
 
-    p: Part
+    p: Fraction
     rotation: Degrees
-    shift: Part
+    shift: Fraction
     scale: Range
     shear: Annotated[float, "[0, 90)"]
 
@@ -21,15 +21,15 @@ class Affine:
 class Perspective:
     """Each corner moves inwards by up to half of `distortion`; several distortions follow one another."""
 
-    p: Part
-    distortion: list[Part]
+    p: Fraction
+    distortion: list[Fraction]
 
 
 @dataclass(frozen=True)
 class Crop:
     """A random part of the image, by its share of the area and its width-to-height ratio, resized to the whole."""
 
-    p: Part
+    p: Fraction
     area: Range
     ratio: Range
 
@@ -38,14 +38,14 @@ class Crop:
 class Flip:
     """Left–right mirror."""
 
-    p: Part
+    p: Fraction
 
 
 @dataclass(frozen=True)
 class Blur:
     """Gaussian blur, `times` times, each drawn on its own. `kernel` in pixels, odd."""
 
-    p: Part
+    p: Fraction
     kernel: Count
     sigma: Range
     times: Count
@@ -58,34 +58,34 @@ class Colour:
     `strength` is a factor on all four (s in SimCLR).
     """
 
-    p: Part
-    brightness: Amount
-    contrast: Amount
-    saturation: Amount
+    p: Fraction
+    brightness: NonNegative
+    contrast: NonNegative
+    saturation: NonNegative
     hue: Annotated[float, "[0, 0.5]"]
-    strength: Amount
+    strength: NonNegative
 
 
 @dataclass(frozen=True)
 class Grey:
     """Colours removed."""
 
-    p: Part
+    p: Fraction
 
 
 @dataclass(frozen=True)
 class Solarise:
     """Pixels at or above the threshold inverted."""
 
-    p: Part
-    threshold: Part
+    p: Fraction
+    threshold: Fraction
 
 
 @dataclass(frozen=True)
 class Erase:
     """A black rectangle, by its share of the area and its width-to-height ratio."""
 
-    p: Part
+    p: Fraction
     area: Range
     ratio: Range
 

@@ -1,4 +1,7 @@
-"""A network that follows another one: what He et al. (2020), Grill et al. (2020) and Caron et al. (2021) take targets from."""
+"""EMA teachers: a copy of the network whose weights are an exponential moving average of the network's.
+
+He et al. (2020) call it the momentum encoder, Grill et al. (2020) the target network, Caron et al. (2021) the momentum teacher.
+"""
 
 import copy
 import math
@@ -7,18 +10,24 @@ import torch
 from torch import nn
 
 
-def follower_of(*parts: nn.Module) -> nn.Sequential:
-    """A copy of these parts in a row, which takes no gradient. Its batch norms keep statistics of their own."""
+def copy_as_teacher(*parts: nn.Module) -> nn.Sequential:
+    """A copy of these parts, applied in a row, that needs no gradient; its batch norm keeps running statistics of its own."""
     return copy.deepcopy(nn.Sequential(*parts)).requires_grad_(False)
 
 
 @torch.no_grad()
-def follow(follower: nn.Sequential, leaders: list[nn.Module], momentum: float) -> None:
-    """Move the weights of a follower towards the parts that it is a copy of: `momentum` is the share that stays."""
-    weights = [weight for leader in leaders for weight in leader.parameters()]
-    torch._foreach_lerp_(list(follower.parameters()), weights, 1 - momentum)
+def update_teacher(teacher: nn.Sequential, student: list[nn.Module], momentum: float) -> None:
+    """Set each weight of the teacher to `momentum` · its own value + (1 − `momentum`) · the student's, in place.
+
+    Args:
+        teacher: from `copy_as_teacher`.
+        student: the parts that it is a copy of, in the same order.
+        momentum: 0 to 1.
+    """
+    weights = [weight for part in student for weight in part.parameters()]
+    torch._foreach_lerp_(list(teacher.parameters()), weights, 1 - momentum)
 
 
-def rising(momentum: float, step: int, steps: int) -> float:
-    """From `momentum` at step 0 to 1 after `steps`, along a cosine (Grill et al., 2020, section 3.2)."""
+def cosine_momentum(momentum: float, step: int, steps: int) -> float:
+    """The momentum at a step, which rises along a cosine from `momentum` to 1 (Grill et al., 2020, section 3.2)."""
     return 1 - (1 - momentum) * (1 + math.cos(math.pi * step / steps)) / 2

@@ -1,4 +1,4 @@
-"""Directions that embeddings are compared with, one a learnt cluster."""
+"""Learnt prototypes: one direction per cluster."""
 
 import torch
 import torch.nn.functional as F
@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 
 class Prototypes(nn.Module):
-    """`count` unit vectors, learnt; only the direction of a weight counts, so that no cluster wins by its length.
+    """`count` learnt unit vectors; weights are normalised, so that no prototype is preferred for its norm.
 
     Args:
-        inputs: features of an embedding.
-        count: of the vectors.
+        inputs: dimension of the embeddings.
+        count: number of prototypes, K.
     """
 
     def __init__(self, inputs: int, count: int):
@@ -18,6 +18,6 @@ class Prototypes(nn.Module):
         self.weight = nn.Parameter(torch.randn(count, inputs))
 
     def forward(self, embeddings: Tensor) -> Tensor:
-        """The cosine of every embedding with every prototype, in float32: (B, D) → (B, count)."""
+        """Cosine similarities in float32: (B, D) → (B, K)."""
         with torch.autocast(embeddings.device.type, enabled=False):
             return F.normalize(embeddings.float(), dim=1) @ F.normalize(self.weight, dim=1).T

@@ -1,4 +1,4 @@
-"""Embeddings of earlier batches: what He et al. (2020) repel from and Dwibedi et al. (2021) find neighbours in."""
+"""Embeddings of earlier batches: negatives in He et al. (2020), nearest neighbours in Dwibedi et al. (2021)."""
 
 import torch
 import torch.nn.functional as F
@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 
 class Queue(nn.Module):
-    """Unit embeddings, of which the latest take the place of the oldest.
+    """A ring buffer of unit embeddings.
 
     Args:
-        first: (Q, D), what stands in it until it has been filled.
+        first: (Q, D), the initial content.
     """
 
     def __init__(self, first: Tensor):
@@ -18,12 +18,12 @@ class Queue(nn.Module):
         self.register_buffer("added", torch.zeros((), dtype=torch.int64))
 
     def filled(self) -> Tensor:
-        """The embeddings that were added and are still there: (up to Q, D)."""
+        """The embeddings added so far, without the initial content: (at most Q, D)."""
         return self.embeddings[: int(self.added.clamp_max(len(self.embeddings)))]
 
     @torch.no_grad()
     def add(self, embeddings: Tensor) -> None:
-        """Of more than Q, the first ones: (B, D)."""
+        """Replace the oldest embeddings by these, or by the first Q of them: (B, D)."""
         latest = F.normalize(embeddings, dim=1)[: len(self.embeddings)]
         places = (torch.arange(len(latest), device=latest.device) + self.added) % len(self.embeddings)
         self.embeddings[places] = latest
@@ -31,5 +31,5 @@ class Queue(nn.Module):
 
 
 def random_directions(count: int, width: int) -> Tensor:
-    """Unit vectors (count, width)."""
+    """Random unit vectors (count, width)."""
     return F.normalize(torch.randn(count, width), dim=1)

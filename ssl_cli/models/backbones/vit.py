@@ -11,21 +11,21 @@ from ssl_cli.models.backbones.base import Backbone
 
 
 class VisionTransformer(Backbone):
-    """Patches become tokens that look at each other, block after block: `width` features.
+    """Patches become tokens that pass through transformer blocks: `width` features.
 
-    Between its stages tokens are maps, one position a patch, so whatever needs maps finds them. There is no token of the
-    whole image: features are the mean over positions of the last tokens, normalised (appendix D.3).
+    Between stages, tokens are arranged as feature maps with one position per patch, like those of every other backbone.
+    There is no class token: features are the mean of the last tokens after layer norm (appendix D.3).
 
     Args:
         shape: channels, height, width of the inputs.
-        patch: pixels a side of what becomes one token.
-        width: numbers in a token.
-        depth: blocks, each of them a stage.
-        heads: of each attention.
-        ratio: the width of a block's hidden layer over that of a token.
+        patch: side of a patch in pixels.
+        width: of the tokens.
+        depth: number of blocks, each of them a stage.
+        heads: attention heads in each block.
+        mlp_ratio: width of a block's hidden layer over `width`.
 
     Raises:
-        ValueError: inputs cannot be cut into patches, or tokens into heads and positions.
+        ValueError: `patch` does not divide the inputs' sides, or `heads` does not divide `width`.
     """
 
     def __init__(
@@ -35,11 +35,13 @@ class VisionTransformer(Backbone):
         width: Count,
         depth: Count,
         heads: Count,
-        ratio: Positive,
+        mlp_ratio: Positive,
     ):
         if width % heads or width % 4:
-            raise ValueError(f"width={width}: must be a multiple of heads={heads}, and of 4 for positions in the plane")
-        blocks = [Block(width, heads, ratio) for _ in range(depth)]
+            raise ValueError(
+                f"width={width}: must be a multiple of heads={heads}, and of 4 for position embeddings in 2D"
+            )
+        blocks = [Block(width, heads, mlp_ratio) for _ in range(depth)]
         stages = [_OnMaps(block) for block in blocks[:-1]] + [_OnMaps(blocks[-1], nn.LayerNorm(width))]
         patches = Patches(shape[0], patch, width)
         super().__init__(
@@ -47,8 +49,8 @@ class VisionTransformer(Backbone):
         )
         self.patch = patch
 
-    def of_some(self, inputs: Tensor, patches: Tensor) -> Tensor:
-        """The last tokens where some patches alone are looked at: (B, C, H, W), their numbers (B, N) → (B, N, dim)."""
+    def encode_patches(self, inputs: Tensor, patches: Tensor) -> Tensor:
+        """The last tokens of some patches, which attend to each other only: (B, C, H, W), indices (B, N) → (B, N, dim)."""
         embed, block = self.stages[0]
         tokens = embed(inputs).flatten(2)
         maps = tokens.gather(2, patches[:, None].expand(-1, self.dim, -1))[..., None]
@@ -58,7 +60,7 @@ class VisionTransformer(Backbone):
 
 
 class Patches(nn.Module):
-    """Each patch a token of its pixels and its place."""
+    """Patch embedding with position embeddings added."""
 
     def __init__(self, channels: int, patch: int, width: int):
         super().__init__()
@@ -69,31 +71,31 @@ class Patches(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, width, H / patch, W / patch)."""
         maps = self.embed(inputs)
-        return maps + positions(*maps.shape[1:], maps.device)
+        return maps + position_embeddings(*maps.shape[1:], maps.device)
 
 
 class Block(nn.Module):
-    """Attention between tokens, then two layers for each by itself, both on normalised tokens and beside a shortcut."""
+    """A pre-norm transformer block: multi-head attention, then an MLP, each with a residual connection."""
 
-    def __init__(self, width: int, heads: int, ratio: float):
+    def __init__(self, width: int, heads: int, mlp_ratio: float):
         super().__init__()
         self.heads = heads
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.queries_keys_values = _linear(width, 3 * width, maps=3)
-        self.join = _linear(width, width)
-        hidden = round(ratio * width)
-        self.think = nn.Sequential(_linear(width, hidden), nn.GELU(), _linear(hidden, width))
+        self.project = _linear(width, width)
+        hidden = round(mlp_ratio * width)
+        self.mlp = nn.Sequential(_linear(width, hidden), nn.GELU(), _linear(hidden, width))
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, N, width) → (B, N, width)."""
-        parts = self.queries_keys_values(self.norm1(tokens)).unflatten(2, (3, self.heads, -1))
-        seen = _attention(*parts.permute(2, 0, 3, 1, 4))
-        tokens = tokens + self.join(seen.transpose(1, 2).flatten(2))
-        return tokens + self.think(self.norm2(tokens))
+        query_key_value = self.queries_keys_values(self.norm1(tokens)).unflatten(2, (3, self.heads, -1))
+        attended = _attention(*query_key_value.permute(2, 0, 3, 1, 4))
+        tokens = tokens + self.project(attended.transpose(1, 2).flatten(2))
+        return tokens + self.mlp(self.norm2(tokens))
 
 
 class _OnMaps(nn.Module):
-    """Layers of tokens, given maps: (B, width, H, W) → (B, width, H, W). With channels last nothing is copied."""
+    """Apply layers for tokens to feature maps: (B, width, H, W) → (B, width, H, W). With channels last nothing is copied."""
 
     def __init__(self, *layers: nn.Module):
         super().__init__()
@@ -104,9 +106,9 @@ class _OnMaps(nn.Module):
 
 
 def _attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """What each query sees: three of (B, heads, N, D) → (B, heads, N, D).
+    """Scaled dot-product attention: three of (B, heads, N, D) → (B, heads, N, D).
 
-    On the CPU in float32, since the gradient of this in bfloat16 takes seven times as long there.
+    In float32 on the CPU, where its backward pass takes seven times as long in bfloat16.
     """
     if queries.device.type != "cpu":
         return F.scaled_dot_product_attention(queries, keys, values)
@@ -114,8 +116,8 @@ def _attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(queries.float(), keys.float(), values.float())
 
 
-def positions(width: int, height: int, length: int, device: torch.device) -> Tensor:
-    """A fixed code of each place, half of it the row's and half the column's: (width, height, length).
+def position_embeddings(width: int, height: int, length: int, device: torch.device) -> Tensor:
+    """Fixed position embeddings, one half for the row and one for the column: (width, height, length).
 
     Sines and cosines whose wavelengths rise from 2π to 20,000π (Vaswani et al., 2017, section 3.5), in the plane as in
     MoCo v3 (Chen, Xie and He, 2021).
@@ -131,7 +133,7 @@ def positions(width: int, height: int, length: int, device: torch.device) -> Ten
 
 
 def _linear(inputs: int, outputs: int, maps: int = 1) -> nn.Linear:
-    """With first values as in MoCo v3: uniform, as wide as keeps variances, for each of `maps` joined ones by itself."""
+    """A linear layer with MoCo v3's Xavier-uniform initialisation, computed for each of `maps` fused layers separately."""
     made = nn.Linear(inputs, outputs)
     bound = math.sqrt(6 / (inputs + outputs / maps))
     nn.init.uniform_(made.weight, -bound, bound)

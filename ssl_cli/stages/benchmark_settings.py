@@ -1,4 +1,4 @@
-"""The settings of `stage=league`."""
+"""The settings of `stage=benchmark`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -8,15 +8,15 @@ from ssl_cli.config.schema import Config, Count, MethodComponent, Network, Posit
 
 
 @dataclass(frozen=True)
-class LeagueStage(Stage):
+class BenchmarkStage(Stage):
     """All `methods` by the same rules, for `seeds` seeds from `seed` on.
 
     equal: what every pre-training gets the same of: `time` on this machine, `seconds` of it, or `epochs`, as the schedule says.
-    neighbours: that vote.
+    neighbours: k of the k-nearest-neighbour classifier.
     rates: the learning rates of methods for which the schedule's is not fit.
     """
 
-    name: Literal["league"]
+    name: Literal["benchmark"]
     seeds: Count
     equal: Literal["time", "epochs"]
     seconds: Positive
@@ -24,7 +24,7 @@ class LeagueStage(Stage):
     methods: dict[str, MethodComponent]
     rates: dict[str, Positive]
 
-    function: ClassVar[str] = "ssl_cli.stages.league.league"
+    function: ClassVar[str] = "ssl_cli.stages.benchmark.benchmark"
 
     @property
     def phases(self) -> tuple[str, ...]:

@@ -6,23 +6,23 @@ import yaml
 
 from ssl_cli.config.compose import from_overrides, settings_folder
 from ssl_cli.runs.run import Run
-from ssl_cli.stages.league import league
+from ssl_cli.stages.benchmark import benchmark
 
 
 @pytest.fixture
 def small(smoke, tmp_path):
-    """A league of two methods, its settings and its run."""
+    """A benchmark of two methods, its settings and its run."""
     config, _ = smoke(
-        "stage=league", "budget.labels=20", "stage.seeds=2", "stage.seconds=0.3", "head=simclr_v2", "head.keep=0"
+        "stage=benchmark", "budget.labels=20", "stage.seeds=2", "stage.seconds=0.3", "head=simclr_v2", "head.keep=0"
     )
     methods = {name: config.stage.methods[name] for name in ("vicreg", "rotation")}
     config = replace(config, stage=replace(config.stage, methods=methods))
-    return config, Run(tmp_path / "league", config)
+    return config, Run(tmp_path / "benchmark", config)
 
 
 def test_every_method_meets_random_weights_and_labels_only_over_the_seeds(small):
     config, run = small
-    result = league(config, run)
+    result = benchmark(config, run)
     rows = {row["method"]: row for row in result["rows"]}
     assert list(rows) == ["labels only", "vicreg", "rotation", "random weights"]
     assert all(row["seeds"] == [0, 1] for row in rows.values())
@@ -31,7 +31,7 @@ def test_every_method_meets_random_weights_and_labels_only_over_the_seeds(small)
     assert rows["random weights"]["finetuned"] is None
     assert rows["random weights"]["knn"]["mean"] > 0.3
     assert rows["labels only"]["knn"] is None
-    assert (run.folder / "league.png").stat().st_size > 5000
+    assert (run.folder / "benchmark.png").stat().st_size > 5000
     hashes = {json.loads(path.read_text())["labels_hash"] for path in run.folder.glob("seed1/*/finetune/result.json")}
     assert len(hashes) == 1
 
@@ -40,7 +40,7 @@ def test_equal_time_is_turned_into_steps_once(small):
     config, run = small
     config = replace(config, stage=replace(config.stage, seeds=1))
     run = Run(run.folder.parent / "timed", config)
-    league(config, run)
+    benchmark(config, run)
     for name in ("vicreg", "rotation"):
         timed = json.loads((run.folder / f"seed0/{name}/steps.json").read_text())
         assert timed["steps"] == max(1, round(0.3 / timed["seconds_per_step"]))
@@ -49,7 +49,7 @@ def test_equal_time_is_turned_into_steps_once(small):
     (run.folder / "result.json").unlink()
     (run.folder / "seed0/rotation/pretrain/result.json").unlink()
     before = (run.folder / "seed0/rotation/steps.json").read_bytes()
-    league(config, run)  # resumed
+    benchmark(config, run)  # resumed
     assert (run.folder / "seed0/rotation/steps.json").read_bytes() == before
 
 
@@ -57,7 +57,7 @@ def test_equal_epochs_leave_the_schedule_as_it_is(small):
     config, run = small
     config = replace(config, stage=replace(config.stage, equal="epochs", seeds=1))
     run = Run(run.folder.parent / "epochs", config)
-    league(config, run)
+    benchmark(config, run)
     assert not list(run.folder.rglob("steps.json"))
     assert json.loads((run.folder / "seed0/vicreg/pretrain/result.json").read_text())["steps"] == 2
 
@@ -66,7 +66,7 @@ def test_a_method_may_have_a_rate_of_its_own(small):
     config, run = small
     config = replace(config, stage=replace(config.stage, seeds=1, equal="epochs", rates={"rotation": 1.5e-5}))
     run = Run(run.folder.parent / "rates", config)
-    league(config, run)
+    benchmark(config, run)
     for name, rate in (("vicreg", config.schedule.pretrain.optimiser.lr), ("rotation", 1.5e-5)):
         settings = yaml.safe_load((run.folder / f"seed0/{name}/pretrain/config.yaml").read_text())
         assert settings["schedule"]["pretrain"]["optimiser"]["lr"] == rate
@@ -74,21 +74,26 @@ def test_a_method_may_have_a_rate_of_its_own(small):
 
 def test_all_methods_are_in_it_but_those_that_need_cases_or_a_backbone_of_their_own():
     methods = {path.stem for path in (settings_folder() / "method").glob("*.yaml")}
-    assert set(from_overrides("experiment=league").stage.methods) == methods - {"micle", "mae"}
+    assert set(from_overrides("experiment=benchmark").stage.methods) == methods - {"micle", "mae"}
 
 
 def test_a_masked_autoencoder_joins_where_all_have_its_backbone(fitting):
-    words = ("experiment=league", "backbone=vit", "+method@stage.methods.mae=mae", "stage.methods.mae.share=0.5")
+    words = (
+        "experiment=benchmark",
+        "backbone=vit",
+        "+method@stage.methods.mae=mae",
+        "stage.methods.mae.mask_ratio=0.5",
+    )
     stage = fitting(*words, "~stage.methods.patch_location").stage
-    assert stage.methods["mae"].arguments["share"] == 0.5
+    assert stage.methods["mae"].arguments["mask_ratio"] == 0.5
     with pytest.raises(Exception, match=r"patch_location: patch=7: inputs of 7×7 do not fit"):
         fitting(*words)
 
 
 def test_a_methods_setting_can_be_changed_and_is_checked():
     assert (
-        from_overrides("stage=league", "stage.methods.byol.momentum=0.5").stage.methods["byol"].arguments["momentum"]
+        from_overrides("stage=benchmark", "stage.methods.byol.momentum=0.5").stage.methods["byol"].arguments["momentum"]
         == 0.5
     )
     with pytest.raises(Exception, match=r"stage\.methods\.byol\.momentum=7: must be in \[0, 1\]"):
-        from_overrides("stage=league", "stage.methods.byol.momentum=7")
+        from_overrides("stage=benchmark", "stage.methods.byol.momentum=7")

@@ -34,7 +34,7 @@ MEASURES = ("knn", "linear", "linear_before", "finetuned")
 
 
 @dataclass(frozen=True, kw_only=True)
-class LeagueResult(Result):
+class BenchmarkResult(Result):
     """Of all methods: `rows` has one a method, over `seeds` seeds."""
 
     seeds: int
@@ -42,7 +42,7 @@ class LeagueResult(Result):
     rows: list[dict[str, Any]]
 
 
-def league(config: Config, run: Run) -> dict[str, Any]:
+def benchmark(config: Config, run: Run) -> dict[str, Any]:
     """Pre-train, probe and fine-tune every method for every seed; the numbers of the run."""
     if run.result:
         return run.result
@@ -64,17 +64,17 @@ def league(config: Config, run: Run) -> dict[str, Any]:
         found.append(untrained)  # the same whichever the method
     parts = sorted(found_result["identity"] for _, found_result in finished_runs(run.folder))  # of all runs inside
     rows = _rows(found)
-    plots.save_league(rows, run.folder / "league.png")
+    plots.save_benchmark(rows, run.folder / "benchmark.png")
     return run.finish(
-        LeagueResult(
-            stage="league",
+        BenchmarkResult(
+            stage="benchmark",
             identity=joint_identity(config, parts),
             dataset=config.dataset.name,
             backbone=config.backbone.name,
             backbone_parameters=result["backbone_parameters"],
             seed=config.seed,
             labels=result["labels"],
-            test_accuracy=None,  # a league has many, and the best of them would be chosen by test data
+            test_accuracy=None,  # a benchmark has many, and the best of them would be selected on test data
             images_per_second=None,
             environment=here.environment(),
             protocol=result["protocol"],
@@ -102,7 +102,7 @@ def _played(config: Config, run: Run, dataset: Dataset, here: Machine) -> tuple[
     settings = replace(config, schedule=schedule, stage=PretrainStage("pretrain"))
     inside = run.child("pretrain", settings)
     pretrained = pretrain(settings, inside)
-    started = replace(config, checkpoint=inside.folder, start="random")
+    started = replace(config, checkpoint=inside.folder, init_from="random")
     probing = replace(started, stage=ProbeStage("probe", "all", config.stage.neighbours))
     layers = probe(probing, run.child("probe", probing))["layers"]
     tuning = replace(started, stage=SupervisedStage("finetune", frozen=False))
@@ -122,7 +122,7 @@ def _probed(layers: list[dict[str, Any]], weights: str) -> dict[str, float]:
 
 
 def _steps(config: Config, run: Run, dataset: Dataset, here: Machine) -> int:
-    """How many steps take the time that each method has, timed once and kept: a resumed league goes on with the same."""
+    """How many steps take the time that each method has, timed once and kept: a resumed benchmark uses the same."""
     kept = run.folder / "steps.json"
     if not kept.exists():
         method, batches, views = material(config, dataset, run, here)
@@ -163,6 +163,8 @@ def _rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def closing(result: dict[str, Any], run: Run) -> None:
     """A line a method."""
-    table.show_league(result["rows"], f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}")
+    table.show_benchmark(result["rows"], f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}")
     place = quoted(run.folder)
-    log.info("Checkpoint selection: %s. Picture: %s/league.png (%.0f s)", result["protocol"], place, result["seconds"])
+    log.info(
+        "Checkpoint selection: %s. Picture: %s/benchmark.png (%.0f s)", result["protocol"], place, result["seconds"]
+    )
