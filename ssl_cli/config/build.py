@@ -1,9 +1,10 @@
 """From a component in the settings to the thing it describes, and back to plain values."""
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ssl_cli.config.schema import Component, Stage
 from ssl_cli.errors import ConfigError
@@ -33,7 +34,7 @@ def plain(value: Any) -> Any:
     if is_dataclass(value):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, dict):
-        return {key: plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in cast(dict[str, Any], value).items()}
     if isinstance(value, (list, tuple)):
-        return [plain(item) for item in value]
+        return [plain(item) for item in cast(Sequence[Any], value)]
     return str(value) if isinstance(value, Path) else value

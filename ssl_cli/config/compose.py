@@ -7,7 +7,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from hydra import compose, initialize_config_dir
@@ -55,7 +55,7 @@ def resolved(settings: DictConfig) -> dict[str, Any]:
         ConfigError: an interpolation or a mandatory value is missing.
     """
     try:
-        return OmegaConf.to_container(settings, resolve=True, throw_on_missing=True)
+        return cast(dict[str, Any], OmegaConf.to_container(settings, resolve=True, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise ConfigError(_first_line(error)) from error
 
@@ -138,7 +138,7 @@ def _jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Ite
     choices: list[list[str]] = []
     for override in overrides:
         if not override.is_sweep_override():
-            choices.append([override.input_line])
+            choices.append([_typed_text(override)])
         elif multirun:
             choices.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
         else:
@@ -152,10 +152,15 @@ def _job(search: list[str], overrides: list[str], name: str, allowed: Allowed) -
     try:
         config = check(resolved(settings), allowed)
     except ConfigError as error:
-        problems += error.problems
+        raise ConfigError(*problems, *error.problems) from error
     if problems:
         raise ConfigError(*problems)
     return config
+
+
+def _typed_text(override: Override) -> str:
+    """An override as it was typed."""
+    return override.input_line or ""
 
 
 def _composed(search: list[str], overrides: list[str], name: str) -> tuple[DictConfig, list[str]]:
@@ -170,7 +175,7 @@ def _composed(search: list[str], overrides: list[str], name: str) -> tuple[DictC
     values = [override for override in parsed if override not in choices]
     problems: list[str] = []
     try:
-        settings = compose(name, overrides=[*search, *(choice.input_line for choice in choices)])
+        settings = compose(name, overrides=[*search, *map(_typed_text, choices)])
     except (HydraException, OmegaConfBaseException) as error:
         good, problems = _sorted_out(search, choices, name)
         if not problems:
@@ -179,7 +184,8 @@ def _composed(search: list[str], overrides: list[str], name: str) -> tuple[DictC
     keys = [*_keys(settings), *groups]
     for override in values:
         try:
-            ConfigLoaderImpl._apply_overrides_to_config([override], settings)
+            # Hydra has no public way to carry out one override of composed settings.
+            ConfigLoaderImpl._apply_overrides_to_config([override], settings)  # pyright: ignore[reportPrivateUsage]
         except HydraException as error:
             key = override.key_or_group
             known = override.is_add() or override.is_delete() or key in keys
@@ -203,8 +209,8 @@ def _sorted_out(search: list[str], choices: list[Override], name: str) -> tuple[
         options = _options(override.key_or_group)
         if override.is_delete() or not options:
             try:
-                compose(name, overrides=[*search, *good, override.input_line])
-                good.append(override.input_line)
+                compose(name, overrides=[*search, *good, _typed_text(override)])
+                good.append(_typed_text(override))
             except (HydraException, OmegaConfBaseException) as error:
                 keys = [
                     f"hydra.{key}" for key in _keys(compose(name, overrides=search, return_hydra_config=True).hydra)
@@ -216,7 +222,7 @@ def _sorted_out(search: list[str], choices: list[Override], name: str) -> tuple[
                     else f"{override.input_line}: {_first_line(error)}"
                 )
         elif _is_option(override, options):
-            good.append(override.input_line)
+            good.append(_typed_text(override))
         else:
             given = shown(override.value())
             problems.append(f"{override.key_or_group}={given}: no such choice{nearest(str(given), options)}")
@@ -235,11 +241,18 @@ def _is_option(override: Override, options: list[str]) -> bool:
 
 def _keys(settings: DictConfig, prefix: str = "") -> Iterator[str]:
     """Every key there is, those of groups included, as it is typed on the command line."""
-    for key in settings:
+    for key in map(str, settings):
         yield f"{prefix}{key}"
-        node = settings._get_node(key)
-        if isinstance(node, DictConfig) and not node._is_none() and not node._is_interpolation():
-            yield from _keys(node, f"{prefix}{key}.")
+        inside = _inside(settings, key)
+        if inside is not None:
+            yield from _keys(inside, f"{prefix}{key}.")
+
+
+def _inside(settings: DictConfig, key: str) -> DictConfig | None:
+    """The settings that stand under a key, if these are written there and not referred to."""
+    if OmegaConf.is_missing(settings, key) or OmegaConf.is_interpolation(settings, key):
+        return None
+    return value if isinstance(value := settings[key], DictConfig) else None
 
 
 def _first_line(error: Exception) -> str:
@@ -260,7 +273,9 @@ def groups(extra_folder: str | None = None) -> dict[str, Group]:
     """All groups in the order of the help; those in a folder of the user's own too."""
     roots = [settings_folder(), *([Path(extra_folder).absolute()] if extra_folder else [])]
     defaults = yaml.safe_load((settings_folder() / f"{NAME}.yaml").read_text(encoding="utf-8"))["defaults"]
-    first = {name: choice for entry in defaults if isinstance(entry, dict) for name, choice in entry.items()}
+    first: dict[str, str | None] = {}
+    for entry in defaults:
+        first |= entry if isinstance(entry, dict) else {}
     return {
         name: Group(
             name,
@@ -293,12 +308,13 @@ def settings_of_choice(
 
 
 def _leaves(node: DictConfig, prefix: str) -> Iterator[tuple[str, str]]:
-    for key in node:
-        value = node._get_node(key)
-        if isinstance(value, DictConfig) and not value._is_none() and not value._is_interpolation() and len(value):
-            yield from _leaves(value, f"{prefix}{key}.")
+    plain = cast(dict[str, Any], OmegaConf.to_container(node, resolve=False))
+    for key, value in plain.items():
+        inside = _inside(node, key)
+        if inside:
+            yield from _leaves(inside, f"{prefix}{key}.")
         elif key not in ("_target_", "name"):
-            yield f"{prefix}{key}", shown(OmegaConf.to_container(node, resolve=False)[key]).replace(" ", "")
+            yield f"{prefix}{key}", shown(value).replace(" ", "")
 
 
 def _searched(extra_folder: str | None) -> list[str]:

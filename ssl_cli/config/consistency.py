@@ -141,8 +141,8 @@ def inputs_to_pretrain_on(config: Config, facts: Facts) -> int | None:
     """How many inputs pre-training has, which may be those of another data set; None where only reading can tell."""
     for source in config.method.arguments.values():
         if isinstance(source, DatasetComponent):
-            facts = source.arguments.get("facts")
-            return facts.inputs if isinstance(facts, Facts) else None
+            theirs = source.arguments.get("facts")
+            return theirs.inputs if isinstance(theirs, Facts) else None
     if facts.inputs is None:
         return None
     everything = facts.inputs + (facts.unlabelled or 0)

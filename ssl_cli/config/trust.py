@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -46,7 +46,8 @@ def take(words: Iterable[str]) -> list[str]:
     Raises:
         ConfigError: a name is neither a package nor a folder, or is this program's own.
     """
-    others, problems = [], []
+    others: list[str] = []
+    problems: list[str] = []
     for word in words:
         if not word.startswith("trust="):
             others.append(word)
@@ -79,8 +80,10 @@ def granted() -> tuple[set[str], set[Path], set[str]]:
 
 def grant(trusted: tuple[set[str], set[Path], set[str]]) -> None:
     """Trust in this process what another one was told to trust."""
-    for mine, given in zip((_packages, _folders, _components), trusted, strict=True):
-        mine.update(given)
+    packages, folders, components = trusted
+    _packages.update(packages)
+    _folders.update(folders)
+    _components.update(components)
 
 
 def from_a_file(group: str, path: str) -> str | None:
@@ -115,7 +118,7 @@ def shipped(group: str) -> frozenset[str]:
 
 def _targets(settings: Any) -> Iterator[str]:
     if isinstance(settings, dict):
-        for key, value in settings.items():
+        for key, value in cast(dict[str, Any], settings).items():
             if key == "_target_":
                 yield value
             else:
@@ -131,5 +134,5 @@ def components(value: Any) -> Iterator[Component]:
         for field in fields(value):
             yield from components(getattr(value, field.name))
     elif isinstance(value, dict):
-        for item in value.values():
+        for item in cast(dict[str, Any], value).values():
             yield from components(item)

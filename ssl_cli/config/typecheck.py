@@ -4,13 +4,12 @@ import difflib
 import importlib
 import itertools
 import math
-import re
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
 from ssl_cli.config import signatures
 from ssl_cli.config.schema import Component, Stage
@@ -47,9 +46,11 @@ def typed(value: Any, kind: Any, key: str, problems: list[str], allowed: Allowed
         return _typed_component(value, kind, key, problems, allowed)
     if isinstance(kind, type) and issubclass(kind, Stage):
         return _typed_stage(value, kind, key, problems, allowed)
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         return _typed_dataclass(value, kind, key, problems, allowed)
     if origin in (list, tuple) and isinstance(value, (list, tuple)):
+        value = cast(Sequence[Any], value)
+        item_kinds: Iterable[Any]
         item_kinds = itertools.repeat(get_args(kind)[0]) if origin is list else get_args(kind)
         if origin is tuple and len(value) != len(get_args(kind)):
             problems.append(f"{key}={shown(value)}: must be {len(get_args(kind))} values")
@@ -58,10 +59,12 @@ def typed(value: Any, kind: Any, key: str, problems: list[str], allowed: Allowed
             typed(v, k, f"{key}[{i}]", problems, allowed)
             for i, (v, k) in enumerate(zip(value, item_kinds, strict=False))
         ]
-        return INVALID if INVALID in items else origin(items)
+        made: Any = origin(items)
+        return INVALID if INVALID in items else made
     if origin is dict and isinstance(value, dict):
         filled = {
-            name: typed(item, get_args(kind)[1], f"{key}.{name}", problems, allowed) for name, item in value.items()
+            name: typed(item, get_args(kind)[1], f"{key}.{name}", problems, allowed)
+            for name, item in cast(dict[str, Any], value).items()
         }
         return INVALID if INVALID in filled.values() else filled
     if origin is Literal:
@@ -71,7 +74,8 @@ def typed(value: Any, kind: Any, key: str, problems: list[str], allowed: Allowed
         problems.append(f"{key}={shown(value)}: must be {one_of(options)}{nearest(str(value), options)}")
         return INVALID
     if origin is None and _is(value, kind):
-        return Path(value).expanduser().absolute() if kind is Path else kind(value)
+        made: Any = Path(value).expanduser().absolute() if kind is Path else kind(value)
+        return made
     problems.append(f"{key}={shown(value)}: must be {_type_name(kind)}")
     return INVALID
 
@@ -86,7 +90,7 @@ def _is(value: Any, kind: type) -> bool:
     return isinstance(value, kind)
 
 
-def _typed_union(value: Any, kinds: tuple, key: str, problems: list[str], allowed: Allowed) -> Any:
+def _typed_union(value: Any, kinds: tuple[Any, ...], key: str, problems: list[str], allowed: Allowed) -> Any:
     if value is None and type(None) in kinds:
         return None
     complaints: list[str] = []
@@ -109,16 +113,18 @@ def _typed_dataclass(value: Any, kind: type, key: str, problems: list[str], allo
         return INVALID
     annotations = typing.get_type_hints(kind, include_extras=True)
     hints = {field.name: annotations[field.name] for field in fields(kind)}
-    return _filled(value, hints, set(hints), key, problems, allowed, lambda arguments: kind(**arguments))
+    given = cast(dict[str, Any], value)
+    return _filled(given, hints, set(hints), key, problems, allowed, lambda arguments: kind(**arguments))
 
 
 def _typed_component(
     value: Any, kind: type[Component], key: str, problems: list[str], allowed: Allowed
 ) -> Component | Any:
-    if not isinstance(value, dict) or not isinstance(value.get("_target_"), str):
+    given = cast(dict[str, Any], value) if isinstance(value, dict) else {}
+    path = given.get("_target_")
+    if not isinstance(path, str):
         problems.append(f"{key}: must name what to build as _target_: package.module.Name")
         return INVALID
-    path = value["_target_"]
     refusal = allowed(kind.group, path)
     if refusal:
         problems.append(f"{key}._target_={path}: {refusal}")
@@ -130,14 +136,15 @@ def _typed_component(
         return INVALID
     hints = {name: parameter.annotation for name, parameter in taken.items() if name not in kind.given}
     required = {name for name in hints if taken[name].required}
-    arguments = {name: item for name, item in value.items() if name not in ("_target_", "name")}
-    name = str(value.get("name", key.split(".")[-1]))
+    arguments = {name: item for name, item in given.items() if name not in ("_target_", "name")}
+    name = str(given.get("name", key.split(".")[-1]))
     return _filled(arguments, hints, required, key, problems, allowed, lambda a: kind(name, path, a))
 
 
 def _typed_stage(value: Any, kind: type[Stage], key: str, problems: list[str], allowed: Allowed) -> Stage | Any:
     """A stage's settings: their class stands in a module that does not import torch, so it can be looked at itself."""
-    path = value.get("_target_") if isinstance(value, dict) else None
+    given = cast(dict[str, Any], value) if isinstance(value, dict) else {}
+    path = given.get("_target_")
     if not isinstance(path, str):
         problems.append(f"{key}: must name its settings as _target_: package.module.Name")
         return INVALID
@@ -154,13 +161,13 @@ def _typed_stage(value: Any, kind: type[Stage], key: str, problems: list[str], a
     if not (isinstance(found, type) and issubclass(found, Stage) and is_dataclass(found)):
         problems.append(f"{key}._target_={path}: must be a dataclass that inherits from ssl_cli.config.schema.Stage")
         return INVALID
-    settings = {name: item for name, item in value.items() if name != "_target_"}
+    settings = {name: item for name, item in given.items() if name != "_target_"}
     return _typed_dataclass(settings, found, key, problems, allowed)
 
 
 def _filled(
-    value: dict, hints: dict[str, Any], required: set[str], key: str, problems: list[str], allowed: Allowed,
-    make: Callable[[dict], Any],
+    value: dict[str, Any], hints: dict[str, Any], required: set[str], key: str, problems: list[str], allowed: Allowed,
+    make: Callable[[dict[str, Any]], Any],
 ) -> Any:  # fmt: skip
     """Every key checked; the whole made only where nothing is missing, unknown or wrong."""
     prefix = f"{key}." if key else ""
@@ -181,7 +188,7 @@ def _within(number: float, interval: str) -> bool:
 
 
 def _bounds(interval: str) -> tuple[float, float]:
-    low, high = re.fullmatch(r"[\[(](\S+), (\S+)[\])]", interval).groups()
+    low, high = interval[1:-1].split(", ")
     return float(low), float(high)
 
 

@@ -11,10 +11,10 @@ import os
 import secrets
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ssl_cli.errors import ConfigError, TrainingError
 from ssl_cli.runs.files import NO_LINKS, partial_name
@@ -32,7 +32,7 @@ _held: dict[Path, "Claim"] = {}  # by this process
 
 
 @contextlib.contextmanager
-def claimed(folder: Path) -> Iterator["Claim"]:
+def claimed(folder: Path) -> Generator["Claim"]:
     """Hold a folder for this process; it may do so again inside.
 
     Raises:
@@ -118,7 +118,7 @@ class Claim:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, create: bool = True) -> Iterator[int]:
+def _locked(path: Path, create: bool = True) -> Generator[int]:
     """The lock file, open, while no other process reads or changes it."""
     flags = os.O_RDWR | NO_LINKS | (os.O_CREAT if create else 0)
     while True:
@@ -151,9 +151,10 @@ def _read(descriptor: int) -> dict[str, Any] | None:
     """Who holds the folder; None where nobody does, or what stands there is no longer to be read."""
     try:
         holder = json.loads(os.read(descriptor, 4096))
-        return holder if isinstance(holder, dict) and isinstance(holder.get("pid"), int) else None
     except ValueError:
         return None
+    found = cast(dict[str, Any], holder) if isinstance(holder, dict) else {}
+    return found if isinstance(found.get("pid"), int) else None
 
 
 def _is_alive(holder: dict[str, Any], path: Path) -> bool:

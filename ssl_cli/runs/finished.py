@@ -70,7 +70,8 @@ def finished_pretraining(
     """
     finished_at(key, folder, ("pre-training",), f"{otherwise} or the folder of a pre-training")
     theirs = yaml.safe_load((folder / "config.yaml").read_text())
-    problems, asked = [], f"{key}={folder}"
+    problems: list[str] = []
+    asked = f"{key}={folder}"
     if theirs["augment"]["scale"] != scale:
         problems.append(f"augment.scale={scale:g}: {asked} was trained with {theirs['augment']['scale']:g}")
     for group, own in (("backbone", backbone), ("head", projection)):
@@ -104,5 +105,5 @@ def origin(start: Path | None) -> dict[str, Any] | None:
     """What a result says of the pre-training behind it, and of those behind that."""
     if start is None:
         return None
-    result = read_result(start)
+    result = read_result(start) or {}
     return {"folder": str(start), **{key: result.get(key) for key in ORIGIN}}

@@ -28,11 +28,11 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -104,7 +104,7 @@ class Run:
         return run
 
     @contextlib.contextmanager
-    def claimed(self) -> Iterator[None]:
+    def claimed(self) -> Generator[None]:
         """Work in the folder, which no other process may meanwhile.
 
         Raises:
@@ -159,7 +159,7 @@ class Run:
     # While training
 
     @contextlib.contextmanager
-    def metrics(self, keep: int) -> Iterator["Metrics"]:
+    def metrics(self, keep: int) -> Generator["Metrics"]:
         """The metrics file, cut back to the `keep` bytes that the checkpoint knows of."""
         with Metrics(self.folder / "metrics.jsonl", keep) as metrics:
             yield metrics
@@ -276,9 +276,10 @@ def _rebuilt(value: Any) -> Any:
     and what was loaded from a checkpoint shares others than what was never saved.
     """
     if isinstance(value, dict):
-        return {_rebuilt(key): _rebuilt(item) for key, item in value.items()}
+        return {_rebuilt(key): _rebuilt(item) for key, item in cast(dict[Any, Any], value).items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(map(_rebuilt, value))
+        items = map(_rebuilt, cast(Sequence[Any], value))
+        return list(items) if isinstance(value, list) else tuple(items)
     return sys.intern(value) if isinstance(value, str) else value
 
 
@@ -313,7 +314,7 @@ def _numbers_first(path: Path) -> list[tuple[bool, int, str]]:
 
 
 @contextlib.contextmanager
-def logged(folder: Path) -> Iterator[None]:
+def logged(folder: Path) -> Generator[None]:
     """What is logged meanwhile also goes to the folder's run.log."""
     handler = logging.StreamHandler(io.TextIOWrapper(open_to_append(folder / "run.log"), encoding="utf-8"))
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))

@@ -1,6 +1,7 @@
 """Settings read back from the folder of a run, which may be a stranger's."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import yaml
 
@@ -23,7 +24,7 @@ def saved_settings(asked: str, folder: Path) -> Config:
     if not isinstance(settings, dict):
         raise ConfigError(f"{asked}: its config.yaml holds no settings")
     try:
-        return check(settings, trust.from_a_file)
+        return check(cast(dict[str, Any], settings), trust.from_a_file)
     except ConfigError as error:
         raise ConfigError(
             *(f"{asked}: its saved settings cannot be used: {said}" for said in error.problems)

@@ -22,7 +22,8 @@ def read_weights(folder: Path, name: str) -> dict[str, Tensor]:
     where = f"{short(folder)}: {path.name}"
     if not path.exists():
         raise ConfigError(f"{where} is missing")
-    recorded = ((read_result(folder) or {}).get("weights") or {}).get(path.name)
+    hashes: dict[str, str] = (read_result(folder) or {}).get("weights") or {}
+    recorded = hashes.get(path.name)
     if recorded not in (None, sha256(path)):  # None: written before hashes were kept
         raise ConfigError(f"{where} is damaged or was replaced: its hash is not the one in result.json")
     try:
@@ -40,5 +41,6 @@ def not_finite(weights: Mapping[str, Tensor]) -> str | None:
     named = {name: tensor for name, tensor in weights.items() if torch.is_floating_point(tensor) and tensor.numel()}
     if not named:
         return None
-    finite = torch.stack([tensor.isfinite().all() for tensor in named.values()]).tolist()  # one wait for the device
+    all_finite = torch.stack([tensor.isfinite().all() for tensor in named.values()])
+    finite: list[bool] = all_finite.tolist()  # pyright: ignore[reportUnknownMemberType]  # one wait for the device
     return next((name for name, fine in zip(named, finite, strict=True) if not fine), None)

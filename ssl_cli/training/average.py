@@ -1,7 +1,7 @@
 """A moving average of weights (Polyak and Juditsky, 1992), which is evaluated and kept where a schedule asks for it."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import nn
@@ -29,7 +29,7 @@ class WeightAverage:
                 self.weights[name].copy_(value)
 
     @contextlib.contextmanager
-    def applied(self, module: nn.Module) -> Iterator[None]:
+    def applied(self, module: nn.Module) -> Generator[None]:
         """The module with the averaged weights; afterwards it has its own again."""
         own = {name: value.detach().clone() for name, value in module.state_dict().items()}
         module.load_state_dict(self.weights)

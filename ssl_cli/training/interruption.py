@@ -2,7 +2,7 @@
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from ssl_cli.errors import Interrupted
 
@@ -14,7 +14,7 @@ class Stop:
 
 
 @contextlib.contextmanager
-def stop_requests() -> Iterator[Stop]:
+def stop_requests() -> Generator[Stop]:
     """Ctrl-C and SIGTERM wait for the end of the step; a second one does not."""
     stop = Stop()
 
