@@ -36,7 +36,7 @@ def numbers(package: Path) -> dict[str, object]:
         f"{path.stem}.{function.name}": size(function) for path, tree in trees.items() for function in functions(tree)
     }
     arrows = {(room(package, path), other) for path, tree in trees.items() for other in imported(package, tree)}
-    arrows = {(one, other) for one, other in arrows if one != other}
+    arrows = {(one, other) for one, other in arrows if one != other and one not in ("__init__", "__main__")}
     longest_file, longest = max(lines, key=lines.get), max(sizes, key=sizes.get)
     own = sum(count for path, count in lines.items() if room(package, path) in CONFIGURATION)
     return {

@@ -12,11 +12,11 @@ WIDTH = 80
 USAGE = """\
 ssl-cli: what is a label worth, and how much of it can pre-training replace?
 
-  ssl-cli [STAGE] [GROUP=CHOICE ...] [KEY=VALUE ...]   one stage; all arms if none
-  ssl-cli -m KEY=VALUE,VALUE [...]                     a sweep; ends in one table
-  ssl-cli resume=FOLDER                                go on with a run or a sweep
-  ssl-cli --help GROUP=CHOICE                          a choice and its settings
-  ssl-cli --cfg job [...]                              the settings that would run
+  ssl-cli [STAGE] [GROUP=CHOICE ...] [KEY=VALUE ...]  one stage, or all arms
+  ssl-cli -m KEY=VALUE,VALUE [...]                    a sweep; ends in one table
+  ssl-cli resume=FOLDER                               go on with a run or sweep
+  ssl-cli --help GROUP=CHOICE                         a choice and its settings
+  ssl-cli --cfg job [...]                             what would be run
 """
 
 
