@@ -158,8 +158,13 @@ def _run(settings: Config, folder: Path, sweep: Path | None = None) -> None:
     with run.claimed():
         try:
             with logged(folder):
-                result = _function(settings.stage.function)(settings, run)
-                _close(settings, result, run, in_sweep=sweep is not None)
+                _function(settings.stage.function)(settings, run)
+                if run.result is None:
+                    raise TrainingError(
+                        f"stage={settings.stage.name}: {settings.stage.function} ended without run.finish(…), which writes the "
+                        "numbers of a run, so the run is not finished"
+                    )
+                _close(settings, run.result, run, in_sweep=sweep is not None)
         except ConfigError:
             run.discard()  # what only shows once data is read leaves nothing either
             raise

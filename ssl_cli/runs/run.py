@@ -62,7 +62,14 @@ class Run:
         self.folder = folder
         saved = plain(settings)
         self.stage: str = settings.stage.name
-        self.ends_in: str = settings.stage.ends_in
+        self._about = {
+            "ends_in": settings.stage.ends_in,
+            "stage": self.stage,
+            "arm": settings.stage.arm(settings),
+            "seed": settings.seed,
+            "dataset": settings.dataset.name,
+            "backbone": settings.backbone.name,
+        }
         text = yaml.safe_dump(saved, sort_keys=False, allow_unicode=True)
         config = folder / "config.yaml"
         self.is_new = not config.exists()
@@ -209,6 +216,10 @@ class Run:
     def finish(self, result: dict[str, Any]) -> dict[str, Any]:
         """Write the numbers, and by which bytes the weights can be told; the run is finished.
 
+        Args:
+            result: the numbers. What the settings know is added where it is not among them: `stage`, `arm`, `seed`, `dataset`
+                and `backbone`. One with `test_accuracy` and `labels` has a row in the table of a sweep.
+
         Raises:
             TrainingError: a number is not finite.
         """
@@ -221,7 +232,7 @@ class Run:
         weights = {path.name: sha256(path) for path in sorted(self.folder.glob("*.safetensors"))}
         result = {
             "run_id": self.id,
-            "ends_in": self.ends_in,
+            **self._about,
             **result,
             "weights": weights,
             "seconds": round(self.seconds, 2),

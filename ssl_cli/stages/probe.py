@@ -57,7 +57,7 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     for weights in ("random", "pretrained"):
         method = pretraining_method(config, dataset)
         if weights == "pretrained":
-            load_backbone(method.backbone, start, f"checkpoint={config.checkpoint}", config)
+            load_backbone(method.backbone, start, f"checkpoint={config.checkpoint}", config.dataset.name)
             if method.head is not None:
                 method.head.load_state_dict(read_weights(start, "head"))
         names = layer_names(method)
