@@ -1,8 +1,10 @@
 from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import pytest
 import yaml
 
+from ssl_cli.config import schema, signatures
 from ssl_cli.config.build import plain
 from ssl_cli.config.compose import GROUPS, check, from_overrides, precheck, settings_folder
 from ssl_cli.errors import ConfigError
@@ -163,3 +165,20 @@ def test_paths_are_resolved_where_the_command_was_typed(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     root = from_overrides("dataset=mnist", "dataset.root=digits").dataset.arguments["root"]
     assert root == Path(tmp_path / "digits")
+
+
+def test_types_may_be_quoted_or_named_in_the_module(monkeypatch, tmp_path):
+    (tmp_path / "own_types.py").write_text(
+        "import typing\nfrom typing import Annotated\nfrom ssl_cli.config import schema\nimport elsewhere\n"
+        "Side = Annotated[int, '[4, inf)']\nHIDDEN = elsewhere.thing[3]\n"
+        "def made(side: Side, share: 'Part', count: schema.Count, kind: typing.Literal['a', 'b'], other: HIDDEN): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    found = {name: parameter.annotation for name, parameter in signatures.parameters("own_types.made").items()}
+    assert found == {
+        "side": Annotated[int, "[4, inf)"],
+        "share": schema.Part,
+        "count": schema.Count,
+        "kind": Literal["a", "b"],
+        "other": Any,
+    }

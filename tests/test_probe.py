@@ -4,6 +4,7 @@ import torch
 from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.stages.probe import probe
 from ssl_cli.training.evaluate import knn_accuracy
 
@@ -31,6 +32,20 @@ def test_only_layers_asked_for_are_probed_and_must_be_there(smoke):
     config, run = smoke("stage=probe", "budget.labels=20", "stage.layers=[7]", folder="other")
     with pytest.raises(ConfigError, match=r"stage\.layers: 7 is not there.*have 6 layers \(backbone 1"):
         probe(config, run)
+
+
+def test_a_checkpoint_for_other_colours_is_refused_by_the_names_of_both_data_sets(smoke):
+    config, run = smoke("stage=pretrain", folder="grey")
+    pretrain(config, run)
+    config, other = smoke(
+        "stage=probe",
+        "dataset=synthetic_cases",
+        "dataset.facts.shape=[3,28,28]",
+        f"checkpoint={run.folder}",
+        folder="colour",
+    )
+    with pytest.raises(ConfigError, match=r"dataset=synthetic, .* than those of dataset=synthetic_cases, and need"):
+        probe(config, other)
 
 
 def test_the_last_layer_of_the_backbone_is_its_features(smoke):

@@ -106,6 +106,17 @@ def test_a_component_that_the_command_line_names_may_stand_in_the_files_of_its_r
     assert trust.from_a_file("method", "my_methods.mirror.Mirror")
 
 
+def test_a_name_may_be_that_of_a_folder_of_settings_too(monkeypatch, tmp_path):
+    for kept in ("_packages", "_folders"):
+        monkeypatch.setattr(trust, kept, set())
+    (tmp_path / "conf").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert trust.settings_folder_problem("conf")
+    assert trust.take(["seed=0", "trust=conf"]) == ["seed=0"]
+    assert trust.settings_folder_problem("conf") is None
+    assert trust.settings_folder_problem("other")
+
+
 @pytest.mark.parametrize(
     ("word", "said"),
     [

@@ -41,3 +41,33 @@ def test_a_sweep_over_kept_layers_has_a_line_for_each_number_of_them(smoke, tmp_
     rows = json.loads((tmp_path / "sweep/sweep.json").read_text())
     assert {row["line"] for row in rows} == {"pre-trained, head.keep=0", "pre-trained, head.keep=1"}
     assert sorted(row["x"] for row in rows) == [1, 1, 2, 2, 3, 3]
+
+
+def test_jobs_that_say_little_but_an_accuracy_have_a_row_and_those_without_one_have_none(
+    smoke, numbers, tmp_path, capsys
+):
+    for job, (width, accuracy) in enumerate([(4, 0.5), (8, 0.7), (16, None)]):
+        _, run = smoke("stage=probe", f"backbone.width={width}", folder=f"sweep/{job}")
+        run.finish(numbers(test_accuracy=accuracy, backbone_parameters=1000 * width))
+    summarise(tmp_path / "sweep")
+    rows = json.loads((tmp_path / "sweep/sweep.json").read_text())
+    assert [(row["line"], row["x"], row["mean"], row["images_per_second"]) for row in rows] == [
+        ("probe", 4, 0.5, None), ("probe", 8, 0.7, None),
+    ]  # fmt: skip
+    assert "8,000" in capsys.readouterr().out
+
+
+def test_a_job_with_classifiers_inside_is_not_set_beside_them(smoke, numbers, tmp_path):
+    for name, stage in (("0", "compare"), ("0/seed0/labels-only", "baseline")):
+        _, run = smoke(f"stage={stage}", folder=f"sweep/{name}")
+        run.finish(numbers())
+    summarise(tmp_path / "sweep")
+    assert [row["arm"] for row in json.loads((tmp_path / "sweep/sweep.json").read_text())] == [
+        "labels only, with augmentation"
+    ]
+
+
+def test_a_sweep_of_runs_without_numbers_makes_no_table(smoke, numbers, tmp_path):
+    smoke("stage=probe", folder="sweep/0")[1].finish(numbers(test_accuracy=None))
+    summarise(tmp_path / "sweep")
+    assert not (tmp_path / "sweep/sweep.json").exists()

@@ -58,12 +58,16 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
     import hydra
     from hydra._internal.utils import get_args_parser
 
-    stages = sorted(path.stem for path in (settings_folder() / "stage").glob("*.yaml"))
-    words = [f"stage={word}" if word in stages else word for word in arguments]
-    asked, unknown = get_args_parser().parse_known_intermixed_args(words)  # options may stand between overrides
-    options = list(words)
+    asked, unknown = get_args_parser().parse_known_intermixed_args(arguments)  # options may stand between overrides
+    options = list(arguments)
     for override in asked.overrides:
         options.remove(override)
+    if asked.config_dir and not Path(asked.config_dir).is_dir():
+        raise ConfigError(
+            f"--config-dir={asked.config_dir}: is no folder; it must be one with folders such as method/ in it"
+        )
+    stages = compose.groups(asked.config_dir)["stage"].choices
+    asked.overrides = [f"stage={word}" if word in stages else word for word in asked.overrides]
     sys.argv = [sys.argv[0], *options, *asked.overrides]
     if unknown:
         raise ConfigError(*(f"{word}: no such option; see ssl-cli --help" for word in unknown))
@@ -103,7 +107,7 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
         from ssl_cli.cli import completion
 
         shell = next(word for word in asked.overrides if word.startswith("query=")).partition("=")[2]
-        completion.with_stages(program, stages, shell)
+        completion.with_stages(program, shell)
         return
     program()
     if failures:
@@ -154,8 +158,13 @@ def _run(settings: Config, folder: Path, sweep: Path | None = None) -> None:
     with run.claimed():
         try:
             with logged(folder):
-                result = _function(settings.stage.function)(settings, run)
-                _close(settings, result, run, in_sweep=sweep is not None)
+                _function(settings.stage.function)(settings, run)
+                if run.result is None:
+                    raise TrainingError(
+                        f"stage={settings.stage.name}: {settings.stage.function} ended without run.finish(…), which writes the "
+                        "numbers of a run, so the run is not finished"
+                    )
+                _close(settings, run.result, run, in_sweep=sweep is not None)
         except ConfigError:
             run.discard()  # what only shows once data is read leaves nothing either
             raise

@@ -9,6 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 LABELS = "budget.labels"
+NOT_SAID = dict.fromkeys(("pretraining", "backbone_parameters", "images_per_second"))  # by every stage
 
 
 class SweepTable(Callback):
@@ -31,7 +32,7 @@ def summarise(folder: Path) -> None:
     corrupted = [
         {**row, "arm": _with_settings(row["arm"], settings[path])}
         for path, result in finished
-        if result["stage"] == "evaluate"
+        if result.get("stage") == "evaluate"
         for row in result["rows"]
     ]
     if corrupted:
@@ -66,10 +67,23 @@ def summarise(folder: Path) -> None:
 def _compared(
     finished: list[tuple[Path, dict[str, Any]]], folder: Path
 ) -> tuple[list[tuple[Path, dict[str, Any]]], str]:
-    """The runs that go into the table, and what it shows of them: classifiers, or else pre-trainings that are jobs."""
-    classifiers = [(path, result) for path, result in finished if result.get("ends_in") == "classifier"]
-    if classifiers:
-        return classifiers, "test accuracy"
+    """The runs that go into the table, and what it shows of them.
+
+    These are classifiers and jobs with an accuracy of their own and no classifier inside, or else pre-trainings that are jobs.
+    """
+    classifiers = [path for path, result in finished if result.get("ends_in") == "classifier"]
+
+    def is_tested_job(path: Path, result: dict[str, Any]) -> bool:
+        has_numbers = None not in (result.get("test_accuracy"), result.get("labels"))
+        return path.parent == folder and has_numbers and not any(path in inner.parents for inner in classifiers)
+
+    tested = [
+        (path, {**NOT_SAID, **result})
+        for path, result in finished
+        if path in classifiers or is_tested_job(path, result)
+    ]
+    if tested:
+        return tested, "test accuracy"
     pretrainings = [
         (
             path,
@@ -81,7 +95,7 @@ def _compared(
             },
         )
         for path, result in finished
-        if result["stage"] == "pretrain" and path.parent == folder and result["knn_accuracy"] is not None
+        if result.get("stage") == "pretrain" and path.parent == folder and result["knn_accuracy"] is not None
     ]
     return pretrainings, "kNN accuracy (training labels)"
 

@@ -3,6 +3,7 @@
 The only module that knows OmegaConf. Everything wrong is found at once, before torch is imported or data is read.
 """
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,9 @@ from typing import Any, cast
 import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -91,12 +95,11 @@ def precheck(
     """
     problems: list[str] = []
     configs: list[Config] = []
-    with initialize_config_dir(str(settings_folder()), version_base="1.3"):
-        search = _searched(extra_folder)
+    with _reading(extra_folder):
         parsed = [override for text in overrides if (override := _parsed(text, problems)) is not None]
         for job in _jobs(parsed, multirun, problems):
             try:
-                configs.append(_job(search, job, name or NAME, allowed))
+                configs.append(_job(job, name or NAME, allowed))
             except ConfigError as error:
                 problems += [problem for problem in error.problems if problem not in problems]
     if problems:
@@ -110,11 +113,11 @@ def sweep_folder(overrides: Sequence[str], extra_folder: str | None = None, name
     Raises:
         ConfigError: `hydra.sweep.dir` is not a path.
     """
-    with initialize_config_dir(str(settings_folder()), version_base="1.3"):
+    with _reading(extra_folder):
         problems: list[str] = []
         parsed = [override for text in overrides if (override := _parsed(text, problems)) is not None]
         first = next(_jobs(parsed, multirun=True, problems=problems))
-        composed = compose(name or NAME, overrides=[*_searched(extra_folder), *first], return_hydra_config=True)
+        composed = compose(name or NAME, overrides=first, return_hydra_config=True)
         asked = composed.hydra.sweep.dir
     if not isinstance(asked, str) or not asked.strip():
         raise ConfigError(f"hydra.sweep.dir={shown(asked)}: must be a path")
@@ -146,9 +149,9 @@ def _jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Ite
     yield from map(list, itertools.product(*choices))
 
 
-def _job(search: list[str], overrides: list[str], name: str, allowed: Allowed) -> Config:
+def _job(overrides: list[str], name: str, allowed: Allowed) -> Config:
     """Compose once, then set each value by itself, so that each mistake shows by itself."""
-    settings, problems = _composed(search, overrides, name)
+    settings, problems = _composed(overrides, name)
     try:
         config = check(resolved(settings), allowed)
     except ConfigError as error:
@@ -163,7 +166,7 @@ def _typed_text(override: Override) -> str:
     return override.input_line or ""
 
 
-def _composed(search: list[str], overrides: list[str], name: str) -> tuple[DictConfig, list[str]]:
+def _composed(overrides: list[str], name: str) -> tuple[DictConfig, list[str]]:
     """The settings with all overrides that can be carried out, and a sentence for each that cannot.
 
     Raises:
@@ -175,12 +178,12 @@ def _composed(search: list[str], overrides: list[str], name: str) -> tuple[DictC
     values = [override for override in parsed if override not in choices]
     problems: list[str] = []
     try:
-        settings = compose(name, overrides=[*search, *map(_typed_text, choices)])
+        settings = compose(name, overrides=list(map(_typed_text, choices)))
     except (HydraException, OmegaConfBaseException) as error:
-        good, problems = _sorted_out(search, choices, name)
+        good, problems = _sorted_out(choices, name)
         if not problems:
             raise ConfigError(_first_line(error)) from error
-        settings = compose(name, overrides=[*search, *good])
+        settings = compose(name, overrides=good)
     keys = [*_keys(settings), *groups]
     for override in values:
         try:
@@ -201,7 +204,7 @@ def _is_choice(override: Override, groups: list[str]) -> bool:
     return key in groups or "/" in key or override.package is not None or key.split(".")[0] == "hydra"
 
 
-def _sorted_out(search: list[str], choices: list[Override], name: str) -> tuple[list[str], list[str]]:
+def _sorted_out(choices: list[Override], name: str) -> tuple[list[str], list[str]]:
     """The choices that can be composed, and a sentence for each that cannot."""
     good: list[str] = []
     problems: list[str] = []
@@ -209,12 +212,10 @@ def _sorted_out(search: list[str], choices: list[Override], name: str) -> tuple[
         options = _options(override.key_or_group)
         if override.is_delete() or not options:
             try:
-                compose(name, overrides=[*search, *good, _typed_text(override)])
+                compose(name, overrides=[*good, _typed_text(override)])
                 good.append(_typed_text(override))
             except (HydraException, OmegaConfBaseException) as error:
-                keys = [
-                    f"hydra.{key}" for key in _keys(compose(name, overrides=search, return_hydra_config=True).hydra)
-                ]
+                keys = [f"hydra.{key}" for key in _keys(compose(name, return_hydra_config=True).hydra)]
                 hint = nearest(override.key_or_group, keys)
                 problems.append(
                     f"{override.key_or_group}: no such key{hint}"
@@ -295,13 +296,12 @@ def settings_of_choice(
     Raises:
         ConfigError: an override cannot be carried out.
     """
-    with initialize_config_dir(str(settings_folder()), version_base="1.3"):
-        search = _searched(extra_folder)
-        composed, problems = _composed(search, list(overrides), NAME)
+    with _reading(extra_folder):
+        composed, problems = _composed(list(overrides), NAME)
         if problems:
             raise ConfigError(*problems)
         if group.name == "experiment":
-            plain, _ = _composed(search, [word for word in overrides if not word.startswith("experiment=")], NAME)
+            plain, _ = _composed([word for word in overrides if not word.startswith("experiment=")], NAME)
             usual = dict(_leaves(plain, ""))
             return iter([(key, value) for key, value in _leaves(composed, "") if usual.get(key) != value])
         return iter(list(_leaves(composed[group.name], f"{group.name}.")))
@@ -317,5 +317,14 @@ def _leaves(node: DictConfig, prefix: str) -> Iterator[tuple[str, str]]:
             yield f"{prefix}{key}", shown(value).replace(" ", "")
 
 
-def _searched(extra_folder: str | None) -> list[str]:
-    return [f"hydra.searchpath=[file://{Path(extra_folder).absolute()}]"] if extra_folder else []
+@contextlib.contextmanager
+def _reading(extra_folder: str | None) -> Iterator[None]:
+    """Meanwhile Hydra reads the settings of this program, and behind them those in a folder of the user's own."""
+    with initialize_config_dir(str(settings_folder()), version_base="1.3"):
+        if extra_folder:
+            search_path = create_config_search_path(str(settings_folder()))
+            own = f"file://{Path(extra_folder).absolute()}"
+            search_path.prepend("command-line", own, SearchPathQuery(provider="schema"))  # where `--config-dir` puts it
+            GlobalHydra.instance().clear()
+            Hydra.create_main_hydra2("app", search_path)
+        yield

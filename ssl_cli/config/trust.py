@@ -57,11 +57,14 @@ def take(words: Iterable[str]) -> list[str]:
                 problems.append(
                     f"trust={name}: what a run may build of this program needs no trust, and the rest gets none"
                 )
-            elif re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name) and "/" not in name:
+                continue
+            is_package = re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", name)
+            is_folder = name and Path(name).expanduser().is_dir()
+            if is_package:
                 _packages.add(name)
-            elif name and Path(name).expanduser().is_dir():
+            if is_folder:  # `conf` may be either, and is what a person calls both
                 _folders.add(Path(name).expanduser().resolve())
-            else:
+            if not (is_package or is_folder):
                 problems.append(f"trust={name}: must be a Python package, a folder of settings or {HYDRA}")
     if problems:
         raise ConfigError(*problems)

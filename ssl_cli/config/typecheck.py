@@ -132,7 +132,7 @@ def _typed_component(
     try:
         taken = signatures.parameters(path)
     except ConfigError as error:
-        problems += [f"{key}.{problem}" for problem in error.problems]
+        problems += [f"{key}._target_={problem}" for problem in error.problems]
         return INVALID
     hints = {name: parameter.annotation for name, parameter in taken.items() if name not in kind.given}
     required = {name for name in hints if taken[name].required}
@@ -160,6 +160,17 @@ def _typed_stage(value: Any, kind: type[Stage], key: str, problems: list[str], a
         return INVALID
     if not (isinstance(found, type) and issubclass(found, Stage) and is_dataclass(found)):
         problems.append(f"{key}._target_={path}: must be a dataclass that inherits from ssl_cli.config.schema.Stage")
+        return INVALID
+    try:
+        taken = signatures.parameters(found.function)
+    except ConfigError as error:
+        problems += [f"{key}._target_={path}: its function={problem}" for problem in error.problems]
+        return INVALID
+    required = [name for name, parameter in taken.items() if parameter.required]
+    if len(required) != 2:
+        problems.append(
+            f"{key}._target_={path}: its function={found.function}: must take two arguments, config and run"
+        )
         return INVALID
     settings = {name: item for name, item in given.items() if name != "_target_"}
     return _typed_dataclass(settings, found, key, problems, allowed)

@@ -33,10 +33,14 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "spread": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
                 "seconds": statistics.mean(run["seconds"] for run in runs.values()),
                 "backbone_parameters": next(iter(runs.values()))["backbone_parameters"],
-                "images_per_second": statistics.mean(run["images_per_second"] for run in runs.values()),
+                "images_per_second": _mean([run["images_per_second"] for run in runs.values()]),
             }
         )
     return made
+
+
+def _mean(numbers: list[float | None]) -> float | None:
+    return None if None in numbers else statistics.mean(numbers)
 
 
 def headings(made: list[dict[str, Any]], measure: str = "test accuracy") -> tuple[str, ...]:
@@ -48,7 +52,8 @@ def headings(made: list[dict[str, Any]], measure: str = "test accuracy") -> tupl
 def cells(row: dict[str, Any], made: list[dict[str, Any]]) -> tuple[str, ...]:
     """A row of a table as people read it."""
     spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.1f}"
-    sizes = (f"{row['backbone_parameters']:,}", f"{row['images_per_second']:,.0f}") if _sizes_vary(made) else ()
+    known = ("backbone_parameters", "images_per_second") if _sizes_vary(made) else ()
+    sizes = ("" if row[key] is None else f"{row[key]:,.0f}" for key in known)
     return (
         row["arm"],
         *sizes,

@@ -11,28 +11,28 @@ FORMAT = 2
 class Result:
     """The numbers of a finished run.
 
-    `Run.finish` adds what every run has: the format, the run's id, what it ends in, the hashes of its weights, its seconds and
-    when it was finished.
+    `Run.finish` adds what is known of every run: the format, its id, its stage, what it ends in, its arm, seed, data set and
+    backbone, the hashes of its weights, its seconds and when it was finished.
 
-    stage: which verb.
     identity: the hash of all that shaped the result (see `runs.identity`).
-    test_accuracy: share of test inputs that were classified correctly; None where there is no such number.
+    test_accuracy: share of test inputs that were classified correctly; None where there is no such number. With it a job has a
+        row in the table of its sweep.
     labels: how many labels of the target were seen.
     images_per_second: of training; None where nothing was trained, or several things were.
+    backbone_parameters: trainable numbers in the backbone.
+    environment: machine and versions.
     protocol: in words, how the test set was used.
     caveats: in words, what a reader of the number should know.
-    environment: machine and versions.
+    dataset, backbone: names, where they are not those of the settings.
     """
 
-    stage: str
     identity: str
-    dataset: str
-    backbone: str
-    backbone_parameters: int
-    seed: int
     labels: int
-    test_accuracy: float | None
-    images_per_second: float | None
-    environment: dict[str, Any]
+    test_accuracy: float | None = None
+    images_per_second: float | None = None
+    backbone_parameters: int | None = None
+    environment: dict[str, Any] = field(default_factory=dict)
     protocol: str = ""
     caveats: list[str] = field(default_factory=list)
+    dataset: str | None = None
+    backbone: str | None = None

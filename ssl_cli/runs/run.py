@@ -64,7 +64,14 @@ class Run:
         self.folder = folder
         saved = plain(settings)
         self.stage: str = settings.stage.name
-        self.ends_in: str = settings.stage.ends_in
+        self._about: dict[str, Any] = {
+            "ends_in": settings.stage.ends_in,
+            "stage": self.stage,
+            "arm": settings.stage.arm(settings),
+            "seed": settings.seed,
+            "dataset": settings.dataset.name,
+            "backbone": settings.backbone.name,
+        }
         text = yaml.safe_dump(saved, sort_keys=False, allow_unicode=True)
         config = folder / "config.yaml"
         self.is_new = not config.exists()
@@ -208,6 +215,12 @@ class Run:
         tensors = {key: tensor.detach().cpu().contiguous() for key, tensor in module.state_dict().items()}
         write(self.folder / f"{name}.safetensors", save(tensors))
 
+    def described(self, result: Result) -> dict[str, Any]:
+        """The numbers of a result, and what the settings say of the run: `stage`, `arm`, `seed`, `dataset`, `backbone`."""
+        numbers = asdict(result)
+        given = {key: numbers.pop(key) for key in ("dataset", "backbone")}
+        return {"format": FORMAT, "run_id": self.id, **self._about, **{k: v for k, v in given.items() if v}, **numbers}
+
     def finish(self, result: Result) -> dict[str, Any]:
         """Write the numbers, and by which bytes the weights can be told; the run is finished.
 
@@ -215,7 +228,7 @@ class Run:
             TrainingError: a number is not finite.
         """
         claim.check_held(self.folder)
-        numbers = asdict(result)
+        numbers = self.described(result)
         for key, value in numbers.items():
             if isinstance(value, float) and not math.isfinite(value):
                 raise TrainingError(
@@ -223,9 +236,6 @@ class Run:
                 )
         weights = {path.name: sha256(path) for path in sorted(self.folder.glob("*.safetensors"))}
         written = {
-            "format": FORMAT,
-            "run_id": self.id,
-            "ends_in": self.ends_in,
             **numbers,
             "weights": weights,
             "seconds": round(self.seconds, 2),

@@ -67,12 +67,8 @@ def benchmark(config: Config, run: Run) -> dict[str, Any]:
     plots.save_benchmark(rows, run.folder / "benchmark.png")
     return run.finish(
         BenchmarkResult(
-            stage="benchmark",
             identity=joint_identity(config, parts),
-            dataset=config.dataset.name,
-            backbone=config.backbone.name,
             backbone_parameters=result["backbone_parameters"],
-            seed=config.seed,
             labels=result["labels"],
             test_accuracy=None,  # a benchmark has many, and the best of them would be selected on test data
             images_per_second=None,

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +78,8 @@ def side_by_side(
     plots.save_arms(rows, run.folder / "arms.png")
     wanted = [row for row in rows if row["arm"].startswith(headline)]
     result = ComparisonResult(
-        stage=config.stage.name,
         identity=joint_identity(config, (result["identity"] for result in results)),
-        dataset=config.dataset.name,
-        backbone=config.backbone.name,
         backbone_parameters=read_result(starts[0])["backbone_parameters"],
-        seed=config.seed,
         labels=results[0]["labels"],
         test_accuracy=next((row["mean"] for row in wanted if not row["collapsed"]), wanted[0]["mean"]),
         images_per_second=read_result(starts[0])["images_per_second"],
@@ -96,7 +92,7 @@ def side_by_side(
         softmax_slope_at_start=_slopes(results),
         pretrainings=[{"folder": str(start), **_pretraining_numbers(read_result(start))} for start in starts],
     )
-    page.write_report(run.folder, asdict(result), starts, shown)
+    page.write_report(run.folder, run.described(result), starts, shown)
     return run.finish(result)
 
 

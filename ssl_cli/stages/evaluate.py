@@ -88,7 +88,6 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
     last = found[-1]
     return run.finish(
         EvaluateResult(
-            stage="evaluate",
             identity=identity(
                 {
                     "stage": {key: value for key, value in plain(config.stage).items() if key not in ("run", "other")},
@@ -101,7 +100,6 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
             dataset=last.config.dataset.name,
             backbone=last.config.backbone.name,
             backbone_parameters=count_parameters(network.backbone),
-            seed=config.seed,
             labels=last.result["labels"],
             test_accuracy=rows[-1]["clean"]["mean"],
             images_per_second=None,

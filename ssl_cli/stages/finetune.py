@@ -41,14 +41,13 @@ log = logging.getLogger("ssl_cli")
 class ClassifierResult(Result):
     """Of a classifier; what is None does not concern how it was trained.
 
-    arm: what it is called in tables; labels_hash: the same for the same labels in the same parts.
+    labels_hash: the same for the same labels in the same parts.
     best_step: the one whose weights were kept, where a number chose them.
     softmax_slope_at_start: see `models.heads.saturation`; pretraining: what the pre-training behind it was.
     agreement: of a student with its teacher; teacher: what that was.
     confident_fraction: of unlabelled inputs whose pseudo-label was learnt from, in the end; inputs: how many there were.
     """
 
-    arm: str
     classes: int
     labels_hash: str
     validation_accuracy: float | None
@@ -142,17 +141,12 @@ def tested(
     plots.save_confusion(table, dataset.classes, picture, "true class", "answer", "test accuracy")
     plots.save_curves(run.folder, run.folder / "curves.png")
     return ClassifierResult(
-        stage=config.stage.name,
         identity=classifier_identity(config, dataset, here, starts_from),
-        dataset=config.dataset.name,
-        backbone=config.backbone.name,
         backbone_parameters=count_parameters(backbone),
-        seed=config.seed,
         labels=len(chosen),
         test_accuracy=round(int((answers.argmax(1) == test.labels).sum()) / len(test), 6),
         images_per_second=round(fitted.inputs_per_second, 1),
         environment=here.environment(),
-        arm=config.stage.arm(config),
         classes=len(dataset.classes),
         labels_hash=chosen.hash(),
         validation_accuracy=fitted.last.get("validation_accuracy"),

@@ -13,6 +13,7 @@ from ssl_cli.methods.networks import (
     build_backbone,
     build_classifier,
     build_method,
+    load_backbone,
     read_classifier,
 )
 from ssl_cli.methods.supervised import Supervised
@@ -28,6 +29,17 @@ def network_settings(config: Config, dataset: Dataset) -> NetworkSettings:
 def fresh_backbone(config: Config, dataset: Dataset) -> nn.Module:
     """The backbone with its first weights."""
     return build_backbone(config.backbone, dataset.shape, config.seed)
+
+
+def pretrained_backbone(config: Config, dataset: Dataset, start: Path) -> nn.Module:
+    """The backbone with the weights of the pre-training in the folder `start`.
+
+    Raises:
+        ConfigError: they are damaged, or do not fit.
+    """
+    backbone = fresh_backbone(config, dataset)
+    load_backbone(backbone, start, f"checkpoint={start}", dataset.name)
+    return backbone
 
 
 def pretraining_method(config: Config, dataset: Dataset, start: Path | None = None) -> Method:

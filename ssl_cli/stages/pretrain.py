@@ -99,12 +99,8 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     spread = fitted.last.get("spread")
     return run.finish(
         PretrainResult(
-            stage="pretrain",
             identity=pretraining_identity(config, dataset, here),
-            dataset=config.dataset.name,
-            backbone=config.backbone.name,
             backbone_parameters=parameters,
-            seed=config.seed,
             labels=0,
             test_accuracy=None,
             images_per_second=round(fitted.inputs_per_second, 1),

@@ -69,7 +69,7 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     for weights in ("random", "pretrained"):
         method = pretraining_method(config, dataset)
         if weights == "pretrained":
-            load_backbone(method.backbone, start, f"checkpoint={config.checkpoint}", config)
+            load_backbone(method.backbone, start, f"checkpoint={config.checkpoint}", config.dataset.name)
             if method.head is not None:
                 method.head.load_state_dict(read_weights(start, "head"))
         names = layer_names(method)
@@ -88,12 +88,8 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     )
     return run.finish(
         ProbeResult(
-            stage="probe",
             identity=classifier_identity(config, dataset, here, [start]),
-            dataset=config.dataset.name,
-            backbone=config.backbone.name,
             backbone_parameters=count_parameters(method.backbone),
-            seed=config.seed,
             labels=len(chosen),
             test_accuracy=last["linear"],
             images_per_second=None,
