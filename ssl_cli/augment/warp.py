@@ -1,8 +1,8 @@
 """Geometric augmentation: each step is a 3×3 matrix per image, all are multiplied, and images are resampled once.
 
 A matrix maps output to input positions, in pixels from the image's centre (x to the right, y down); a pixel's position is that of
-its centre. Applying step 1, then step 2 to an image is `matrix_1 @ matrix_2`. Angles, shear and corner points follow torchvision's
-conventions.
+its centre. Applying step 1, then step 2 to an image is `matrix_1 @ matrix_2`. Angles, shear and corner points are
+torchvision's.
 """
 
 import functools
