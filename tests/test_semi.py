@@ -85,7 +85,7 @@ def test_fixmatch_adds_the_strong_views_of_the_unlabelled_inputs():
     assert method.loss((weak, strong), labels)[0].item() == pytest.approx(expected.item(), abs=1e-5)
 
 
-def test_fixmatch_answers_by_a_running_average_of_its_weights_and_of_what_batch_norm_gathered():
+def test_fixmatch_predicts_with_an_ema_of_weights_and_batch_norm_statistics():
     body, head = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(12)), nn.Linear(12, 4)
     method = fixmatch(body, head, threshold=0.5, unlabelled_weight=1.0, momentum=0.75)
     expected = {key: value.clone() for key, value in method.teacher.state_dict().items()}
@@ -198,12 +198,12 @@ def test_labels_and_unlabelled_inputs_train_a_classifier_that_can_be_read_back(s
     assert again == pytest.approx(result["test_accuracy"], abs=1e-6)
 
 
-def test_the_average_is_what_is_saved(smoke):
+def test_the_ema_teacher_is_what_is_saved(smoke):
     config, run = smoke("stage=semi", "budget.labels=20")
     assert "ema_teacher" in semi(config, run)["protocol"]
     kept = torch.load(run.folder / "checkpoint.pt", weights_only=True)["method"]
     saved = load_file(run.folder / "classifier.safetensors")
-    assert all(torch.equal(value, kept[f"average.head.{key}"]) for key, value in saved.items())
+    assert all(torch.equal(value, kept[f"teacher.head.{key}"]) for key, value in saved.items())
     assert not all(torch.equal(value, kept[f"head.{key}"]) for key, value in saved.items())
 
 

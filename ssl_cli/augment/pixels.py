@@ -1,6 +1,6 @@
-"""Colour, blur and erasing, on batches in which every image has its own strength.
+"""Colour, blur and erasing, with a strength for each image of the batch.
 
-Images are float (B, C, H, W) in [0, 1]; strengths are (B,). Each step agrees with torchvision's functional of that name.
+Images are float (B, C, H, W) in [0, 1]; strengths are (B,). Each function agrees with torchvision's of that name.
 """
 
 import functools
@@ -16,13 +16,13 @@ def _each(strength: Tensor) -> Tensor:
     return strength.view(-1, 1, 1, 1)
 
 
-def _blend(images: Tensor, other: Tensor, share: Tensor) -> Tensor:
-    share = _each(share)
-    return (images * share).add_(other * (1 - share)).clamp_(0, 1)
+def _blend(images: Tensor, other: Tensor, weight: Tensor) -> Tensor:
+    weight = _each(weight)
+    return (images * weight).add_(other * (1 - weight)).clamp_(0, 1)
 
 
 def grey(images: Tensor) -> Tensor:
-    """Luma in every channel; images with one channel are grey already."""
+    """Luma in every channel; images with one channel are unchanged."""
     if images.shape[1] == 1:
         return images
     luma = (images * images.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
@@ -30,22 +30,22 @@ def grey(images: Tensor) -> Tensor:
 
 
 def brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """0 is black, 1 is the image."""
+    """Multiply by `factor`: 0 gives black, 1 the image."""
     return (images * _each(factor)).clamp_(0, 1)
 
 
 def contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """0 is the image's mean grey, 1 is the image."""
+    """Interpolate with the image's mean grey: 0 gives the mean, 1 the image."""
     return _blend(images, grey(images).mean((1, 2, 3), keepdim=True), factor)
 
 
 def saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """0 is grey, 1 is the image."""
+    """Interpolate with the grey image: 0 gives grey, 1 the image."""
     return _blend(images, grey(images), factor)
 
 
 def hue(images: Tensor, turn: Tensor) -> Tensor:
-    """The colour circle turned by a share of it, −0.5 to 0.5; needs three channels."""
+    """Rotate hues by a fraction of the colour circle, −0.5 to 0.5; needs three channels."""
     high, which = images.max(1)
     low = images.min(1).values
     spread = high - low
@@ -63,12 +63,12 @@ def hue(images: Tensor, turn: Tensor) -> Tensor:
 
 
 def solarise(images: Tensor, threshold: float) -> Tensor:
-    """Pixels at or above the threshold inverted."""
+    """Invert pixels at or above the threshold."""
     return torch.where(images >= threshold, 1 - images, images)
 
 
 def gaussian_blur(images: Tensor, kernel: int, *sigmas: Tensor) -> Tensor:
-    """Separable, mirrored at the edges, once for each of `sigmas`; a sigma of 0 leaves its image as it is.
+    """Separable Gaussian blur with reflection padding, once for each of `sigmas`; a sigma of 0 leaves its image unchanged.
 
     `kernel` is in pixels, odd, no wider than twice the image's side less one.
     """
@@ -79,10 +79,10 @@ def gaussian_blur(images: Tensor, kernel: int, *sigmas: Tensor) -> Tensor:
 
 
 def _blur_along(side: int, kernel: int, sigmas: tuple[Tensor, ...]) -> Tensor:
-    """What all blurs in a row do to a line of pixels, as a matrix: (B, side, side).
+    """All blurs of a line of pixels, as one matrix: (B, side, side).
 
-    A matrix product a side is the same work for every sigma, on every device; a convolution in which each image has
-    its own weights is not.
+    One matrix product per axis costs the same for every sigma; a grouped convolution with weights for each image does
+    not, since it must be planned anew for every number of images.
     """
     sources = _mirrored(side, kernel, sigmas[0].device)
     offsets = torch.arange(kernel, device=sources.device) - kernel // 2
@@ -97,14 +97,14 @@ def _blur_along(side: int, kernel: int, sigmas: tuple[Tensor, ...]) -> Tensor:
 
 @functools.lru_cache(maxsize=8)
 def _mirrored(side: int, kernel: int, device: torch.device) -> Tensor:
-    """Which pixel of a line lies at each offset from each, as zeros and ones: (kernel, side · side)."""
+    """Which pixel is at each offset from each pixel of a line, with reflection, one-hot: (kernel, side · side)."""
     position = (torch.arange(side)[None] + torch.arange(kernel)[:, None] - kernel // 2).abs()
     position = (side - 1) - ((side - 1) - position).abs()
     return F.one_hot(position, side).view(kernel, -1).to(device, torch.float32)
 
 
 def erase(images: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor) -> Tensor:
-    """A box in pixels made black."""
+    """Set a box, in pixels, to black."""
     y = torch.arange(images.shape[2], device=images.device)
     x = torch.arange(images.shape[3], device=images.device)
     in_rows = (y >= top[:, None]) & (y < (top + height)[:, None])

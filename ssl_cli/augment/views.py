@@ -1,4 +1,4 @@
-"""Random views of a batch: which steps, how strong, and how many views."""
+"""Random augmented views of a batch."""
 
 import math
 from collections.abc import Callable
@@ -12,18 +12,18 @@ from ssl_cli.config.schema import Affine, Blur, Colour, Crop, Erase, Flip, Grey,
 
 
 def encode(inputs: Tensor, scale: float) -> Tensor:
-    """uint8 images as float in 0 to `scale`; floats pass as they are."""
+    """uint8 images as float in 0 to `scale`; floats pass unchanged."""
     return inputs.float().mul_(scale / 255) if inputs.dtype == torch.uint8 else inputs
 
 
 class Views:
-    """Views of uint8 images, every image with its own draw (or, with `draw: batch`, one draw a view).
+    """Augmented views of uint8 images, with a draw for each image (or, with `draw: batch`, one for the whole batch).
 
     Args:
         draw: `sample` or `batch`.
-        crop, flip, affine, perspective: geometry, composed into one resampling, in this order.
-        colour, grey, blur, solarise, erase: pixels, in this order.
-        scale: a pixel's range in the views is 0 to this.
+        crop, flip, affine, perspective: geometric steps, composed into one resampling, in this order.
+        colour, grey, blur, solarise, erase: pixel operations, in this order.
+        scale: pixel values of the views are 0 to this.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Views:
         self.colour, self.grey, self.blur, self.solarise, self.erase = colour, grey, blur, solarise, erase
         self.scale = scale
         self.warps = any(step.p > 0 for step in (crop, flip, affine, perspective))
-        self.alters = any(step.p > 0 for step in (colour, grey, blur, solarise, erase))
+        self.changes_pixels = any(step.p > 0 for step in (colour, grey, blur, solarise, erase))
 
     @property
     def random(self) -> bool:
         """Whether two views of an image can differ."""
-        return self.warps or self.alters
+        return self.warps or self.changes_pixels
 
     def __call__(self, inputs: Tensor, count: int, source: torch.Generator) -> tuple[Tensor, ...]:
         """uint8 (B, C, H, W) → `count` views, float (B, C, H, W) each, on the inputs' device."""
@@ -60,18 +60,18 @@ class Views:
         images = encode(inputs, 1.0)
         if self.warps:
             matrices = self._matrices(draws, tuple(inputs.shape[-2:]))
-            # Photographs that are only cropped show no world beyond their edge; moved digits stand on black.
+            # Cropped photographs repeat their border; moved digits get a black background.
             outside = "zeros" if self.affine.p or self.perspective.p else "border"
             each = draws.spread(matrices).split(len(inputs))
             images = torch.cat([warp.resample(images, part, outside) for part in each])
         else:
             images = images.repeat(count, 1, 1, 1)
-        if self.alters:
-            images = self._altered(images, draws)
+        if self.changes_pixels:
+            images = self._with_pixel_operations(images, draws)
         return (images.mul_(self.scale) if self.scale != 1 else images).split(len(inputs))
 
     def _matrices(self, draws: "_Draws", size: tuple[int, int]) -> Tensor:
-        """Output to input of all geometry, one for each draw: (drawn, 3, 3)."""
+        """Output-to-input matrices of all geometric steps, one per draw: (drawn, 3, 3)."""
         height, width = size
         total = warp.identity(draws.drawn, draws.device)
         if self.crop.p:
@@ -92,11 +92,11 @@ class Views:
             )
             total = total @ draws.where(step.p, moved, warp.identity(draws.drawn, draws.device))
         if self.perspective.p:
-            total = self._tilted(total, draws, size)
+            total = self._with_perspective(total, draws, size)
         return total
 
-    def _tilted(self, total: Tensor, draws: "_Draws", size: tuple[int, int]) -> Tensor:
-        """All perspectives are found at once: on small images, their many small operations cost as much as resampling."""
+    def _with_perspective(self, total: Tensor, draws: "_Draws", size: tuple[int, int]) -> Tensor:
+        """Solve all perspectives at once: on small images, many small operations cost as much as the resampling."""
         height, width = size
         corners = warp.corners_of(size, draws.device)
         inwards = torch.where(corners == 0, 1.0, -1.0) * corners.new_tensor([width / 2, height / 2])
@@ -108,13 +108,13 @@ class Views:
             total = torch.where(coin, total @ tilted, total)
         return total
 
-    def _altered(self, images: Tensor, draws: "_Draws") -> Tensor:
+    def _with_pixel_operations(self, images: Tensor, draws: "_Draws") -> Tensor:
         if self.colour.p:
-            images = draws.some(self.colour.p, images, self._coloured(draws))
+            images = draws.some(self.colour.p, images, self._colour_jitter(draws))
         if self.grey.p:
             images = draws.some(self.grey.p, images, lambda part, _: pixels.grey(part).clone())
         if self.blur.p:
-            images = self._blurred(images, draws)
+            images = self._with_blur(images, draws)
         if self.solarise.p:
             images = draws.some(self.solarise.p, images, lambda part, _: pixels.solarise(part, self.solarise.threshold))
         if self.erase.p:
@@ -125,8 +125,8 @@ class Views:
             images = draws.some(self.erase.p, images, lambda part, who: pixels.erase(part, *(v[who] for v in box)))
         return images
 
-    def _blurred(self, images: Tensor, draws: "_Draws") -> Tensor:
-        """All blurs at once, on the images that get at least one."""
+    def _with_blur(self, images: Tensor, draws: "_Draws") -> Tensor:
+        """Apply all blurs at once, to the images that get at least one."""
         sigmas = [draws.each(*self.blur.sigma) for _ in range(self.blur.times)]
         sigmas = [torch.where(draws.each(0, 1) < self.blur.p, sigma, 0.0) for sigma in sigmas]
         who = torch.stack(sigmas).amax(0).nonzero()[:, 0]
@@ -136,8 +136,8 @@ class Views:
             0, who, pixels.gaussian_blur(images[who], self.blur.kernel, *(s[who] for s in sigmas))
         )
 
-    def _coloured(self, draws: "_Draws") -> Callable[[Tensor, Tensor], Tensor]:
-        """Brightness, contrast, saturation and hue in an order drawn once a batch."""
+    def _colour_jitter(self, draws: "_Draws") -> Callable[[Tensor, Tensor], Tensor]:
+        """Brightness, contrast, saturation and hue, in an order drawn once per batch."""
         strength = self.colour.strength
         factors = [
             (step, draws.each(max(0.0, 1 - strength * amount), 1 + strength * amount))
@@ -162,16 +162,16 @@ class Views:
 
 
 class _Draws:
-    """Random numbers for `views` views of `size` images: one an image, or one a view."""
+    """Random numbers for `views` views of `size` images: one draw per image, or one per view."""
 
-    def __init__(self, size: int, views: int, one_a_view: bool, source: torch.Generator):
+    def __init__(self, size: int, views: int, one_per_view: bool, source: torch.Generator):
         self.total = size * views
-        self.drawn = views if one_a_view else self.total
+        self.drawn = views if one_per_view else self.total
         self.source = source
         self.device = source.device
 
     def spread(self, drawn: Tensor) -> Tensor:
-        """What was drawn, for every image: (drawn, …) → (total, …)."""
+        """Expand draws to all images: (drawn, …) → (total, …)."""
         return drawn if self.drawn == self.total else drawn.repeat_interleave(self.total // self.drawn, dim=0)
 
     def uniform(self, low: float, high: float, *more: int) -> Tensor:
@@ -198,11 +198,11 @@ class _Draws:
         return (self.uniform(0, 1) < p).view(-1, 1, 1)
 
     def where(self, p: float, matrices: Tensor, otherwise: Tensor) -> Tensor:
-        """The matrices where a coin of probability `p` says so."""
+        """These matrices with probability `p`, else the others."""
         return matrices if p >= 1 else torch.where(self.coin(p), matrices, otherwise)
 
     def some(self, p: float, images: Tensor, step: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """A step on those images for which a coin of probability `p` says so; the others cost nothing and stay in place."""
+        """Apply a step to each image with probability `p`; the others cost nothing and stay in place."""
         who = (self.each(0, 1) < p).nonzero()[:, 0]
         if len(who) == len(images):
             return step(images, who)

@@ -1,8 +1,8 @@
-"""Geometry: every step is a 3×3 matrix a sample, all are multiplied, and the images are resampled once.
+"""Geometric augmentation: each step is a 3×3 matrix per image, all are multiplied, and images are resampled once.
 
-A matrix maps output to input positions, in pixels from the image's centre, the centre of a pixel being its position
-(x to the right, y down). Applying step 1, then step 2 to an image is `matrix_1 @ matrix_2`. The conventions of angles,
-shear and corner points are torchvision's.
+A matrix maps output to input positions, in pixels from the image's centre (x to the right, y down); a pixel's position is that of
+its centre. Applying step 1, then step 2 to an image is `matrix_1 @ matrix_2`. Angles, shear and corner points are
+torchvision's.
 """
 
 import functools
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 def identity(count: int, device: torch.device | str = "cpu") -> Tensor:
-    """(count, 3, 3)."""
+    """Identity matrices: (count, 3, 3)."""
     return torch.eye(3, device=device).repeat(count, 1, 1)
 
 
@@ -30,12 +30,12 @@ def affine(rotation: Tensor, shift_x: Tensor, shift_y: Tensor, scale: Tensor, sh
 
 
 def flip(count: int, device: torch.device | str = "cpu") -> Tensor:
-    """Left becomes right."""
+    """Horizontal flip: (count, 3, 3)."""
     return torch.diag(torch.tensor([-1.0, 1.0, 1.0], device=device)).repeat(count, 1, 1)
 
 
 def crop(top: Tensor, left: Tensor, height: Tensor, width: Tensor, size: tuple[int, int]) -> Tensor:
-    """A box in pixels from the upper left corner, (B,) each, stretched over the whole image of `size` (H, W)."""
+    """Crop a box, in pixels from the upper left corner, (B,) each, and resize it to the whole image of `size` (H, W)."""
     full_height, full_width = size
     zero, one = torch.zeros_like(top), torch.ones_like(top)
     x, y = left + (width - full_width) / 2, top + (height - full_height) / 2
@@ -44,7 +44,7 @@ def crop(top: Tensor, left: Tensor, height: Tensor, width: Tensor, size: tuple[i
 
 
 def perspective(corners: Tensor, size: tuple[int, int]) -> Tensor:
-    """Where the image's corner pixels go.
+    """The perspective that moves the image's corner pixels to these positions: (B, 3, 3).
 
     Args:
         corners: (B, 4, 2), new x and y in pixels of the upper left, upper right, lower right and lower left corner.
@@ -59,7 +59,7 @@ def perspective(corners: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _square_to(corners: Tensor) -> Tensor:
-    """The homography that takes the unit square's corners to these (Heckbert, 1989, section 2.2.3): (B, 4, 2) → (B, 3, 3)."""
+    """The homography from the unit square to these corners (Heckbert, 1989, section 2.2.3): (B, 4, 2) → (B, 3, 3)."""
     p0, p1, p2, p3 = corners.unbind(1)
     d1, d2, rest = p1 - p2, p3 - p2, p0 - p1 + p2 - p3
     determinant = _cross(d1, d2)
@@ -74,22 +74,22 @@ def _cross(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _inverse(matrix: Tensor) -> Tensor:
-    """Up to a factor, which a homography does not have: the adjugate, row by row."""
+    """The inverse up to a factor, which does not matter for a homography: the adjugate, row by row."""
     a, b, c = matrix.unbind(2)
     return torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=1)
 
 
 def resample(images: Tensor, matrices: Tensor, outside: str) -> Tensor:
-    """Bilinear, one resampling for all steps.
+    """Bilinear resampling, once for all steps.
 
     Args:
         images: float (B, C, H, W).
         matrices: (B, 3, 3), output to input.
-        outside: what lies beyond the edge, `zeros` or `border`.
+        outside: padding mode, `zeros` or `border`.
     """
     height, width = images.shape[-2:]
     to_unit = matrices.new_tensor([[2 / width], [2 / height], [1.0]])  # grid_sample counts from −1 to 1
-    # All x, then all y: one matrix product and long rows; grid_sample takes them as they lie.
+    # All x, then all y: one matrix product with long rows, which grid_sample takes without a copy.
     found = ((to_unit * matrices).view(-1, 3) @ _positions(height, width, images.device)).view(-1, 3, height, width)
     grid = found[:, :2].div_(found[:, 2:]) if _projective(matrices) else found[:, :2]
     return F.grid_sample(images, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode=outside, align_corners=False)
@@ -105,7 +105,7 @@ def _positions(height: int, width: int, device: torch.device) -> Tensor:
 
 
 def _projective(matrices: Tensor) -> bool:
-    if matrices.device.type != "cpu":  # looking would wait for the device
+    if matrices.device.type != "cpu":  # to check would synchronise with the device
         return True
     return not torch.equal(matrices[:, 2], matrices.new_tensor([0.0, 0.0, 1.0]).expand(len(matrices), 3))
 
@@ -118,7 +118,7 @@ def corners_of(size: tuple[int, int], device: torch.device | str = "cpu") -> Ten
 
 
 def box_sides(area: Tensor, ratio: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Height and width in pixels of a box with a share of the area and a width-to-height ratio, cut to the image."""
+    """Height and width in pixels of a box with this fraction of the area and width-to-height ratio, clipped to the image."""
     height, width = size
     pixels = area * (height * width)
     return (pixels / ratio).sqrt().clamp(max=height), (pixels * ratio).sqrt().clamp(max=width)

@@ -1,4 +1,4 @@
-"""Batches as a function of the step: no state, so that a run can begin anywhere."""
+"""Batches as a function of the step, without state, so that a run can resume at any step."""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from ssl_cli.randomness import generator
 
 @dataclass
 class Batches:
-    """Full batches from some items of a split; what does not fill a batch is dropped, and drawn anew each epoch.
+    """Full batches from some items of a split; the remainder of an epoch is dropped, and differs from epoch to epoch.
 
     Args:
         inputs: (N, …), any device or a memory map.
-        labels: int64 (N,), or None where they must not be seen.
-        items: int64 (M,), which of them; None for all.
-        size: items a batch; cut to M where there are fewer.
-        order: `shuffle` or `file`.
-        seed: of the shuffling.
+        labels: int64 (N,), or None if they must not be used.
+        items: int64 (M,), indices of the items; None for all.
+        size: batch size; at most M.
+        order: `shuffle` (anew each epoch) or `file`.
+        seed: for shuffling.
         steps_per_epoch: fewer than all full batches; None for all.
     """
 
@@ -56,9 +56,9 @@ class Batches:
 
 @dataclass
 class MixedBatches:
-    """Labelled inputs, then unlabelled ones in every batch; an epoch is one of the unlabelled ones.
+    """Batches of labelled inputs followed by unlabelled ones; an epoch is one of the unlabelled inputs.
 
-    Each part has its own order, and the labelled one begins anew as often as it must.
+    Each part has its own order; the labelled part is repeated as often as needed.
     """
 
     labelled: Batches
@@ -66,12 +66,12 @@ class MixedBatches:
 
     @property
     def size(self) -> int:
-        """Inputs of a batch, with and without label."""
+        """Batch size, labelled and unlabelled."""
         return self.labelled.size + self.unlabelled.size
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches until every unlabelled input was seen."""
+        """Batches of one epoch of the unlabelled inputs."""
         return self.unlabelled.steps_per_epoch
 
     def at(self, step: int) -> Batch:
@@ -82,15 +82,15 @@ class MixedBatches:
 
 
 class CaseBatches:
-    """Full batches of cases, two inputs of each; the two differ where a case has more than one input.
+    """Full batches of pairs of inputs of the same case, which differ if the case has more than one input.
 
-    An epoch has every case once (but for those that do not fill a batch), so no case is twice in a batch. Which inputs
-    stand for a case is drawn at every step.
+    An epoch has each case once (except for the remainder that does not fill a batch), so no case is twice in a batch. The
+    inputs of a case are drawn at each step.
 
     Args:
         inputs: (N, …), any device or a memory map.
-        cases: int64 (N,), which inputs belong together.
-        items, size, order, seed, steps_per_epoch: as of `Batches`, with cases in the place of items from `size` on.
+        cases: int64 (N,), the case of each input.
+        items, size, order, seed, steps_per_epoch: as in `Batches`; from `size` on, they count cases.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
-"""Which labels may be seen.
+"""The choice of labels for a budget.
 
-Each kind of budget is an order of the labelled inputs, and a budget of n labels is its first n: so 100 labels lie inside
-200 for one seed.
+Each kind of budget is an order of the labelled inputs, of which a budget of n labels takes the first n. So for one seed, budgets
+are nested: the 100 labels are among the 200.
 """
 
 import hashlib
@@ -28,17 +28,17 @@ class Chosen:
 
     @property
     def all(self) -> Tensor:
-        """Every item whose label was seen."""
+        """All items whose labels are used."""
         return torch.cat([self.train, self.validation])
 
     def hash(self) -> str:
-        """The same for the same items in the same parts."""
+        """A hash of the items of both parts."""
         text = ",".join(map(str, self.train.tolist())) + "|" + ",".join(map(str, self.validation.tolist()))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def choose(dataset: Dataset, budget: Budget, seed: int) -> Chosen:
-    """The items of a budget.
+    """Choose the items of a budget.
 
     Raises:
         ConfigError: the data has fewer labels than the budget, or too few of a class for a balanced one.
@@ -56,7 +56,7 @@ def choose(dataset: Dataset, budget: Budget, seed: int) -> Chosen:
 
 
 def unlabelled_items(dataset: Dataset, budget: Budget, seed: int) -> Tensor | None:
-    """The training inputs to pre-train on, int64 (M,); None for all of them, those in the budget too."""
+    """The training inputs to pre-train on, int64 (M,); None for all of them, including those in the budget."""
     if budget.pretrain_on == "all":
         return None
     seen = torch.ones(len(dataset.train), dtype=torch.bool)
@@ -69,24 +69,24 @@ def label_order(labels: Tensor, kind: str, source: torch.Generator) -> Tensor:
 
     Args:
         labels: int64 (N,), −1 where unknown.
-        kind: `balanced` deals the classes out in turn, `fraction` in proportion to their sizes; `random` mixes all;
-            `first` and `all` keep the file's order.
-        source: the draw.
+        kind: `balanced` takes classes in turn, `fraction` in proportion to their sizes; `random` shuffles; `first` and
+            `all` keep the order of the file.
+        source: random generator.
     """
     known = (labels != UNKNOWN).nonzero()[:, 0]
     if kind in ("first", "all"):
         return known
-    mixed = known[torch.randperm(len(known), generator=source)]
+    shuffled = known[torch.randperm(len(known), generator=source)]
     if kind == "random":
-        return mixed
-    turn = torch.empty(len(mixed), dtype=torch.float64)
-    classes = labels[mixed].unique()
+        return shuffled
+    turn = torch.empty(len(shuffled), dtype=torch.float64)
+    classes = labels[shuffled].unique()
     for position, label in enumerate(classes[torch.randperm(len(classes), generator=source)]):
-        members = (labels[mixed] == label).nonzero()[:, 0]
+        members = (labels[shuffled] == label).nonzero()[:, 0]
         rank = torch.arange(len(members), dtype=torch.float64)
-        share = (rank + 0.5) / len(members) if kind == "fraction" else rank
-        turn[members] = share + 1e-9 * position
-    return mixed[turn.argsort(stable=True)]
+        place = (rank + 0.5) / len(members) if kind == "fraction" else rank
+        turn[members] = place + 1e-9 * position
+    return shuffled[turn.argsort(stable=True)]
 
 
 def _require_balance(chosen: Tensor, classes: tuple[str, ...]) -> None:

@@ -1,4 +1,4 @@
-"""Data sets: each function gives one `Dataset`, all inputs in one uint8 tensor."""
+"""Loading data sets, and what is known of them before that."""
 
 import json
 from dataclasses import replace
@@ -13,10 +13,10 @@ from ssl_cli.errors import ConfigError
 
 
 def load(target: DatasetComponent) -> Dataset:
-    """The data set of the settings, read once in a process.
+    """The data set of the settings, cached within the process.
 
     Raises:
-        ConfigError: files are missing, or what was read is not what the settings say of it.
+        ConfigError: files are missing, or the data contradict the facts in the settings.
     """
     return _load_once(json.dumps(plain(target), sort_keys=True))
 
@@ -34,7 +34,7 @@ def _load_once(settings: str) -> Dataset:
 
 
 def described(target: DatasetComponent) -> Dataset | None:
-    """A data set of the size and shape that its settings tell, on the meta device; None where they do not tell all."""
+    """A data set on the meta device with the size and shape in its settings; None if they are incomplete."""
     facts = target.arguments.get("facts")
     if not isinstance(facts, Facts) or None in (facts.inputs, facts.test, facts.classes, facts.shape):
         return None
@@ -50,7 +50,7 @@ def described(target: DatasetComponent) -> Dataset | None:
 
 
 def facts_of(dataset: Dataset) -> Facts:
-    """What is known of a data set once it is read."""
+    """The facts of a loaded data set."""
     known = dataset.train.labels != UNKNOWN
     return Facts(
         inputs=int(known.sum()),
@@ -77,7 +77,7 @@ def labelled(dataset: Dataset, key: str) -> Split:
     """The training inputs that have labels.
 
     Raises:
-        ConfigError: there are none; `key` says in the sentence whose they are.
+        ConfigError: there are none; the message names `key`, the setting of the data set.
     """
     known = dataset.train.labels != UNKNOWN
     if not known.any():
@@ -86,9 +86,9 @@ def labelled(dataset: Dataset, key: str) -> Split:
 
 
 def overlap(dataset: Dataset, other: Split) -> float:
-    """The share of a data set's inputs, training and test, that `other` has too, byte for byte.
+    """The fraction of a data set's inputs, training and test, that are also in `other`, byte for byte.
 
-    Of either split 4,096 are looked up, evenly spaced, if there are more.
+    At most 4,096 evenly spaced inputs of each split are compared.
     """
     if dataset.shape != tuple(other.inputs.shape[1:]):
         return 0.0

@@ -1,4 +1,4 @@
-"""What travels between data, methods and stages."""
+"""Types shared by data, methods and stages."""
 
 import hashlib
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-UNKNOWN = -1  # the label of an input that has none
+UNKNOWN = -1  # the label of an unlabelled input
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Dataset:
-    """Training and test data. Pre-training uses all training inputs; labels count only where the budget says so."""
+    """Training and test data. Pre-training uses all training inputs; of the labels, only those in the budget are used."""
 
     train: Split
     test: Split
     classes: tuple[str, ...]
-    cases: Tensor | None = None  # int64 (N,): which training inputs belong together (one patient, say); None: unknown
+    cases: Tensor | None = (
+        None  # int64 (N,): which training inputs belong together, such as those of one patient; None: unknown
+    )
     name: str = ""  # as `dataset=NAME`; `load` fills it in
 
     @property
@@ -41,7 +43,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """A hash of the training inputs' number, shape and content (of 4,096 of them, evenly spaced, if there are more).
 
-        Their cases count too, where there are any.
+        Cases are included if there are any.
         """
         return fingerprint(self.train.inputs, *([] if self.cases is None else [self.cases]))
 
@@ -65,7 +67,7 @@ class Batch:
     """inputs: uint8 (B, C, H, W), or float features (B, D); labels: int64 (B,), `UNKNOWN` where there is none, or None in
     pre-training.
 
-    partners: another input of the same case each, or None where cases do not matter.
+    partners: for each input another one of the same case, or None for methods without cases.
     """
 
     inputs: Tensor

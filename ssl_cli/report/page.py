@@ -1,4 +1,4 @@
-"""One self-contained HTML page of a comparison."""
+"""The HTML report of a comparison, one self-contained page."""
 
 import base64
 from pathlib import Path
@@ -9,15 +9,15 @@ from ssl_cli.runs.files import write
 
 
 def write_report(folder: Path, result: dict[str, Any], pretrainings: list[Path], shown: dict[str, str]) -> Path:
-    """`report.html` in the run's folder: table, pictures inside the page, settings."""
+    """`report.html` in the run's folder: table, embedded pictures and settings."""
     from jinja2 import Environment
 
     page = Environment(autoescape=True).from_string((Path(__file__).parent / "page.html.jinja").read_text())
-    pictures = [("What each arm reached", folder / "arms.png")]
+    pictures = [("Accuracy of each arm", folder / "arms.png")]
     for start in pretrainings:
         name = f"Pre-training, {start.parent.name}" if len(pretrainings) > 1 else "Pre-training"
         pictures += [(name, start / "curves.png")]
-    pictures += [("Views: an input above draws of it", pretrainings[0] / "views.png")]
+    pictures += [("Views: each input above its augmented views", pretrainings[0] / "views.png")]
     first = folder / f"seed{result['seed']}"
     pictures += [(f"On the test set: {title}", first / arm / "confusion.png") for title, arm in shown.items()]
     html = page.render(

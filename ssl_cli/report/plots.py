@@ -44,12 +44,12 @@ def save_curves(folder: Path, path: Path) -> None:
 
 
 def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: str, across: str, measure: str) -> None:
-    """True classes `down`, answers `across`, each row in shares of its class; what the share of right ones `measure`s."""
-    shares = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
+    """Confusion matrix: `down` and `across` label the axes, rows are normalised; `measure` names the overall accuracy."""
+    fractions = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
     side = min(10.0, 1.6 + 0.38 * len(classes))
     figure, axes = _figure(1, 1, width=side, height=side)
     axis = axes[0][0]
-    axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    axis.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     right = counts.diagonal().sum() / counts.sum()
     axis.set(xlabel=across, ylabel=down, title=f"{measure} {right:.1%}")
     if len(classes) <= 20:
@@ -58,7 +58,7 @@ def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: s
         for row, values in enumerate(counts.tolist()):
             for column, value in enumerate(values):
                 if value:
-                    dark = shares[row, column] > 0.5
+                    dark = fractions[row, column] > 0.5
                     axis.text(
                         column, row, value, ha="center", va="center", fontsize=7, color="white" if dark else "black"
                     )
@@ -66,7 +66,7 @@ def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: s
 
 
 def save_arms(rows: list[dict[str, Any]], path: Path, measure: str = "test accuracy") -> None:
-    """A dot an arm with one standard deviation either way, and a small dot a seed."""
+    """One dot per arm, with error bars of one standard deviation, and a small dot per seed."""
     figure, axes = _figure(1, 1, width=7.5, height=0.9 + 0.42 * len(rows))
     axis = axes[0][0]
     colours = {"distilled": GREEN, "pre-trained": BLUE}  # the first that fits
@@ -109,7 +109,7 @@ def save_layers(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def save_benchmark(rows: list[dict[str, Any]], path: Path) -> None:
-    """A line a method, a dot a measure with one standard deviation either way, in the order of fine-tuning."""
+    """One line per method with a dot per measure and error bars of one standard deviation, sorted by fine-tuned accuracy."""
     kinds = {"knn": ("kNN", GREY, "s"), "linear": ("linear", ORANGE, "^"), "finetuned": ("fine-tuned", BLUE, "o")}
     ordered = sorted(rows, key=lambda row: row["finetuned"]["mean"] if row["finetuned"] else 0)
     figure, axes = _figure(1, 1, width=8, height=1.2 + 0.34 * len(rows))
@@ -132,10 +132,10 @@ def save_benchmark(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) -> None:
-    """Accuracy against a swept number (`x` of each row), a `line` for the rest, a band of one standard deviation.
+    """Accuracy over a swept setting (`x` of each row), one `line` per other setting, with a band of one standard deviation.
 
-    A thin line is a seed, which draws the same labels at every point: two settings may differ less than two seeds, and
-    yet in the same direction for each.
+    A thin line is a seed, which has the same labels at every point: differences between settings can be smaller than
+    those between seeds and still have the same sign for each seed.
     """
     figure, axes = _figure(1, 1, width=7.5, height=4.2)
     axis = axes[0][0]
@@ -165,7 +165,7 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
 
 
 def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
-    """Accuracy against strength, one panel per corruption, one line per arm, with a band of one standard deviation."""
+    """Accuracy over strength, one panel per corruption, one line per arm, with a band of one standard deviation."""
     figure, axes = _figure(len(strengths), 1, width=max(5.0, 3.0 * len(strengths)), height=3.2 + 0.06 * len(rows))
     for axis, (name, values) in zip(axes[0], strengths.items(), strict=True):
         for row in rows:

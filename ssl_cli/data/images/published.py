@@ -1,4 +1,4 @@
-"""Published data sets that torchvision reads and, where allowed, fetches."""
+"""Published data sets, read and, if allowed, downloaded by torchvision."""
 
 import contextlib
 import gzip
@@ -23,12 +23,12 @@ def from_torchvision(
     download: bool,
     facts: Facts,
 ) -> Dataset:
-    """A data set that torchvision reads and, where allowed, fetches.
+    """A data set that torchvision reads and, if allowed, downloads.
 
-    Files of the MNIST family may also lie in `root` itself, packed by gzip or not, as Linux distributions ship them.
+    Files of the MNIST family may also be in `root` itself, gzipped or not, as Linux distributions ship them.
 
     Raises:
-        ConfigError: its files are not below `root` and could not be fetched.
+        ConfigError: its files are not in `root` and could not be downloaded.
     """
     from torchvision import datasets
 
@@ -84,7 +84,7 @@ def _idx(path: Path) -> np.ndarray:
 def _read(reader: type, root: Path, download: bool, **split: object):
     try:
         return reader(str(root), download=False, **split)
-    except RuntimeError:  # torchvision's word for missing or damaged files
+    except RuntimeError:  # torchvision's error for missing or damaged files
         pass
     reason = "dataset.download=false"
     if download:
@@ -102,7 +102,7 @@ def _read(reader: type, root: Path, download: bool, **split: object):
 
 
 def _remove_empty(folder: Path) -> None:
-    """What a failed download made and did not fill."""
+    """Remove empty folders that a failed download has left."""
     for path, _, _ in os.walk(folder, topdown=False):
         with contextlib.suppress(OSError):  # not empty
             Path(path).rmdir()

@@ -1,4 +1,4 @@
-"""Data sets that are made and not read."""
+"""Generated data sets, for tests and examples."""
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +9,7 @@ from ssl_cli.data.types import UNKNOWN, Dataset, Split
 
 
 def synthetic(facts: Facts) -> Dataset:
-    """Each class is a pattern of its own under noise. The same data for the same facts."""
+    """Each class is a fixed pattern with noise. Equal facts give equal data."""
     if None in (facts.inputs, facts.test, facts.classes, facts.shape):
         raise ValueError("dataset.facts must all be given, since the data is made from them")
     source = torch.Generator().manual_seed(1)
@@ -28,11 +28,10 @@ def synthetic(facts: Facts) -> Dataset:
 
 
 def synthetic_cases(facts: Facts) -> Dataset:
-    """Objects, each shot several times: what tells shots of an object apart is light and place, and no label knows it.
+    """Several images of each object, which differ in lighting and position.
 
-    An object is the pattern of its class with details of its own. A shot of it is moved by up to two pixels, under light
-    that falls in unevenly, as strong as the object itself. A test input is a shot of an object of its own.
-    The same data for the same facts.
+    An object is its class's pattern with individual details. Each image of it is shifted by up to two pixels, under uneven
+    lighting that is as strong as the object itself. Each test input shows another object. Equal facts give equal data.
     """
     if None in (facts.inputs, facts.test, facts.classes, facts.shape, facts.cases):
         raise ValueError("dataset.facts must all be given, since the data is made from them")

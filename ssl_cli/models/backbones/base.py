@@ -1,4 +1,4 @@
-"""What every backbone of images is: stages from maps to maps, then means over positions."""
+"""The base class of backbones: stages of feature maps, then average pooling."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,15 +7,15 @@ from ssl_cli.config.schema import Shape
 
 
 class Backbone(nn.Module):
-    """Stages in a row; the features are the last stage's output, averaged over the cells of a grid.
+    """A sequence of stages; the features are the last stage's output, average-pooled to a grid.
 
     Args:
-        stages: each takes and gives (B, C, H, W).
+        stages: each maps (B, C, H, W) to (B, C', H', W').
         channels: of the last stage.
         shape: channels, height, width of the inputs.
-        at_least: pixels a side that inputs must have.
-        multiple_of: what the sides must be a multiple of; `because` names the setting that asks for it.
-        grid: cells a side; 1 averages over the whole image, 2 keeps a little of where things are.
+        at_least: smallest side of the inputs in pixels.
+        multiple_of: divisor of the inputs' sides; `because` names the setting that requires it.
+        grid: side of the pooled grid; 1 is global average pooling, 2 keeps some spatial information.
 
     Raises:
         ValueError: the sides of the inputs do not fit.
@@ -39,7 +39,7 @@ class Backbone(nn.Module):
         self.dim = channels * grid**2
 
     def check_sides(self, shape: Shape) -> None:
-        """Raises ValueError where inputs of a shape do not fit."""
+        """Raises ValueError if inputs of this shape do not fit."""
         at_least, multiple_of, because = self._sides
         if min(shape[1:]) < at_least:
             raise ValueError(f"inputs of {shape[1]}×{shape[2]} do not fit; sides must be at least {at_least}")
@@ -51,15 +51,15 @@ class Backbone(nn.Module):
         """(B, C, H, W) → (B, dim)."""
         for stage in self.stages:
             inputs = stage(inputs)
-        return self._pooled(inputs)
+        return self._pool(inputs)
 
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """The features of every stage, pooled like the last: (B, C of that stage · grid²)."""
         pooled = []
         for stage in self.stages:
             inputs = stage(inputs)
-            pooled.append(self._pooled(inputs))
+            pooled.append(self._pool(inputs))
         return pooled
 
-    def _pooled(self, maps: Tensor) -> Tensor:
+    def _pool(self, maps: Tensor) -> Tensor:
         return maps.mean((2, 3)) if self.grid == 1 else F.adaptive_avg_pool2d(maps, self.grid).flatten(1)

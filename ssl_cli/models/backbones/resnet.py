@@ -184,7 +184,7 @@ def _shortcut(inputs: int, outputs: int, stride: int, averaged: bool) -> nn.Modu
 
 
 class _Average(nn.Module):
-    """2×2 means; at the lower and right edge of what is there."""
+    """2×2 means; at the lower and right edge, over the pixels that exist."""
 
     def __init__(self, stride: int):
         super().__init__()

@@ -9,8 +9,8 @@ from ssl_cli.models.backbones.base import Backbone
 def small(shape: Shape, width: Count) -> Backbone:
     """Four 3×3 convolutions of `width` to 4 · `width` channels, the first and third strided.
 
-    Their output is averaged over a 2×2 grid, since where a stroke is says much about a character: 16 · `width` features.
-    From 5 pixels on, each of its cells has something of its own.
+    Their output is average-pooled to 2×2, since the position of strokes matters for characters: 16 · `width` features.
+    Inputs need at least 5 pixels a side, so that the grid's cells differ.
     """
     return Backbone(
         [

@@ -11,8 +11,8 @@ from ssl_cli.models.backbones.base import Backbone
 def warfield(shape: Shape) -> Backbone:
     """Three unpadded 3×3 convolutions of 16, 16 and 32 channels, each followed by a 2×2 max-pooling.
 
-    From 28×28 pixels one position is left, so the mean over positions is the article's flattening: 32 features.
-    ReLU comes after the pooling: the same function for a quarter of the work.
+    From 28×28 pixels one position is left, so average pooling equals the article's flattening: 32 features.
+    ReLU follows the pooling: the same function at a quarter of the cost.
     """
     widths = (shape[0], 16, 16, 32)
     return Backbone([_stage(i, o) for i, o in itertools.pairwise(widths)], channels=32, shape=shape, at_least=22)
