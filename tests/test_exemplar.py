@@ -19,7 +19,8 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods import exemplar
 from ssl_cli.methods.exemplar import Exemplar, cluster, draw_seeds
 from ssl_cli.randomness import generator
-from ssl_cli.runs.run import Run, read_metrics
+from ssl_cli.runs.metrics import read_metrics
+from ssl_cli.runs.run import Run
 from ssl_cli.stages import fit
 from ssl_cli.stages.compare import compare
 from ssl_cli.stages.finetune import finetune

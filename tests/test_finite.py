@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ssl_cli.errors import ConfigError, TrainingError
-from ssl_cli.runs.run import sha256
+from ssl_cli.runs.files import sha256
 from ssl_cli.runs.weights import not_finite
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain

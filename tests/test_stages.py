@@ -13,7 +13,8 @@ from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.randomness import generator
 from ssl_cli.report import table
-from ssl_cli.runs.run import Run, read_metrics
+from ssl_cli.runs.metrics import read_metrics
+from ssl_cli.runs.run import Run
 from ssl_cli.stages.compare import arms, compare
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.identity import pretraining_identity

@@ -2,7 +2,7 @@ import itertools
 import json
 
 from ssl_cli.cli.sweep_table import summarise
-from ssl_cli.runs.run import finished_runs
+from ssl_cli.runs.result import finished_runs
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
 

@@ -10,7 +10,8 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load, overlap
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs.run import Run, read_metrics
+from ssl_cli.runs.metrics import read_metrics
+from ssl_cli.runs.run import Run
 from ssl_cli.stages import fit, identity
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.identity import pretraining_identity

@@ -148,7 +148,8 @@ def _check_sweep_folder(folder: Path) -> None:
 
 def _run(settings: Config, folder: Path, sweep: Path | None = None) -> None:
     """One stage in its folder, and the closing words."""
-    from ssl_cli.runs.run import Run, logged, short
+    from ssl_cli.runs.files import short
+    from ssl_cli.runs.run import Run, logged
 
     run = Run(folder, settings)
     if run.result:
@@ -180,7 +181,7 @@ def _function(path: str) -> Callable[..., dict[str, Any]]:
 
 def _close(settings: Config, result: dict[str, Any], run: "Run", in_sweep: bool) -> None:
     """What a stage says of its result, and commands that go on from here with the settings just used."""
-    from ssl_cli.runs.run import short
+    from ssl_cli.runs.files import short
 
     module = importlib.import_module(settings.stage.function.rpartition(".")[0])
     if hasattr(module, "closing"):

@@ -23,8 +23,9 @@ class SweepTable(Callback):
 def summarise(folder: Path) -> None:
     """One table over all runs below a folder that can be compared; says so where there is none."""
     from ssl_cli.report import plots, table
-    from ssl_cli.runs.files import write
-    from ssl_cli.runs.run import finished_runs, log, short
+    from ssl_cli.runs.files import short, write
+    from ssl_cli.runs.result import finished_runs
+    from ssl_cli.runs.run import log
 
     finished = list(finished_runs(folder))
     varied = _what_varies(folder)

@@ -18,7 +18,7 @@ from ssl_cli.methods.base import Method
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models import heads
 from ssl_cli.randomness import derived_seed
-from ssl_cli.runs.run import read_result
+from ssl_cli.runs.result import read_result
 from ssl_cli.runs.weights import read_weights
 
 

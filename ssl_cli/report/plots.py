@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from ssl_cli.runs.files import write
-from ssl_cli.runs.run import read_metrics
+from ssl_cli.runs.metrics import read_metrics
 
 BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
 

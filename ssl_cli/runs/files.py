@@ -1,8 +1,10 @@
-"""Files that are there whole or not at all, and that never lead outside their folder."""
+"""Files that are there whole or not at all, and that never lead outside their folder; paths as people type them."""
 
+import hashlib
 import os
 import re
 import secrets
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -64,3 +66,19 @@ def others(folder: Path) -> list[str]:
 
 def _visible(folder: Path) -> Iterator[str]:
     return (path.name for path in folder.iterdir() if not path.name.startswith("."))
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def short(folder: Path) -> str:
+    """A path as one would type it here."""
+    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
+
+
+def quoted(folder: Path) -> str:
+    """A path as one would type it here into a shell."""
+    return shlex.quote(short(folder))

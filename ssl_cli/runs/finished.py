@@ -10,8 +10,7 @@ import yaml
 from ssl_cli.config.build import plain
 from ssl_cli.config.schema import BackboneComponent, Config, HeadComponent
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs.result import FORMAT
-from ssl_cli.runs.run import finished_runs, read_result
+from ssl_cli.runs.result import FORMAT, finished_runs, read_result
 from ssl_cli.runs.saved import saved_settings
 from ssl_cli.runs.weights import read_weights
 

@@ -1,6 +1,10 @@
 """What `result.json` holds: one shape for all stages, which each extends by what is its own."""
 
+import contextlib
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 # Raised whenever a key changes its name or its meaning, so that an older file is refused by one sentence and not misread.
@@ -36,3 +40,20 @@ class Result:
     caveats: list[str] = field(default_factory=list)
     dataset: str | None = None
     backbone: str | None = None
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """The numbers of a finished run, else None."""
+    path = folder / "result.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def finished_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """All finished runs below a folder, in the order of their paths; the jobs of a sweep in that of their numbers."""
+    for path in sorted(root.rglob("result.json"), key=_numbers_first):
+        with contextlib.suppress(json.JSONDecodeError, OSError):
+            yield path.parent, json.loads(path.read_text())
+
+
+def _numbers_first(path: Path) -> list[tuple[bool, int, str]]:
+    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in path.parts]

@@ -16,19 +16,17 @@ there until the training ends.
 """
 
 import contextlib
-import hashlib
 import io
 import json
 import logging
 import math
-import os
 import re
 import secrets
 import shlex
 import shutil
 import sys
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -39,8 +37,9 @@ import yaml
 from ssl_cli.config.build import plain
 from ssl_cli.errors import ConfigError, TrainingError
 from ssl_cli.runs import checkpoint, claim
-from ssl_cli.runs.files import open_to_append, others, remove_partials, write
-from ssl_cli.runs.result import FORMAT, Result
+from ssl_cli.runs.files import open_to_append, others, remove_partials, sha256, short, write
+from ssl_cli.runs.metrics import Metrics
+from ssl_cli.runs.result import FORMAT, Result, read_result
 
 log = logging.getLogger("ssl_cli")
 
@@ -249,38 +248,6 @@ def _key(word: str) -> str:
     return word.partition("=")[0].lstrip("+~")
 
 
-class Metrics:
-    """A JSON line each log step. `saved_size` is what a checkpoint must remember to go on from here."""
-
-    def __init__(self, path: Path, keep: int):
-        if keep and (not path.exists() or path.stat().st_size < keep):
-            raise ConfigError(
-                f"resume={path.parent}: metrics.jsonl is shorter than the checkpoint says; was it changed?"
-            )
-        self._folder = path.parent
-        self._file = open_to_append(path)
-        self._file.truncate(keep)
-        self._file.seek(0, os.SEEK_END)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._file.close()
-
-    def saved_size(self) -> int:
-        """Bytes written so far, all of them on the disk."""
-        os.fsync(self._file.fileno())
-        return self._file.tell()
-
-    def add(self, step: int, values: dict[str, float]) -> None:
-        """One line."""
-        claim.check_held(self._folder)
-        rounded = {key: float(f"{value:.7g}") for key, value in values.items()}
-        self._file.write((json.dumps({"step": step, **rounded}) + "\n").encode())
-        self._file.flush()
-
-
 def _rebuilt(value: Any) -> Any:
     """The same value in fresh containers, equal strings being one object: pickle writes down which objects are shared,
     and what was loaded from a checkpoint shares others than what was never saved.
@@ -291,36 +258,6 @@ def _rebuilt(value: Any) -> Any:
         items = map(_rebuilt, cast(Sequence[Any], value))
         return list(items) if isinstance(value, list) else tuple(items)
     return sys.intern(value) if isinstance(value, str) else value
-
-
-def read_metrics(folder: Path) -> list[dict[str, float]]:
-    """All lines of a run's metrics, whole ones only."""
-    path = folder / "metrics.jsonl"
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def read_result(folder: Path) -> dict[str, Any] | None:
-    """The numbers of a finished run, else None."""
-    path = folder / "result.json"
-    return json.loads(path.read_text()) if path.exists() else None
-
-
-def finished_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """All finished runs below a folder, in the order of their paths; the jobs of a sweep in that of their numbers."""
-    for path in sorted(root.rglob("result.json"), key=_numbers_first):
-        with contextlib.suppress(json.JSONDecodeError, OSError):
-            yield path.parent, json.loads(path.read_text())
-
-
-def _numbers_first(path: Path) -> list[tuple[bool, int, str]]:
-    return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in path.parts]
 
 
 @contextlib.contextmanager
@@ -334,16 +271,6 @@ def logged(folder: Path) -> Generator[None]:
     finally:
         log.removeHandler(handler)
         handler.stream.close()
-
-
-def short(folder: Path) -> str:
-    """A path as one would type it here."""
-    return str(folder.relative_to(Path.cwd())) if folder.is_relative_to(Path.cwd()) else str(folder)
-
-
-def quoted(folder: Path) -> str:
-    """A path as one would type it here into a shell."""
-    return shlex.quote(short(folder))
 
 
 def _now() -> str:

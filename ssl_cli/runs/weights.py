@@ -9,7 +9,8 @@ from safetensors.torch import load
 from torch import Tensor
 
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs.run import read_result, sha256, short
+from ssl_cli.runs.files import sha256, short
+from ssl_cli.runs.result import read_result
 
 
 def read_weights(folder: Path, name: str) -> dict[str, Tensor]:

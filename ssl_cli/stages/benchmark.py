@@ -11,9 +11,9 @@ from typing import Any
 from ssl_cli.config.schema import Config, Schedule
 from ssl_cli.data.types import Dataset
 from ssl_cli.report import plots, table
-from ssl_cli.runs.files import write
-from ssl_cli.runs.result import Result
-from ssl_cli.runs.run import Run, finished_runs, quoted
+from ssl_cli.runs.files import quoted, write
+from ssl_cli.runs.result import Result, finished_runs
+from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import open_dataset

@@ -10,8 +10,9 @@ from ssl_cli.config.build import build
 from ssl_cli.config.consistency import projects
 from ssl_cli.config.schema import Config
 from ssl_cli.report import page, plots, table
-from ssl_cli.runs.result import Result
-from ssl_cli.runs.run import Run, quoted, read_result
+from ssl_cli.runs.files import quoted
+from ssl_cli.runs.result import Result, read_result
+from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import open_dataset

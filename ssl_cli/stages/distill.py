@@ -17,8 +17,10 @@ from ssl_cli.data.types import UNKNOWN, Dataset, Split
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.distillation import Distillation
 from ssl_cli.methods.networks import count_parameters
+from ssl_cli.runs.files import short
 from ssl_cli.runs.finished import origin, settings_of
-from ssl_cli.runs.run import Run, read_result, short
+from ssl_cli.runs.result import read_result
+from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune import closing, next_steps, opened, tested, tuned, watcher
 from ssl_cli.stages.networks import classifier_of, fresh_classifier
 from ssl_cli.stages.start import find_or_pretrain

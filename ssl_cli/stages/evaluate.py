@@ -20,10 +20,11 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.randomness import generator
 from ssl_cli.report import pictures, plots, table
+from ssl_cli.runs.files import quoted, short
 from ssl_cli.runs.finished import settings_of
 from ssl_cli.runs.identity import identity
-from ssl_cli.runs.result import Result
-from ssl_cli.runs.run import Run, quoted, read_result, short
+from ssl_cli.runs.result import Result, read_result
+from ssl_cli.runs.run import Run
 from ssl_cli.stages.networks import classifier_of
 from ssl_cli.stages.simclr_v2 import named
 from ssl_cli.training.device import Machine, machine_of

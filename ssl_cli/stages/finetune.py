@@ -21,10 +21,10 @@ from ssl_cli.methods.networks import count_parameters
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models import heads
 from ssl_cli.report import plots
-from ssl_cli.runs.files import write
+from ssl_cli.runs.files import quoted, short, write
 from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import Result
-from ssl_cli.runs.run import Run, quoted, short
+from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import open_dataset
 from ssl_cli.stages.identity import classifier_identity

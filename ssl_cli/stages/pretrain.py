@@ -18,9 +18,10 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.report import pictures, plots
+from ssl_cli.runs.files import quoted, short
 from ssl_cli.runs.finished import finished_pretraining, origin, settings_of
 from ssl_cli.runs.result import Result
-from ssl_cli.runs.run import Run, quoted, short
+from ssl_cli.runs.run import Run
 from ssl_cli.stages.fit import check_views, open_dataset
 from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.networks import pretraining_method

@@ -19,9 +19,10 @@ from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models import heads
 from ssl_cli.randomness import derived_seed
 from ssl_cli.report import plots, table
+from ssl_cli.runs.files import quoted
 from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import Result
-from ssl_cli.runs.run import Run, quoted
+from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import read_weights
 from ssl_cli.stages.finetune import as_they_are, opened
 from ssl_cli.stages.identity import classifier_identity

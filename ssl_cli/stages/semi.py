@@ -19,8 +19,10 @@ from ssl_cli.methods.networks import count_parameters
 from ssl_cli.methods.pseudo_label import PseudoLabel
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import derived_seed
+from ssl_cli.runs.files import short
 from ssl_cli.runs.finished import origin
-from ssl_cli.runs.run import Run, read_result, short
+from ssl_cli.runs.result import read_result
+from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune import closing, next_steps, opened, tested, tuned, watcher
 from ssl_cli.stages.networks import classifier_of, fresh_classifier
 from ssl_cli.stages.start import find_or_pretrain

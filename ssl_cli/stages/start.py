@@ -7,9 +7,9 @@ from pathlib import Path
 
 from ssl_cli.config.schema import Config
 from ssl_cli.data.types import Dataset
-from ssl_cli.runs.files import write
+from ssl_cli.runs.files import short, write
 from ssl_cli.runs.finished import find_pretraining, finished_pretraining, is_usable
-from ssl_cli.runs.run import Run, short
+from ssl_cli.runs.run import Run
 from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.pretrain import check_sources, pretrain
 from ssl_cli.stages.pretrain_settings import PretrainStage

@@ -15,7 +15,8 @@ from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.errors import Interrupted, TrainingError
 from ssl_cli.methods.base import Method
 from ssl_cli.randomness import derived_seed, generator, seed_network
-from ssl_cli.runs.run import Metrics, Run
+from ssl_cli.runs.metrics import Metrics
+from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import not_finite
 from ssl_cli.training.average import WeightAverage
 from ssl_cli.training.compiling import compile_if_faster

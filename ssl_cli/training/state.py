@@ -11,7 +11,7 @@ from torch import Tensor
 from ssl_cli.config.schema import Phase
 from ssl_cli.errors import TrainingError
 from ssl_cli.methods.base import Method, to_float64
-from ssl_cli.runs.run import Metrics
+from ssl_cli.runs.metrics import Metrics
 
 log = logging.getLogger("ssl_cli")
 
