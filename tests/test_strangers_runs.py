@@ -22,7 +22,7 @@ RUN_CODE = {
     "_target_": "ssl_cli.cli.main._with_hydra",
     "arguments": ["pretrain", "dataset._target_=subprocess.Popen", f"+dataset.args=[{sys.executable},-c,{TRAP!r}]"],
 }
-TRUNCATE = {"_target_": "ssl_cli.runs.run.Metrics", "keep": 0}
+TRUNCATE = {"_target_": "ssl_cli.runs.metrics.Metrics", "keep": 0}
 OVERWRITE = {"_target_": "ssl_cli.runs.files.write", "content": "gone"}
 
 
