@@ -41,7 +41,7 @@ class MAE(Method):
         share: Annotated[float, "(0, 1)"],
         normalise: bool,
         width: Count,
-        depth: Count,
+        depth: Annotated[int, "[1, 200]"],
         heads: Count,
         ratio: Positive,
     ):

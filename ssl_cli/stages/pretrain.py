@@ -20,7 +20,7 @@ from ssl_cli.report import pictures, plots
 from ssl_cli.runs.finished import finished_pretraining, origin, settings_of
 from ssl_cli.runs.identity import identity
 from ssl_cli.runs.run import Run, quoted, read_result, short
-from ssl_cli.stages.fit import check_views, open_dataset
+from ssl_cli.stages.fit import check_views, note_smaller_batches, open_dataset
 from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import knn_monitor
@@ -114,6 +114,8 @@ def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple
     phase = config.schedule.pretrain
     how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
     batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, classes, *how)
+    what = "cases" if pairs(config) else "inputs to train on"
+    note_smaller_batches("schedule.pretrain.batch_size", phase.batch_size, batches, what)
     return method, batches, build(config.augment.pretrain, scale=config.augment.scale)
 
 
