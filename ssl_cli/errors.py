@@ -5,8 +5,8 @@ class ConfigError(Exception):
     """Settings that cannot work; each problem is one sentence that names the key, the value and what is allowed."""
 
     def __init__(self, *problems: str):
-        self.problems = problems
-        super().__init__("\n".join(problems))
+        self.problems = tuple(dict.fromkeys(problems))  # a mistake that is found twice is said once
+        super().__init__("\n".join(self.problems))
 
 
 class Interrupted(BaseException):

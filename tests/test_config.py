@@ -145,6 +145,70 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("method=micle", "method=micle: the data set has no cases; use dataset=synthetic_cases, or"),
         ("method._target_=ssl_cli.methods.simclr.SimCLRR", "its module defines no 'SimCLRR'"),
         ("method._target_=nowhere.Thing", "there is no Python module 'nowhere'"),
+        ("experiment=null", "experiment=null: must be one of benchmark, fixmatch,"),
+        ("dataset=null", "dataset=null: must be one of arrays, cifar10,"),
+        ("method=null", "method=null: must be one of autoencoder, barlow_twins,"),
+        ("stage=evaluate dataset@stage.other=null", "dataset@stage.other=null: must be one of arrays,"),
+        ("dataset=[mnist,cifar10]", "dataset=[mnist,cifar10]: must be one of arrays,"),
+        ("+method=transfer", "+method=transfer: there is one already; method=transfer replaces it"),
+        ("~dataset", "dataset: is missing"),
+        ("schedule.supervised=[1,2]", "schedule.supervised=[1, 2]: must be settings (epochs, steps_per_epoch,"),
+        ("schedule.supervised={epoch:1}", "schedule.supervised.epoch: no such key; did you mean epochs?"),
+        ("stage=benchmark stage.rates={moco:0.1}", "names what is not there; to add it, type +stage.rates={moco:0.1}"),
+        ("stage=benchmark stage.methods={}", "stage.methods={}: sets nothing"),
+        ("stage=benchmark stage.methods=null", "stage.methods=null: must be settings by name"),
+        ("seed.more=1", "seed.more: no such key; did you mean seed?"),
+        ("backbone.width=${nowhere}", "backbone.width: Interpolation key 'nowhere' not found"),
+        ("hydra.run.dir=null", "hydra.run.dir=null: is none of the values that Hydra takes there"),
+        ("seed=1e3", "seed=1000.0: must be a whole number"),
+        ("seed=9223372036854775808", "seed=9223372036854775808: must be at most 9.223e+18, the largest"),
+        ("augment.scale=1e300", "augment.scale=1e+300: must be at most 3.4e+38, the largest that can be computed with"),
+        ("backbone=vit backbone.depth=100000", "backbone.depth=100000: must be in [1, 200]"),
+        ("method=mae backbone=vit method.ratio=1e30", "one of its sizes is too large for any machine"),
+        ("method=gan method.width=1000000", "weights alone take"),
+        ("method=inpainting method.overlap=28", "overlap=28: is as wide as inputs of 28×28"),
+        (
+            "augment.pretrain.perspective.distortion=[]",
+            "augment.pretrain.perspective.distortion=[]: needs at least one",
+        ),
+        ("budget.labels=1e9", "budget.labels=1000000000.0: must be a whole number"),
+        ("budget=fraction budget.fraction=null", "budget.fraction=null: budget=fraction needs a share"),
+        ("stage.seeds=0", "stage.seeds=0: must be at least 1"),
+        ("schedule.pretrain.batch_size=100000", "there are 4,000 inputs to train on; at most that many"),
+        ("stage=distill schedule.distill.steps_per_epoch=9999", "4,000 inputs fill 15 batches of 256"),
+        ("stage=distill schedule.distill.optimiser.momentum=0.9", "is for sgd and lars; adamw takes 0"),
+        ("stage=probe stage.layers=[]", "stage.layers=[]: must be all, or name at least one layer"),
+        (
+            "stage=probe stage.layers=[99]",
+            "stage.layers=[99]: 99 is not there; backbone=small and head=simclr have 6 layers",
+        ),
+        ("stage=probe stage.layers=[7] method=rotation", "stage.layers=[7]: 7 is not there"),
+        ("stage=baseline checkpoint=x", "stage=baseline starts from no finished pre-training"),
+        ("stage=pretrain checkpoint=x", "stage=pretrain starts from no finished pre-training"),
+        ("stage=benchmark checkpoint=x", "stage=benchmark starts from no finished pre-training"),
+        (
+            "stage=benchmark backbone=vit backbone.depth=1",
+            "backbone=vit: has one stage, and stage=benchmark probes the last two",
+        ),
+        ("backbone=vit backbone.width=97", "width=97: must be a multiple of heads=3"),
+        ("method=mae backbone=vit method.heads=5", "width=64: must be a multiple of heads=5"),
+        ("method=exemplar method.seeds=1", "method.seeds=1: must be at least 2"),
+        (
+            "dataset=synthetic_cases method=micle dataset.facts.cases=1",
+            "tells cases apart, and dataset=synthetic_cases has one",
+        ),
+        (
+            "dataset=synthetic_cases method=micle dataset.facts.cases=20",
+            "there are 20 cases to train on; at most that many",
+        ),
+        ("dataset=synthetic dataset.facts.inputs=5", "budget.labels=200: dataset=synthetic has 5 labelled inputs"),
+        ("head.projection.widths=[]", "head.projection: widths=[]: must be numbers or `inputs`"),
+        ("head.classifier.widths=[]", "head.classifier: widths=[]: must be numbers or `inputs`"),
+        (
+            "stage=baseline head=mlp head.classifier.batch_norm=true schedule.supervised.batch_size=1",
+            "schedule.supervised.batch_size=1: a batch has one input, from which batch norm cannot learn",
+        ),
+        ("runtime.threads=100000", "runtime.threads=100000: this machine has"),
     ],
 )
 def test_a_mistake_gets_its_sentence(overrides, sentence):
@@ -171,13 +235,13 @@ def test_types_may_be_quoted_or_named_in_the_module(monkeypatch, tmp_path):
     (tmp_path / "own_types.py").write_text(
         "import typing\nfrom typing import Annotated\nfrom ssl_cli.config import schema\nimport elsewhere\n"
         "Side = Annotated[int, '[4, inf)']\nHIDDEN = elsewhere.thing[3]\n"
-        "def made(side: Side, share: 'Part', count: schema.Count, kind: typing.Literal['a', 'b'], other: HIDDEN): ...\n"
+        "def made(side: Side, share: 'Fraction', count: schema.Count, kind: typing.Literal['a', 'b'], other: HIDDEN): ...\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     found = {name: parameter.annotation for name, parameter in signatures.parameters("own_types.made").items()}
     assert found == {
         "side": Annotated[int, "[4, inf)"],
-        "share": schema.Part,
+        "share": schema.Fraction,
         "count": schema.Count,
         "kind": Literal["a", "b"],
         "other": Any,

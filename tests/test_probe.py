@@ -3,6 +3,7 @@ import torch
 
 from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
+from ssl_cli.stages.fit import check_fit
 from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.stages.probe import probe
@@ -29,9 +30,9 @@ def test_every_layer_is_probed_with_random_weights_beside_it(smoke):
 def test_only_layers_asked_for_are_probed_and_must_be_there(smoke):
     config, run = smoke("stage=probe", "budget.labels=20", "stage.layers=[5,2]")
     assert [row["layer"] for row in probe(config, run)["layers"]] == [2, 5, 2, 5]
-    config, run = smoke("stage=probe", "budget.labels=20", "stage.layers=[7]", folder="other")
-    with pytest.raises(ConfigError, match=r"stage\.layers: 7 is not there.*have 6 layers \(backbone 1"):
-        probe(config, run)
+    config, _ = smoke("stage=probe", "budget.labels=20", "stage.layers=[7]", folder="other")
+    with pytest.raises(ConfigError, match=r"stage\.layers=\[7\]: 7 is not there.*have 6 layers \(backbone 1"):
+        check_fit(config)
 
 
 def test_a_checkpoint_for_other_colours_is_refused_by_the_names_of_both_data_sets(smoke):

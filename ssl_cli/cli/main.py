@@ -80,8 +80,12 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
         configs = compose.precheck(asked.overrides, asked.multirun, asked.config_dir, asked.config_name, allowed)
         if not asked.cfg:
             _check_fit(configs)
+        if not (asked.cfg or asked.multirun):
+            _check_can_be_made(*compose.folder_of("run", asked.overrides, asked.config_dir, asked.config_name))
     if asked.multirun:
-        _check_sweep_folder(compose.sweep_folder(asked.overrides, asked.config_dir, asked.config_name))
+        key, folder = compose.folder_of("sweep", asked.overrides, asked.config_dir, asked.config_name)
+        _check_can_be_made(key, folder)
+        _check_sweep_folder(folder)
 
     failures: list[str] = []
     trusted = trust.granted()
@@ -126,6 +130,25 @@ def _check_fit(configs: list[Config]) -> None:
             problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         raise ConfigError(*problems)
+
+
+def _check_can_be_made(key: str, folder: Path) -> None:
+    """Raises ConfigError where a folder cannot be written into; one that is not there is made, and removed again."""
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    made = []
+    try:
+        for path in reversed(missing):
+            path.mkdir()
+            made.append(path)
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise ConfigError(
+                f"{key}={folder}: must be a folder that can be written into, or a path where one can be made"
+            )
+    except OSError as error:
+        raise ConfigError(f"{key}={folder}: no folder can be made there ({error.strerror})") from error
+    finally:
+        for path in reversed(made):
+            path.rmdir()
 
 
 def _check_sweep_folder(folder: Path) -> None:

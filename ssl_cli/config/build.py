@@ -21,7 +21,8 @@ def build(target: Component, **given: Any) -> Any:
     try:
         return thing(**target.arguments, **given)
     except ValueError as error:
-        raise ConfigError(f"{target.group or 'component'}={target.name}: {error}") from error
+        asked = target.name if "." in target.name else f"{target.group or 'component'}={target.name}"
+        raise ConfigError(f"{asked}: {error}") from error
 
 
 def plain(value: Any) -> Any:

@@ -26,10 +26,12 @@ from omegaconf.errors import OmegaConfBaseException
 from ssl_cli.config.consistency import contradictions
 from ssl_cli.config.schema import Config
 from ssl_cli.config.trust import settings_folder
-from ssl_cli.config.typecheck import Allowed, anything, nearest, shown, typed
+from ssl_cli.config.typecheck import Allowed, anything, nearest, one_of, shown, typed
 from ssl_cli.errors import ConfigError
 
 NAME = "config"  # conf/config.yaml
+# What Hydra and OmegaConf end in where words cannot be carried out: their own errors, and Python's where they did not look.
+CANNOT = (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError, AssertionError)
 GROUPS = ("stage", "dataset", "budget", "augment", "backbone", "head", "method", "schedule", "runtime", "experiment")
 
 
@@ -61,7 +63,8 @@ def resolved(settings: DictConfig) -> dict[str, Any]:
     try:
         return cast(dict[str, Any], OmegaConf.to_container(settings, resolve=True, throw_on_missing=True))
     except OmegaConfBaseException as error:
-        raise ConfigError(_first_line(error)) from error
+        key = getattr(error, "full_key", None)
+        raise ConfigError(f"{key}: {_first_line(error)}" if key else _first_line(error)) from error
 
 
 # The command line
@@ -107,21 +110,29 @@ def precheck(
     return configs
 
 
-def sweep_folder(overrides: Sequence[str], extra_folder: str | None = None, name: str | None = None) -> Path:
-    """Where a sweep with these overrides puts its jobs.
+def folder_of(
+    kind: str, overrides: Sequence[str], extra_folder: str | None = None, name: str | None = None
+) -> tuple[str, Path]:
+    """Where a run with these overrides writes, or a sweep puts its jobs, and the key that says so.
+
+    Args:
+        kind: `run` or `sweep`.
+        overrides, extra_folder, name: of the command line.
 
     Raises:
-        ConfigError: `hydra.sweep.dir` is not a path.
+        ConfigError: `hydra.run.dir` or `hydra.sweep.dir` is not a path.
     """
     with _reading(extra_folder):
         problems: list[str] = []
         parsed = [override for text in overrides if (override := _parsed(text, problems)) is not None]
         first = next(_jobs(parsed, multirun=True, problems=problems))
         composed = compose(name or NAME, overrides=first, return_hydra_config=True)
-        asked = composed.hydra.sweep.dir
+        asked = composed.hydra[kind].dir
+    key = f"hydra.{kind}.dir"
     if not isinstance(asked, str) or not asked.strip():
-        raise ConfigError(f"hydra.sweep.dir={shown(asked)}: must be a path")
-    return Path(asked).absolute()
+        raise ConfigError(f"{key}={shown(asked)}: must be a path")
+    own = any(override.key_or_group == key for override in parsed)
+    return (key if own else "outputs"), Path(asked).absolute()
 
 
 def _parsed(text: str, problems: list[str]) -> Override | None:
@@ -151,11 +162,12 @@ def _jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Ite
 
 def _job(overrides: list[str], name: str, allowed: Allowed) -> Config:
     """Compose once, then set each value by itself, so that each mistake shows by itself."""
-    settings, problems = _composed(overrides, name)
+    settings, problems, in_place = _composed(overrides, name)
     try:
         config = check(resolved(settings), allowed)
     except ConfigError as error:
-        raise ConfigError(*problems, *error.problems) from error
+        problems += error.problems
+    problems += [sentence for key, sentence in in_place if not any(p.startswith(key) for p in problems)]
     if problems:
         raise ConfigError(*problems)
     return config
@@ -166,36 +178,72 @@ def _typed_text(override: Override) -> str:
     return override.input_line or ""
 
 
-def _composed(overrides: list[str], name: str) -> tuple[DictConfig, list[str]]:
+def _composed(overrides: list[str], name: str) -> tuple[DictConfig, list[str], list[tuple[str, str]]]:
     """The settings with all overrides that can be carried out, and a sentence for each that cannot.
+
+    A value of the wrong form stands in them in place of what was there, so that the types say what is allowed. Keys of
+    such come last, each with the sentence that is due where the types have none.
 
     Raises:
         ConfigError: nothing can be composed at all.
     """
     groups = GlobalHydra.instance().config_loader().list_groups("")
     parsed = OverridesParser.create().parse_overrides(overrides)
-    choices = [override for override in parsed if _is_choice(override, groups)]
-    values = [override for override in parsed if override not in choices]
-    problems: list[str] = []
+    wrong = {id(override): problem for override in parsed if (problem := _wrong_choice(override))}
+    problems = list(wrong.values())
+    choices = [override for override in parsed if _is_choice(override, groups) and id(override) not in wrong]
+    values = [override for override in parsed if not _is_choice(override, groups)]
     try:
         settings = compose(name, overrides=list(map(_typed_text, choices)))
-    except (HydraException, OmegaConfBaseException) as error:
-        good, problems = _sorted_out(choices, name)
+    except CANNOT as error:
+        good, others = _sorted_out(choices, name)
+        problems += others
         if not problems:
             raise ConfigError(_first_line(error)) from error
         settings = compose(name, overrides=good)
     keys = [*_keys(settings), *groups]
+    in_place: list[tuple[str, str]] = []
     for override in values:
-        try:
-            # Hydra has no public way to carry out one override of composed settings.
-            ConfigLoaderImpl._apply_overrides_to_config([override], settings)  # pyright: ignore[reportPrivateUsage]
-        except HydraException as error:
-            key = override.key_or_group
-            known = override.is_add() or override.is_delete() or key in keys
-            problems.append(
-                f"{override.input_line}: {_first_line(error)}" if known else f"{key}: no such key{nearest(key, keys)}"
-            )
-    return settings, problems
+        problem = _set(settings, override, keys)
+        if problem and _put(settings, override, keys):
+            in_place.append((override.key_or_group, problem))
+        elif problem:
+            problems.append(problem)
+    return settings, problems, in_place
+
+
+def _set(settings: DictConfig, override: Override, keys: list[str]) -> str | None:
+    """Carry out one override that sets a value; why that cannot be, or None."""
+    key, plain = override.key_or_group, not (override.is_add() or override.is_delete() or override.is_force_add())
+    if plain and override.value() == {} and OmegaConf.select(settings, key):
+        return f"{override.input_line}: sets nothing, since what is in braces is added to what is there; ~{key}.NAME takes out"
+    inside = key.rpartition(".")[0] in keys and not OmegaConf.is_config(
+        OmegaConf.select(settings, key.rpartition(".")[0])
+    )
+    if inside and key not in keys and not override.is_delete():  # tried, it would replace what it is inside of
+        return f"{key}: no such key{nearest(key, keys)}"
+    try:
+        # Hydra has no public way to carry out one override of composed settings.
+        ConfigLoaderImpl._apply_overrides_to_config([override], settings)  # pyright: ignore[reportPrivateUsage]
+        return None
+    except CANNOT as error:
+        if plain and key not in keys:
+            return f"{key}: no such key{nearest(key, keys)}"
+        if plain and isinstance(override.value(), dict):
+            return f"{override.input_line}: names what is not there; to add it, type +{override.input_line}"
+        return f"{override.input_line}: {_first_line(error)}"
+
+
+def _put(settings: DictConfig, override: Override, keys: list[str]) -> bool:
+    """Put a value where Hydra would not; whether there is such a place."""
+    key, value = override.key_or_group, override.value()
+    if key not in keys or override.is_add() or override.is_delete() or override.is_force_add() or value == {}:
+        return False
+    try:
+        OmegaConf.update(settings, key, value, merge=isinstance(value, dict), force_add=True)
+    except CANNOT:
+        return False
+    return True
 
 
 def _is_choice(override: Override, groups: list[str]) -> bool:
@@ -205,29 +253,53 @@ def _is_choice(override: Override, groups: list[str]) -> bool:
 
 
 def _sorted_out(choices: list[Override], name: str) -> tuple[list[str], list[str]]:
-    """The choices that can be composed, and a sentence for each that cannot."""
+    """The choices that can be composed, and a sentence for each that cannot. What goes into another one comes behind it."""
     good: list[str] = []
     problems: list[str] = []
-    for override in choices:
+    for override in sorted(choices, key=lambda override: override.package is not None):
         options = _options(override.key_or_group)
-        if override.is_delete() or not options:
-            try:
-                compose(name, overrides=[*good, _typed_text(override)])
-                good.append(_typed_text(override))
-            except (HydraException, OmegaConfBaseException) as error:
-                keys = [f"hydra.{key}" for key in _keys(compose(name, return_hydra_config=True).hydra)]
-                hint = nearest(override.key_or_group, keys)
-                problems.append(
-                    f"{override.key_or_group}: no such key{hint}"
-                    if hint
-                    else f"{override.input_line}: {_first_line(error)}"
-                )
-        elif _is_option(override, options):
-            good.append(_typed_text(override))
-        else:
+        if not override.is_delete() and options and not _is_option(override, options):
             given = shown(override.value())
-            problems.append(f"{override.key_or_group}={given}: no such choice{nearest(str(given), options)}")
+            problems.append(f"{_typed_key(override)}={given}: no such choice{nearest(str(given), options)}")
+            continue
+        try:
+            compose(name, overrides=[*good, _typed_text(override)])
+            good.append(_typed_text(override))
+        except CANNOT as error:
+            problems.append(_not_composed(override, name, error))
     return good, problems
+
+
+def _not_composed(override: Override, name: str, error: Exception) -> str:
+    """Why a choice, or a setting of Hydra, cannot be composed."""
+    key = _typed_key(override)
+    if override.is_add() and "Multiple values" in str(error):
+        return f"{override.input_line}: there is one already; {key}={override.value()} replaces it"
+    if key.split(".")[0] != "hydra":
+        return f"{override.input_line}: {_first_line(error)}"
+    keys = [f"hydra.{key}" for key in _keys(compose(name, return_hydra_config=True).hydra)]
+    if key in keys:
+        return f"{override.input_line}: is none of the values that Hydra takes there"
+    return f"{key}: no such key{nearest(key, keys)}"
+
+
+def _wrong_choice(override: Override) -> str | None:
+    """Why a group's value names no choice, where Hydra would end in a traceback or take several for one; else None."""
+    options = _options(override.key_or_group)
+    value = override.value()
+    if override.is_delete() or not options or isinstance(value, str):
+        return None
+    if value is None or isinstance(value, (list, dict)) or override.key_or_group not in GROUPS:
+        return f"{_typed_key(override)}={_shown_value(value)}: must be {one_of(options)}; left out, it is what it is otherwise"
+    return None
+
+
+def _typed_key(override: Override) -> str:
+    return override.key_or_group if override.package is None else f"{override.key_or_group}@{override.package}"
+
+
+def _shown_value(value: Any) -> str:
+    return shown(value).replace("'", "").replace(" ", "")
 
 
 def _options(group: str) -> list[str]:
@@ -297,11 +369,11 @@ def settings_of_choice(
         ConfigError: an override cannot be carried out.
     """
     with _reading(extra_folder):
-        composed, problems = _composed(list(overrides), NAME)
-        if problems:
-            raise ConfigError(*problems)
+        composed, problems, in_place = _composed(list(overrides), NAME)
+        if problems or in_place:
+            raise ConfigError(*problems, *(sentence for _, sentence in in_place))
         if group.name == "experiment":
-            plain, _ = _composed([word for word in overrides if not word.startswith("experiment=")], NAME)
+            plain, *_ = _composed([word for word in overrides if not word.startswith("experiment=")], NAME)
             usual = dict(_leaves(plain, ""))
             return iter([(key, value) for key, value in _leaves(composed, "") if usual.get(key) != value])
         return iter(list(_leaves(composed[group.name], f"{group.name}.")))

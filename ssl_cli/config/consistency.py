@@ -37,7 +37,9 @@ def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         yield f"budget.labels=null: budget={budget.kind} needs a number of labels"
     if not counted and budget.labels is not None:
         yield f"budget.labels={budget.labels}: budget={budget.kind} takes no number; use budget=balanced, random or first"
-    if (budget.kind == "fraction") != (budget.fraction is not None):
+    if budget.kind == "fraction" and budget.fraction is None:
+        yield "budget.fraction=null: budget=fraction needs a share of the labels"
+    if budget.kind != "fraction" and budget.fraction is not None:
         yield f"budget.fraction={shown(budget.fraction)}: belongs to budget=fraction, and only there"
     if facts is None or facts.inputs is None:
         return
@@ -111,16 +113,20 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         return
     everything = facts.inputs + (facts.unlabelled or 0)
     counts = {
-        "pretrain": inputs_to_pretrain_on(config, facts) or 0,
+        "pretrain": _to_pretrain_on(config, facts),
         "supervised": labels_to_train_on(config.budget, facts.inputs),
         "distill": everything,
         "semi": everything,
     }
+    if "pretrain" in phases and pairs(config) and facts.cases == 1:
+        name = config.dataset.name
+        yield f"method={config.method.name}: tells cases apart, and dataset={name} has one; it must have at least 2"
     for name in phases:
         phase, count = getattr(config.schedule, name), counts[name]
+        things = "cases" if name == "pretrain" and pairs(config) else "inputs"
         if name != "supervised" and count and phase.batch_size > count:
             yield (
-                f"schedule.{name}.batch_size={phase.batch_size}: there are {count:,} inputs to train on; at most that many"
+                f"schedule.{name}.batch_size={phase.batch_size}: there are {count:,} {things} to train on; at most that many"
             )
             continue
         full = count // min(phase.batch_size, count) if count > 0 else 0
@@ -132,9 +138,15 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
             )
         if full and phase.steps_per_epoch is not None and phase.steps_per_epoch > full:
             yield (
-                f"schedule.{name}.steps_per_epoch={phase.steps_per_epoch}: {count:,} inputs fill {full:,} batches "
+                f"schedule.{name}.steps_per_epoch={phase.steps_per_epoch}: {count:,} {things} fill {full:,} batches "
                 f"of {phase.batch_size}; at most that many, or null for all"
             )
+
+
+def _to_pretrain_on(config: Config, facts: Facts) -> int:
+    """Inputs, or cases where they stand for inputs in a batch, that an epoch of pre-training has; 0 where it is not known."""
+    inputs = inputs_to_pretrain_on(config, facts) or 0
+    return min(inputs, facts.cases) if pairs(config) and facts.cases else inputs
 
 
 def inputs_to_pretrain_on(config: Config, facts: Facts) -> int | None:
@@ -160,6 +172,9 @@ def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
             top = 1 if key == "area" else math.inf
             if not 0 < low <= high <= top:
                 yield f"{where}.{step}.{key}=[{low:g}, {high:g}]: must rise, above 0{' and up to 1' if top == 1 else ''}"
+        perspective = steps.get("perspective")
+        if perspective and perspective.p and not perspective.distortion:
+            yield f"{where}.perspective.distortion=[]: needs at least one value, since p={perspective.p:g} is above 0"
         blur = steps.get("blur")
         if blur and blur.kernel % 2 == 0:
             yield f"{where}.blur.kernel={blur.kernel}: must be odd"

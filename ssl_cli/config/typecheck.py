@@ -15,6 +15,7 @@ from ssl_cli.config import signatures
 from ssl_cli.config.schema import Component, Stage
 from ssl_cli.errors import ConfigError
 
+LARGEST = {int: 2**63 - 1, float: 3.4e38}  # what tensors hold: int64 and float32
 INVALID = object()  # stands for a value that has been complained about
 
 
@@ -71,7 +72,14 @@ def typed(value: Any, kind: Any, key: str, problems: list[str], allowed: Allowed
         if value in get_args(kind) and not isinstance(value, bool):
             return value
         options = [str(option) for option in get_args(kind)]
-        problems.append(f"{key}={shown(value)}: must be {one_of(options)}{nearest(str(value), options)}")
+        near = difflib.get_close_matches(str(value), options, n=1)
+        problems.append(
+            f"{key}={shown(value)}: must be {one_of(options)}{f'; did you mean {near[0]}?' if near else ''}"
+        )
+        return INVALID
+    most = LARGEST.get(kind) if isinstance(kind, type) and _is(value, kind) else None
+    if most is not None and abs(value) > most:
+        problems.append(f"{key}={shown(value)}: must be at most {most:.4g}, the largest that can be computed with")
         return INVALID
     if origin is None and _is(value, kind):
         made: Any = Path(value).expanduser().absolute() if kind is Path else kind(value)
@@ -137,7 +145,7 @@ def _typed_component(
     hints = {name: parameter.annotation for name, parameter in taken.items() if name not in kind.given}
     required = {name for name in hints if taken[name].required}
     arguments = {name: item for name, item in given.items() if name not in ("_target_", "name")}
-    name = str(given.get("name", key.split(".")[-1]))
+    name = str(given.get("name", key))  # a component that is no choice of a group goes by its key
     return _filled(arguments, hints, required, key, problems, allowed, lambda a: kind(name, path, a))
 
 
@@ -219,6 +227,8 @@ def _type_name(kind: Any) -> str:
         return one_of([str(option) for option in get_args(kind)])
     if get_origin(kind) in (list, tuple):
         return "a list of values"
+    if get_origin(kind) is dict:
+        return "settings by name, {NAME: …}"
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
     return "null" if kind is type(None) else names.get(kind, getattr(kind, "__name__", str(kind)))
 

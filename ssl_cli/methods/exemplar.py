@@ -7,7 +7,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.config.schema import Count
 from ssl_cli.data.types import UNKNOWN
 from ssl_cli.methods.base import Features, Method, accuracy, embedding_spread
 
@@ -35,7 +34,7 @@ class Exemplar(Method):
         backbone: nn.Module,
         head,
         inputs: int,
-        seeds: Count,
+        seeds: Annotated[int, "[2, inf)"],
         clusters: Annotated[int, "[2, inf)"] | None,
         features: Literal["pixels"] | Path,
     ):

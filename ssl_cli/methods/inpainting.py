@@ -40,6 +40,10 @@ class Inpainting(Method):
         width: Count,
     ):
         super().__init__(backbone)
+        if overlap >= min(shape[1:]):
+            raise ValueError(
+                f"overlap={overlap}: is as wide as inputs of {shape[1]}×{shape[2]}; must be less than a side"
+            )
         self.scale = scale
         self.mask = mask
         self.mask_ratio = mask_ratio

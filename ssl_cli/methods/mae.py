@@ -41,7 +41,7 @@ class MAE(Method):
         mask_ratio: Annotated[float, "(0, 1)"],
         normalise_targets: bool,
         width: Count,
-        depth: Count,
+        depth: Annotated[int, "[1, 200]"],
         heads: Count,
         mlp_ratio: Positive,
     ):

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ssl_cli.config.schema import Config, Count, MethodComponent, Network, Positive, Stage
 
@@ -40,6 +40,11 @@ class BenchmarkStage(Stage):
         """No method at all."""
         if not self.methods:
             yield "stage.methods={}: must name at least one method"
+
+    def network_problems(self, config: Config, method: Any) -> Iterator[str]:
+        """A backbone without a stage before its last one."""
+        if len(method.backbone.stages) < 2:
+            yield f"backbone={config.backbone.name}: has one stage, and stage={self.name} probes the last two; give it more"
 
     def networks(self, config: Config) -> Iterator[tuple[Network, Config, str]]:
         """Every method, and a new head."""

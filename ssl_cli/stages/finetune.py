@@ -26,7 +26,7 @@ from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune_settings import SupervisedStage
-from ssl_cli.stages.fit import open_dataset
+from ssl_cli.stages.fit import note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.networks import fresh_classifier
 from ssl_cli.stages.start import find_or_pretrain
@@ -92,6 +92,7 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     phase = config.schedule.supervised
     monitor, select = watcher(phase.select, config.augment.scale, validation, test, here)
     batches = Batches(*train, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
+    note_smaller_batches("schedule.supervised.batch_size", phase.batch_size, batches, "labels to train on")
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor, select)
 
     result = tested(config, run, method, backbone, test, dataset, chosen, fitted, here, start)

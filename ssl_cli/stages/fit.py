@@ -3,17 +3,23 @@
 What a network or a method needs is said by its own constructor, as a `ValueError`, and nowhere else.
 """
 
+import logging
+import os
+
 import torch
 from torch import nn
 
 from ssl_cli.config.build import build
 from ssl_cli.config.consistency import data_problems, inputs_to_pretrain_on, labels_to_train_on
-from ssl_cli.config.schema import Config, DatasetComponent, Facts
+from ssl_cli.config.schema import Config, DatasetComponent, Facts, Runtime
+from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.data.dataset import described, facts_of, load
 from ssl_cli.data.types import Dataset
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import NetworkSettings, build_classifier, build_method
+
+log = logging.getLogger("ssl_cli")
 
 BATCHED = ("supervised", "distill")  # phases in which a classifier sees nothing but one batch of `batch_size`
 
@@ -46,10 +52,12 @@ def check_fit(config: Config, dataset: Dataset | None = None) -> None:
         ConfigError: with a sentence for each thing that does not fit.
     """
     known = dataset or described(config.dataset)
+    problems = _machine_problems(config.runtime) if dataset is None else list(data_problems(config, facts_of(dataset)))
     if known is None:
+        if problems:
+            raise ConfigError(*problems)
         return
     facts = config.dataset.arguments["facts"] if dataset is None else facts_of(dataset)
-    problems: list[str] = [] if dataset is None else list(data_problems(config, facts))
     for kind, variant, place in config.stage.networks(config):
         try:
             with torch.device("meta"):
@@ -61,8 +69,50 @@ def check_fit(config: Config, dataset: Dataset | None = None) -> None:
             continue
         except ConfigError as error:
             problems += [problem for problem in error.problems if problem not in problems]
+        except (RuntimeError, TypeError, OverflowError) as error:
+            if "verflow" not in str(error):
+                raise
+            problems.append(f"{_built(variant, kind)}: one of its sizes is too large for any machine; make it smaller")
     if problems:
         raise ConfigError(*problems)
+
+
+def _built(config: Config, kind: str) -> str:
+    made = f", method={config.method.name}" if kind == "method" else ""
+    return f"backbone={config.backbone.name}, head={config.head.name}{made}"
+
+
+def _check_memory(config: Config, kind: str, network: nn.Module) -> None:
+    """Raises ConfigError where the weights alone are more than this machine can hold."""
+    taken = sum(tensor.numel() * tensor.element_size() for tensor in network.state_dict().values())
+    there = _memory()
+    if there and taken > there:
+        raise ConfigError(
+            f"{_built(config, kind)}: the weights alone take {taken / 1e9:,.0f} GB, and this machine has {there / 1e9:,.0f}; "
+            "make the network smaller"
+        )
+
+
+def _memory() -> int | None:
+    """Bytes of main memory; None where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _machine_problems(runtime: Runtime) -> list[str]:
+    """What this machine cannot do. Asked of a command line alone: the settings of a finished run may be another machine's."""
+    cores = os.cpu_count() or 1
+    if runtime.threads == "auto" or runtime.threads <= cores:
+        return []
+    return [f"runtime.threads={runtime.threads}: this machine has {cores} processor cores; at most that many, or auto"]
+
+
+def note_smaller_batches(key: str, asked: int, batches: Batches | CaseBatches, what: str) -> None:
+    """Say so where batches are smaller than a setting asks for, since there is no more to fill them with."""
+    if batches.size < asked:
+        log.info("Note: %s=%s: there are %s %s, so a batch has as many.", key, f"{asked:,}", f"{batches.size:,}", what)
 
 
 def _settings(config: Config, inputs: int | None) -> NetworkSettings:
@@ -79,7 +129,11 @@ def _try_method(config: Config, place: str, dataset: Dataset, facts: Facts) -> N
                 "leak into pre-training; take another one"
             )
     method = build_method(_settings(config, inputs_to_pretrain_on(config, facts)), dataset, read=_described)
+    _check_memory(config, "method", method)
     check_views(config, method)
+    problems = list(config.stage.network_problems(config, method))
+    if problems:
+        raise ConfigError(*problems)
 
 
 def check_views(config: Config, method: Method) -> None:
@@ -106,6 +160,7 @@ def _try_classifier(config: Config, dataset: Dataset, facts: Facts) -> None:
     inputs = 0 if config.head.keep == 0 else inputs_to_pretrain_on(config, facts)
     settings = _settings(config, inputs)
     classifier = build_classifier(settings, dataset, None, label_smoothing=0.0, read=_described)
+    _check_memory(config, "classifier", classifier)
     labels = labels_to_train_on(config.budget, facts.inputs or 0)
     for name in BATCHED:
         if name not in config.stage.phases:

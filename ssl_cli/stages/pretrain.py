@@ -22,7 +22,7 @@ from ssl_cli.runs.files import quoted, short
 from ssl_cli.runs.finished import finished_pretraining, origin, settings_of
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
-from ssl_cli.stages.fit import check_views, open_dataset
+from ssl_cli.stages.fit import check_views, note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.training.device import Machine, machine_of
@@ -137,6 +137,8 @@ def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple
     phase = config.schedule.pretrain
     how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
     batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, classes, *how)
+    what = "cases" if pairs(config) else "inputs to train on"
+    note_smaller_batches("schedule.pretrain.batch_size", phase.batch_size, batches, what)
     return method, batches, build(config.augment.pretrain, scale=config.augment.scale)
 
 

@@ -27,6 +27,7 @@ from ssl_cli.runs.weights import read_weights
 from ssl_cli.stages.finetune import as_they_are, opened
 from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.probe_settings import head_layers, layer_names
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine
 from ssl_cli.training.evaluate import class_accuracy, knn_accuracy, outputs
@@ -59,7 +60,7 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     """Probe every layer asked for, of random and of pre-trained weights; the numbers of the run.
 
     Raises:
-        ConfigError: a layer is asked for that is not there.
+        ConfigError: the pre-training that is named has another projection head, whose layers are probed too.
     """
     if run.result:
         return run.result
@@ -67,12 +68,8 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     start = find_or_pretrain(config, run, dataset, here)
     labelled = Split(dataset.train.inputs[chosen.train], dataset.train.labels[chosen.train])
     rows = []
-    for weights in ("random", "pretrained"):
-        method = pretraining_method(config, dataset)
-        if weights == "pretrained":
-            load_backbone(method.backbone, start, f"checkpoint={config.checkpoint}", config.dataset.name)
-            if method.head is not None:
-                method.head.load_state_dict(read_weights(start, "head"))
+    methods = {"random": pretraining_method(config, dataset), "pretrained": _pretrained(config, dataset, start)}
+    for weights, method in methods.items():
         names = layer_names(method)
         for layer in _layers(config, here.place(method), names, labelled, dataset.test, here):
             rows.append(
@@ -104,18 +101,29 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     )
 
 
-def layer_names(method: Method) -> list[str]:
-    """The stages of the backbone, the last of them being its features, then the layers of the projection head."""
-    stages = [f"backbone {number}" for number in range(1, len(method.backbone.stages) + 1)]
-    return stages + [f"head {number}" for number in range(1, len(_head_layers(method)) + 1)]
-
-
-def _head_layers(method: Method) -> list[nn.Module]:
-    return [] if method.head is None else list(method.head.layers)
-
-
 def _is_backbone(row: dict[str, Any]) -> bool:
     return row["name"].startswith("backbone")
+
+
+def _pretrained(config: Config, dataset: Dataset, start: Path) -> Method:
+    """The method with the weights of a pre-training.
+
+    Raises:
+        ConfigError: it had another projection head, or none, or another backbone.
+    """
+    method = pretraining_method(config, dataset)
+    load_backbone(method.backbone, start, f"checkpoint={config.checkpoint}", config.dataset.name)
+    if method.head is None:
+        return method
+    weights = read_weights(start, "head") if (start / "head.safetensors").exists() else {}
+    own = method.head.state_dict()
+    if {key: value.shape for key, value in weights.items()} != {key: value.shape for key, value in own.items()}:
+        raise ConfigError(
+            f"checkpoint={config.checkpoint}: was trained with another projection head than method={config.method.name} and "
+            f"head={config.head.name} make, and its layers are probed too; give that run's method and head"
+        )
+    method.head.load_state_dict(weights)
+    return method
 
 
 class _Layers(nn.Module):
@@ -123,7 +131,7 @@ class _Layers(nn.Module):
 
     def __init__(self, method: Method, numbers: list[int]):
         super().__init__()
-        self.backbone, self.head, self.numbers = method.backbone, nn.ModuleList(_head_layers(method)), numbers
+        self.backbone, self.head, self.numbers = method.backbone, nn.ModuleList(head_layers(method)), numbers
         self.widths: list[int] = []
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -138,11 +146,6 @@ class _Layers(nn.Module):
 def _layers(config: Config, method: Method, names: list[str], train: Split, test: Split, here: Machine) -> list[Layer]:
     asked = config.stage.layers
     numbers = list(range(1, len(names) + 1)) if asked == "all" else sorted(set(asked))
-    if numbers[-1] > len(names):
-        raise ConfigError(
-            f"stage.layers: {numbers[-1]} is not there; backbone={config.backbone.name} and head={config.head.name} have "
-            f"{len(names)} layers ({', '.join(names)})"
-        )
     network = _Layers(method, numbers)
     features = [outputs(network, split.inputs, config.augment.scale, here) for split in (train, test)]
     parts = zip(*(whole.split(network.widths, dim=1) for whole in features), strict=True)
@@ -167,7 +170,8 @@ def _probed(
         )
     )
     phase = replace(config.schedule.supervised, evaluate_every=0)
-    batches = Batches(layer.train, labelled.labels, None, phase.batch_size, "shuffle", config.seed)
+    how = (phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
+    batches = Batches(layer.train, labelled.labels, None, *how)
     child = run.child(str(Path(weights) / layer.name.replace(" ", "")), config)
     fit(method, batches, as_they_are, phase, child, here, config.seed)
     right = class_accuracy(method, Split(layer.test, dataset.test.labels), config.augment.scale, here)

@@ -24,6 +24,7 @@ from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import read_result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune import closing, next_steps, opened, tested, tuned, watcher
+from ssl_cli.stages.fit import note_smaller_batches
 from ssl_cli.stages.networks import classifier_of, fresh_classifier
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine
@@ -42,6 +43,7 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     classifier, pretraining, starts_from = _start(config, run, dataset, here)
     method = here.place(_method(config, classifier))
     batches = mixed_batches(config, dataset, chosen)
+    note_smaller_batches("stage.labelled", config.stage.labelled, batches.labelled, "labels to train on")
     log.info(
         "%s: %s (%s parameters), %s labels and %s inputs of %s, on %s → %s",
         config.stage.arm(config), config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen),

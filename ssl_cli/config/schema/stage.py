@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
     from ssl_cli.config.schema import Config
@@ -38,6 +38,10 @@ class Stage:
 
     def problems(self, config: Config) -> Iterator[str]:
         """A sentence for each setting of the stage that cannot work with the others."""
+        yield from ()
+
+    def network_problems(self, config: Config, method: Any) -> Iterator[str]:
+        """A sentence for each setting of the stage that does not fit a pre-training method that it builds."""
         yield from ()
 
     def networks(self, config: Config) -> Iterator[tuple[Network, Config, str]]:

@@ -1,6 +1,7 @@
 """A vision transformer (Dosovitskiy et al., 2021) whose features are the mean of its tokens."""
 
 import math
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +34,7 @@ class VisionTransformer(Backbone):
         shape: Shape,
         patch: Count,
         width: Count,
-        depth: Count,
+        depth: Annotated[int, "[1, 200]"],
         heads: Count,
         mlp_ratio: Positive,
     ):

@@ -1,0 +1,82 @@
+"""Settings that are accepted are obeyed, or it is said where they are not; others are refused before a folder is made."""
+
+import json
+
+import pytest
+
+from ssl_cli.cli.main import _check_can_be_made
+from ssl_cli.config.compose import folder_of
+from ssl_cli.errors import ConfigError
+from ssl_cli.stages.finetune import finetune
+from ssl_cli.stages.pretrain import pretrain
+from ssl_cli.stages.probe import probe
+from ssl_cli.stages.semi import semi
+
+
+def said(caplog, stage, config, run) -> str:
+    with caplog.at_level("INFO", logger="ssl_cli"):
+        stage(config, run)
+    return caplog.text
+
+
+def test_a_batch_larger_than_the_labels_is_cut_to_them_and_that_is_said(smoke, caplog):
+    text = said(caplog, finetune, *smoke("stage=baseline", "budget.labels=20", "schedule.supervised.batch_size=64"))
+    assert "Note: schedule.supervised.batch_size=64: there are 20 labels to train on, so a batch has as many." in text
+
+
+def test_a_batch_that_the_labels_fill_says_nothing(smoke, caplog):
+    text = said(caplog, finetune, *smoke("stage=baseline", "budget.labels=20", "schedule.supervised.batch_size=20"))
+    assert "so a batch has as many" not in text
+
+
+def test_more_labelled_inputs_a_batch_than_labels_are_cut_and_that_is_said(smoke, caplog):
+    text = said(caplog, semi, *smoke("stage=semi", "budget.labels=20", "stage.labelled=100000"))
+    assert "Note: stage.labelled=100,000: there are 20 labels to train on, so a batch has as many." in text
+
+
+def test_fewer_seeds_than_a_batch_are_said(smoke, caplog):
+    text = said(caplog, pretrain, *smoke("stage=pretrain", "method=exemplar", "method.seeds=5"))
+    assert "Note: schedule.pretrain.batch_size=16: there are 5 inputs to train on, so a batch has as many." in text
+
+
+def test_a_probe_refuses_a_pretraining_with_another_projection_head_before_it_trains(smoke, tmp_path):
+    made = smoke("stage=pretrain", folder="made")
+    pretrain(*made)
+    words = ("stage=probe", "budget.labels=20", f"checkpoint={tmp_path / 'made'}", "head=mlp")
+    config, run = smoke(*words, folder="probed")
+    with pytest.raises(
+        ConfigError, match="was trained with another projection head than method=simclr and head=mlp make"
+    ):
+        probe(config, run)
+    assert not list(run.folder.rglob("metrics.jsonl"))
+
+
+def test_a_probe_trains_for_the_steps_that_are_asked_for(smoke):
+    words = (
+        "schedule.supervised.steps_per_epoch=1",
+        "schedule.supervised.batch_size=5",
+        "schedule.supervised.max_steps=9",
+    )
+    config, run = smoke("stage=probe", "budget.labels=20", "stage.layers=[1]", *words)
+    probe(config, run)
+    (lines,) = [path.read_text().splitlines() for path in run.folder.glob("random/*/metrics.jsonl")]
+    assert json.loads(lines[-1])["step"] == 1
+
+
+@pytest.mark.parametrize("place", ["afile", "afile/inside", "/proc/nowhere/run"])
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path, monkeypatch, place):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "afile").write_text("mine")
+    with pytest.raises(ConfigError, match=r"hydra.run.dir=/\S+: (must be a folder|no folder can be made)"):
+        _check_can_be_made(*folder_of("run", [f"hydra.run.dir={place}"]))
+    assert [path.name for path in tmp_path.iterdir()] == ["afile"]
+
+
+def test_outputs_where_no_folder_can_be_made_are_refused_by_their_name():
+    with pytest.raises(ConfigError, match=r"^outputs=/proc/nowhere/compare/"):
+        _check_can_be_made(*folder_of("run", ["outputs=/proc/nowhere"]))
+
+
+def test_a_folder_that_can_be_made_is_not_there_yet_after_the_check(tmp_path):
+    _check_can_be_made("outputs", tmp_path / "one/two")
+    assert not (tmp_path / "one").exists()
