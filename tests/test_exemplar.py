@@ -154,7 +154,7 @@ def test_a_pretraining_is_known_by_whose_features_it_learnt_from_and_not_by_thei
             "clusters=201: there are 200 inputs to pre-train on; at most that many",
         ),
         (["method.clusters=1"], "method.clusters=1: must be at least 2"),
-        (["method.features=somewhere"], "is what clusters are found by; give method.clusters a number"),
+        (["method.features=somewhere"], "is for k-means; set method.clusters to a number of clusters"),
         (["method.features=3", "method.clusters=3"], "method.features=3: must be pixels or a path"),
     ],
 )

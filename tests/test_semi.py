@@ -200,7 +200,7 @@ def test_labels_and_unlabelled_inputs_train_a_classifier_that_can_be_read_back(s
 
 def test_the_ema_teacher_is_what_is_saved(smoke):
     config, run = smoke("stage=semi", "budget.labels=20")
-    assert "ema_teacher" in semi(config, run)["protocol"]
+    assert "moving average" in semi(config, run)["protocol"]
     kept = torch.load(run.folder / "checkpoint.pt", weights_only=True)["method"]
     saved = load_file(run.folder / "classifier.safetensors")
     assert all(torch.equal(value, kept[f"teacher.head.{key}"]) for key, value in saved.items())
