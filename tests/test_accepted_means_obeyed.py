@@ -30,8 +30,8 @@ def test_a_batch_that_the_labels_fill_says_nothing(smoke, caplog):
 
 
 def test_more_labelled_inputs_a_batch_than_labels_are_cut_and_that_is_said(smoke, caplog):
-    text = said(caplog, semi, *smoke("stage=semi", "budget.labels=20", "stage.labelled=100000"))
-    assert "Note: stage.labelled=100,000: there are 20 labels to train on, so a batch has as many." in text
+    text = said(caplog, semi, *smoke("stage=semi", "budget.labels=20", "stage.labelled_batch_size=100000"))
+    assert "Note: stage.labelled_batch_size=100,000: there are 20 labels to train on, so a batch has as many." in text
 
 
 def test_fewer_seeds_than_a_batch_are_said(smoke, caplog):
