@@ -65,6 +65,6 @@ def test_its_runs_and_sweeps_go_on_where_it_is_trusted(folder):
 
 
 def test_its_settings_are_checked_by_their_annotations(folder):
-    done = run(folder, f"{COMMANDS[0]} method.share=2")
+    done = run(folder, f"{COMMANDS[0]} method.probability=2")
     assert done.returncode == 2
-    assert "method.share=2: must be in [0, 1]" in done.stderr
+    assert "method.probability=2: must be in [0, 1]" in done.stderr
