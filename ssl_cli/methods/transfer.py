@@ -40,14 +40,14 @@ class Transfer(Method):
     ):
         super().__init__(backbone)
         self.source = read(source)
-        theirs = self.source.shape
-        if theirs[0] != shape[0]:
+        source_shape = self.source.shape
+        if source_shape[0] != shape[0]:
             raise ValueError(
-                f"source={source.name} has inputs of {theirs[0]} channels, and the target has {shape[0]}; the numbers "
+                f"source={source.name} has inputs of {source_shape[0]} channels, and the target has {shape[0]}; the numbers "
                 "must be equal"
             )
         try:
-            backbone.check_sides(theirs)
+            backbone.check_sides(source_shape)
         except ValueError as error:
             raise ValueError(f"source={source.name}: {error}") from error
         self.head = head(inputs=backbone.dim)

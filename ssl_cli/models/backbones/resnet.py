@@ -42,7 +42,7 @@ def resnet(
 ) -> Backbone:
     """The ResNets of SimCLRv2 (Chen et al., 2020b, section 3 and its code): 512 or, from depth 50 on, 2048 · `width` features.
 
-    The first block of every group has a projection shortcut, and the last batch norm of every block begins at zero.
+    The first block of every group has a projection shortcut, and the last batch norm of every block is initialised to zero.
 
     Args:
         shape: channels, height, width of the inputs.
@@ -94,7 +94,7 @@ def _convolution(inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.
 
 
 def _last_norm(channels: int) -> nn.BatchNorm2d:
-    """Zero at first, so that every block begins as its shortcut."""
+    """Initialised to zero, so that every block starts as its shortcut."""
     made = nn.BatchNorm2d(channels)
     nn.init.zeros_(made.weight)
     return made
