@@ -140,6 +140,7 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("method=micle", "method=micle: the data set has no cases; use dataset=synthetic_cases, or"),
         ("method._target_=ssl_cli.methods.simclr.SimCLRR", "its module defines no 'SimCLRR'"),
         ("method._target_=nowhere.Thing", "there is no Python module 'nowhere'"),
+        ("=", "=: names no key; must be key=value"),
         ("experiment=null", "experiment=null: must be one of fixmatch, league,"),
         ("dataset=null", "dataset=null: must be one of arrays, cifar10,"),
         ("method=null", "method=null: must be one of autoencoder, barlow_twins,"),
