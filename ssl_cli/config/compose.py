@@ -136,6 +136,9 @@ def folder_of(
 
 
 def _parsed(text: str, problems: list[str]) -> Override | None:
+    if not text.partition("=")[0].strip("+~ "):
+        problems.append(f"{text or repr(text)}: names no key; must be key=value")
+        return None
     try:
         return OverridesParser.create().parse_override(text)
     except HydraException as error:
