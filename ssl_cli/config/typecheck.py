@@ -59,8 +59,7 @@ def typed(value: Any, kind: Any, key: str, problems: list[str], allowed: Allowed
             typed(v, k, f"{key}[{i}]", problems, allowed)
             for i, (v, k) in enumerate(zip(value, item_kinds, strict=False))
         ]
-        made: Any = origin(items)
-        return INVALID if INVALID in items else made
+        return INVALID if INVALID in items else cast(Any, origin)(items)
     if origin is dict and isinstance(value, dict):
         filled = {
             name: typed(item, get_args(kind)[1], f"{key}.{name}", problems, allowed)
@@ -73,9 +72,9 @@ def typed(value: Any, kind: Any, key: str, problems: list[str], allowed: Allowed
         options = [str(option) for option in get_args(kind)]
         problems.append(f"{key}={shown(value)}: must be {one_of(options)}{nearest(str(value), options)}")
         return INVALID
-    if origin is None and _is(value, kind):
-        made: Any = Path(value).expanduser().absolute() if kind is Path else kind(value)
-        return made
+    plain = cast(Any, kind)
+    if origin is None and _is(value, plain):
+        return Path(value).expanduser().absolute() if kind is Path else plain(value)
     problems.append(f"{key}={shown(value)}: must be {_type_name(kind)}")
     return INVALID
 

@@ -151,7 +151,7 @@ def show_corruptions(made: list[dict[str, Any]], title: str) -> None:
     show_cells(f"{title}: test accuracy in %, and the change from clean inputs", heads, lines)
 
 
-def _percent(number: dict[str, float | None]) -> str:
+def _percent(number: dict[str, Any]) -> str:
     spread = "" if number["spread"] is None else f"±{100 * number['spread']:.1f}"  # tight: there are many columns
     return f"{100 * number['mean']:.1f}{spread}"
 

@@ -252,10 +252,10 @@ class Metrics:
         self._file.truncate(keep)
         self._file.seek(0, os.SEEK_END)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def saved_size(self) -> int:
@@ -300,6 +300,15 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     """The numbers of a finished run, else None."""
     path = folder / "result.json"
     return json.loads(path.read_text()) if path.exists() else None
+
+
+def finished_result(folder: Path) -> dict[str, Any]:
+    """The numbers of a run that is known to be finished.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    return json.loads((folder / "result.json").read_text())
 
 
 def finished_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:

@@ -26,6 +26,7 @@ from ssl_cli.runs.weights import read_weights
 from ssl_cli.stages.finetune import as_they_are, opened
 from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.probe_settings import ProbeStage
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine
 from ssl_cli.training.evaluate import class_accuracy, knn_accuracy, outputs
@@ -62,10 +63,11 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     """
     if run.result:
         return run.result
+    stage = config.stage_as(ProbeStage)
     here, dataset, chosen = opened(config, run)
     start = find_or_pretrain(config, run, dataset, here)
     labelled = Split(dataset.train.inputs[chosen.train], dataset.train.labels[chosen.train])
-    rows = []
+    rows: list[dict[str, Any]] = []
     for weights in ("random", "pretrained"):
         method = pretraining_method(config, dataset)
         if weights == "pretrained":
@@ -100,7 +102,7 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
             environment=here.environment(),
             protocol="the last weights; test set read once a layer, and no layer chosen by it",
             labels_hash=chosen.hash(),
-            neighbours=config.stage.neighbours,
+            neighbours=stage.neighbours,
             layers=rows,
             pretraining=origin(start),
         )
@@ -139,7 +141,7 @@ class _Layers(nn.Module):
 
 
 def _layers(config: Config, method: Method, names: list[str], train: Split, test: Split, here: Machine) -> list[Layer]:
-    asked = config.stage.layers
+    asked = config.stage_as(ProbeStage).layers
     numbers = list(range(1, len(names) + 1)) if asked == "all" else sorted(set(asked))
     if numbers[-1] > len(names):
         raise ConfigError(
@@ -159,7 +161,8 @@ def _probed(
     config: Config, run: Run, weights: str, layer: Layer, labelled: Split, dataset: Dataset, here: Machine
 ) -> dict[str, float]:
     """The test accuracy of both probes of a layer. The linear one trains by `schedule.supervised` in a run of its own."""
-    voted = knn_accuracy(layer.train, labelled.labels, layer.test, dataset.test.labels, config.stage.neighbours)
+    neighbours = config.stage_as(ProbeStage).neighbours
+    voted = knn_accuracy(layer.train, labelled.labels, layer.test, dataset.test.labels, neighbours)
     torch.manual_seed(derived_seed(config.seed, "classifier"))
     linear = nn.Linear(layer.train.shape[1], len(dataset.classes))
     method = here.place(
