@@ -3,6 +3,7 @@
 check:            ## what CI checks, in this environment
 	ruff check .
 	ruff format --check .
+	basedpyright
 	lint-imports
 	pytest
 

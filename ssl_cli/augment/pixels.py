@@ -86,12 +86,15 @@ def _blur_along(side: int, kernel: int, sigmas: tuple[Tensor, ...]) -> Tensor:
     """
     sources = _mirrored(side, kernel, sigmas[0].device)
     offsets = torch.arange(kernel, device=sources.device) - kernel // 2
-    total = None
-    for sigma in sigmas:
+
+    def one(sigma: Tensor) -> Tensor:
         weights = torch.exp(-0.5 * (offsets / sigma.clamp_min(1e-3)[:, None]) ** 2)
         weights = weights / weights.sum(1, keepdim=True)
-        one = (weights @ sources).view(-1, side, side)
-        total = one if total is None else one @ total
+        return (weights @ sources).view(-1, side, side)
+
+    total = one(sigmas[0])
+    for sigma in sigmas[1:]:
+        total = one(sigma) @ total
     return total
 
 

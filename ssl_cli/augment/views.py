@@ -59,7 +59,7 @@ class Views:
         draws = _Draws(len(inputs), count, self.draw == "batch", source)
         images = encode(inputs, 1.0)
         if self.warps:
-            matrices = self._matrices(draws, tuple(inputs.shape[-2:]))
+            matrices = self._matrices(draws, (inputs.shape[-2], inputs.shape[-1]))
             # Cropped photographs repeat their border; moved digits get a black background.
             outside = "zeros" if self.affine.p or self.perspective.p else "border"
             each = draws.spread(matrices).split(len(inputs))
@@ -118,7 +118,7 @@ class Views:
         if self.solarise.p:
             images = draws.some(self.solarise.p, images, lambda part, _: pixels.solarise(part, self.solarise.threshold))
         if self.erase.p:
-            size = tuple(images.shape[-2:])
+            size = (images.shape[-2], images.shape[-1])
             sides = warp.box_sides(draws.each(*self.erase.area), draws.each_log(*self.erase.ratio), size)
             box = [(draws.each(0, 1) * (full - side)).floor() for full, side in zip(size, sides, strict=True)]
             box += [side.round() for side in sides]
@@ -139,7 +139,7 @@ class Views:
     def _colour_jitter(self, draws: "_Draws") -> Callable[[Tensor, Tensor], Tensor]:
         """Brightness, contrast, saturation and hue, in an order drawn once per batch."""
         strength = self.colour.strength
-        factors = [
+        factors: list[tuple[Callable[[Tensor, Tensor], Tensor], Tensor]] = [
             (step, draws.each(max(0.0, 1 - strength * amount), 1 + strength * amount))
             for step, amount in (
                 (pixels.brightness, self.colour.brightness),

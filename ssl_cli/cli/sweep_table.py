@@ -51,7 +51,7 @@ def summarise(folder: Path) -> None:
         # How many layers there are to keep may be what the picture is drawn over.
         line = _with_settings(result["arm"].partition(",")[0] if "head.keep" in others else result["arm"], others)
         result["arm"] = _with_settings(result["arm"], settings[path])
-        points[result["arm"]] = (line, _number(settings[path].get(axis)))
+        points[result["arm"]] = (line, _number(None if axis is None else settings[path].get(axis)))
     made = table.rows([result for _, result in compared])
     if axis is None:
         plots.save_arms(made, folder / "sweep.png", measure)
@@ -120,7 +120,7 @@ def _axis(varied: dict[str, dict[str, Any]], labels: set[int]) -> str | None:
     }
     if len(labels) > 1:
         drawable[LABELS] = len(labels)
-    return max(drawable, key=drawable.get, default=None)
+    return max(drawable, key=drawable.__getitem__, default=None)
 
 
 def _axis_name(axis: str, varied: dict[str, dict[str, Any]]) -> str:

@@ -5,7 +5,7 @@ The only module that knows OmegaConf. Everything wrong is found at once, before 
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -166,12 +166,13 @@ def _jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Ite
 def _job(overrides: list[str], name: str, allowed: Allowed) -> Config:
     """Compose once, then set each value by itself, so that each mistake shows by itself."""
     settings, problems, in_place = _composed(overrides, name)
+    config: Config | None = None
     try:
         config = check(resolved(settings), allowed)
     except ConfigError as error:
         problems += error.problems
     problems += [sentence for key, sentence in in_place if not any(p.startswith(key) for p in problems)]
-    if problems:
+    if problems or config is None:
         raise ConfigError(*problems)
     return config
 
@@ -393,7 +394,7 @@ def _leaves(node: DictConfig, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def _reading(extra_folder: str | None) -> Iterator[None]:
+def _reading(extra_folder: str | None) -> Generator[None]:
     """Meanwhile Hydra reads the settings of this program, and behind them those in a folder of the user's own."""
     with initialize_config_dir(str(settings_folder()), version_base="1.3"):
         if extra_folder:

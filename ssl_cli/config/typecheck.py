@@ -60,8 +60,7 @@ def typed(value: Any, kind: Any, key: str, problems: list[str], allowed: Allowed
             typed(v, k, f"{key}[{i}]", problems, allowed)
             for i, (v, k) in enumerate(zip(value, item_kinds, strict=False))
         ]
-        made: Any = origin(items)
-        return INVALID if INVALID in items else made
+        return INVALID if INVALID in items else cast(Any, origin)(items)
     if origin is dict and isinstance(value, dict):
         filled = {
             name: typed(item, get_args(kind)[1], f"{key}.{name}", problems, allowed)
@@ -81,9 +80,9 @@ def typed(value: Any, kind: Any, key: str, problems: list[str], allowed: Allowed
     if most is not None and abs(value) > most:
         problems.append(f"{key}={shown(value)}: must be at most {most:.4g}, the largest that can be computed with")
         return INVALID
-    if origin is None and _is(value, kind):
-        made: Any = Path(value).expanduser().absolute() if kind is Path else kind(value)
-        return made
+    plain = cast(Any, kind)
+    if origin is None and _is(value, plain):
+        return Path(value).expanduser().absolute() if kind is Path else plain(value)
     problems.append(f"{key}={shown(value)}: must be {_type_name(kind)}")
     return INVALID
 

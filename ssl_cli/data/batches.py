@@ -9,7 +9,6 @@ from ssl_cli.data.types import UNKNOWN, Batch
 from ssl_cli.randomness import generator
 
 
-@dataclass
 class Batches:
     """Full batches from some items of a split; the remainder of an epoch is dropped, and differs from epoch to epoch.
 
@@ -23,19 +22,21 @@ class Batches:
         steps_per_epoch: fewer than all full batches; None for all.
     """
 
-    inputs: Tensor
-    labels: Tensor | None
-    items: Tensor | None
-    size: int
-    order: str
-    seed: int
-    steps_per_epoch: int | None = None
-
-    def __post_init__(self):
-        self.count = len(self.inputs) if self.items is None else len(self.items)
-        self.size = min(self.size, self.count)
+    def __init__(
+        self,
+        inputs: Tensor,
+        labels: Tensor | None,
+        items: Tensor | None,
+        size: int,
+        order: str,
+        seed: int,
+        steps_per_epoch: int | None = None,
+    ):
+        self.inputs, self.labels, self.items, self.order, self.seed = inputs, labels, items, order, seed
+        self.count = len(inputs) if items is None else len(items)
+        self.size = min(size, self.count)
         full = self.count // self.size
-        self.steps_per_epoch = min(self.steps_per_epoch or full, full)
+        self.steps_per_epoch = min(steps_per_epoch or full, full)
         self._epoch: tuple[int, Tensor] | None = None
 
     def at(self, step: int) -> Batch:
@@ -77,6 +78,8 @@ class MixedBatches:
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs."""
         known, other = self.labelled.at(step), self.unlabelled.at(step).inputs
+        if known.labels is None:
+            raise ValueError("the labelled part of a mixed batch has no labels")
         unknown = known.labels.new_full((len(other),), UNKNOWN)
         return Batch(torch.cat([known.inputs, other]), torch.cat([known.labels, unknown]))
 

@@ -36,17 +36,20 @@ def _load_once(settings: str) -> Dataset:
 def described(target: DatasetComponent) -> Dataset | None:
     """A data set on the meta device with the size and shape in its settings; None if they are incomplete."""
     facts = target.arguments.get("facts")
-    if not isinstance(facts, Facts) or None in (facts.inputs, facts.test, facts.classes, facts.shape):
+    if not isinstance(facts, Facts):
         return None
-    count = facts.inputs + (facts.unlabelled or 0)
+    inputs, test, names, shape = facts.inputs, facts.test, facts.classes, facts.shape
+    if inputs is None or test is None or names is None or shape is None:
+        return None
+    count = inputs + (facts.unlabelled or 0)
 
     def split(size: int) -> Split:
         labels = torch.empty(size, dtype=torch.int64, device="meta")
-        return Split(torch.empty(size, *facts.shape, dtype=torch.uint8, device="meta"), labels)
+        return Split(torch.empty(size, *shape, dtype=torch.uint8, device="meta"), labels)
 
     cases = torch.empty(count, dtype=torch.int64, device="meta") if facts.cases else None
-    classes = tuple(map(str, range(facts.classes)))
-    return Dataset(split(count), split(facts.test), classes, cases, target.name)
+    classes = tuple(map(str, range(names)))
+    return Dataset(split(count), split(test), classes, cases, target.name)
 
 
 def facts_of(dataset: Dataset) -> Facts:

@@ -38,7 +38,8 @@ class Dataset:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Channels, height, width."""
-        return tuple(self.train.inputs.shape[1:])
+        _, channels, height, width = self.train.inputs.shape
+        return channels, height, width
 
     def fingerprint(self) -> str:
         """A hash of the training inputs' number, shape and content (of 4,096 of them, evenly spaced, if there are more).

@@ -4,10 +4,11 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Count, Fraction, Shape
 from ssl_cli.methods.base import Method
+from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.decoders import Decoder
 
 
@@ -24,7 +25,7 @@ class Autoencoder(Method):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         shape: Shape,
         scale: float,
         noise: Fraction,

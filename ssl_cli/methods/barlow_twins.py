@@ -2,10 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Positive
 from ssl_cli.methods.base import Method, embedding_spread
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 
 def cross_correlation(z0: Tensor, z1: Tensor) -> Tensor:
@@ -35,7 +37,7 @@ class BarlowTwins(Method):
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, redundancy: Positive):
+    def __init__(self, backbone: Backbone, head: HeadFactory, redundancy: Positive):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.redundancy = redundancy

@@ -10,6 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_cli.data.types import Dataset
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import ProjectionHead
 
 # Features (N, D) of inputs without augmentation: their `pixels`, or those of the backbone in a finished pre-training's folder.
 Features = Callable[[str | Path], Tensor]
@@ -50,10 +52,13 @@ class Method(nn.Module):
     n_views = 1
     source: Dataset | None = None
 
-    def __init__(self, backbone: nn.Module):
+    backbone: Backbone
+    head: ProjectionHead | None
+
+    def __init__(self, backbone: Backbone):
         super().__init__()
         self.backbone = backbone
-        self.head: nn.Module | None = None
+        self.head = None
 
     def check_views(self, views: Any) -> None:
         """Raises ValueError if these augmentations would make the task impossible."""
@@ -82,6 +87,8 @@ class Method(nn.Module):
 
     def project(self, views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Projections of all views, which pass through the network as one batch: float32 (B, D) each."""
+        if self.head is None:
+            raise TypeError(f"{type(self).__name__} has no projection head")
         return self.head(self.backbone(torch.cat(views))).float().chunk(len(views))
 
     def after_step(self, step: int, steps: int) -> None:
@@ -94,6 +101,29 @@ class Method(nn.Module):
     def answers(self, views: tuple[Tensor, ...]) -> Answers | None:
         """Targets and predictions of the pretext task on these views, if it has a few classes."""
         return None
+
+
+class Projecting(Method):
+    """A method that has a projection head from its constructor on, as a type checker cannot tell of `Method`."""
+
+    head: ProjectionHead  # pyright: ignore[reportIncompatibleVariableOverride]  # never None once it is constructed
+
+
+class Classifier(Method):
+    """A method that is trained on labels: its head is the classifier."""
+
+    head: nn.Module  # pyright: ignore[reportIncompatibleVariableOverride]  # ends in the classes, keeps nothing
+
+
+def given(labels: Tensor | None) -> Tensor:
+    """The labels of a batch, for losses that learn from them.
+
+    Raises:
+        ValueError: there are none.
+    """
+    if labels is None:
+        raise ValueError("this loss learns from labels, and the batch has none")
+    return labels
 
 
 def to_float64(numbers: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import Count, Shape
 from ssl_cli.methods.base import Method, embedding_spread
+from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.critic import Critic, critic_accuracy, critic_loss, frozen
 from ssl_cli.models.decoders import Decoder
 
@@ -22,7 +23,7 @@ class BiGAN(Method):
         width: channels of the generator at full resolution, and of the critic's first convolution.
     """
 
-    def __init__(self, backbone: nn.Module, shape: Shape, scale: float, latent_dim: Count, width: Count):
+    def __init__(self, backbone: Backbone, shape: Shape, scale: float, latent_dim: Count, width: Count):
         super().__init__(backbone)
         standardise = nn.BatchNorm1d(latent_dim, affine=False)
         self.encoder = nn.Sequential(self.backbone, nn.Linear(backbone.dim, latent_dim, bias=False), standardise)

@@ -1,15 +1,17 @@
 """BYOL: bootstrap your own latent (Grill et al., 2020)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Count, Fraction
-from ssl_cli.methods.base import Method, embedding_spread
+from ssl_cli.methods.base import Projecting, embedding_spread
 from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, cosine_momentum, update_teacher
 from ssl_cli.methods.simsiam import negative_cosine, predictor
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 
-class BYOL(Method):
+class BYOL(Projecting):
     """Predict the EMA teacher's embedding of one view from the other view of the same input; there are no negatives.
 
     Args:
@@ -20,7 +22,7 @@ class BYOL(Method):
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, predictor_width: Count, momentum: Fraction):
+    def __init__(self, backbone: Backbone, head: HeadFactory, predictor_width: Count, momentum: Fraction):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.predictor = predictor(self.head.outputs, predictor_width)

@@ -2,15 +2,17 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Count, Fraction, Positive
-from ssl_cli.methods.base import Method, embedding_spread
+from ssl_cli.methods.base import Projecting, embedding_spread
 from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, cosine_momentum, update_teacher
 from ssl_cli.methods.parts.prototypes import Prototypes
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 
-class DINO(Method):
+class DINO(Projecting):
     """Match the EMA teacher's softmax over prototypes for one view with the student's for the other view.
 
     Two things prevent collapse: a low temperature sharpens the teacher's distribution, so that it does not become
@@ -29,11 +31,12 @@ class DINO(Method):
     """
 
     n_views = 2
+    centre: Tensor
 
     def __init__(
         self,
-        backbone: nn.Module,
-        head,
+        backbone: Backbone,
+        head: HeadFactory,
         prototypes: Count,
         temperature: Positive,
         teacher_temperature: Positive,

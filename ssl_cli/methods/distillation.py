@@ -5,10 +5,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_cli.data.types import UNKNOWN
-from ssl_cli.methods.base import Method, accuracy
+from ssl_cli.methods.base import Classifier, accuracy, given
+from ssl_cli.models.backbones.base import Backbone
 
 
-class Distillation(Method):
+class Distillation(Classifier):
     """A classifier trained on a frozen teacher's soft predictions, and on labels if they are known.
 
     Args:
@@ -18,7 +19,7 @@ class Distillation(Method):
         alpha: weight of the distillation loss; that of the labels is 1 − `alpha`.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, teacher: nn.Module, temperature: float, alpha: float):
+    def __init__(self, backbone: Backbone, head: nn.Module, teacher: nn.Module, temperature: float, alpha: float):
         super().__init__(backbone)
         self.head = head
         self._teacher = (teacher.eval().requires_grad_(False),)  # in a tuple, so that it is no submodule
@@ -40,6 +41,6 @@ class Distillation(Method):
             targets = F.softmax(self._teacher[0](views[-1]).float() / self.temperature, dim=1)
         loss = self.alpha * F.cross_entropy(logits / self.temperature, targets)
         if self.alpha < 1:
-            known = F.cross_entropy(logits, labels, ignore_index=UNKNOWN, reduction="sum")
+            known = F.cross_entropy(logits, given(labels), ignore_index=UNKNOWN, reduction="sum")
             loss = loss + (1 - self.alpha) * known / len(logits)
         return loss, {"agreement": accuracy(logits, targets.argmax(1))}

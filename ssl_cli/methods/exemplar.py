@@ -8,12 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_cli.data.types import UNKNOWN
-from ssl_cli.methods.base import Features, Method, accuracy, embedding_spread
+from ssl_cli.methods.base import Features, Projecting, accuracy, embedding_spread, given
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 MINI_BATCH_FROM = 20_000  # inputs from which on k-means works on mini-batches
 
 
-class Exemplar(Method):
+class Exemplar(Projecting):
     """Classify a random view by the input it was made from, or by the cluster of that input.
 
     Views are drawn anew in each epoch, so the number of views per input is the number of epochs.
@@ -31,8 +33,8 @@ class Exemplar(Method):
 
     def __init__(
         self,
-        backbone: nn.Module,
-        head,
+        backbone: Backbone,
+        head: HeadFactory,
         inputs: int,
         seeds: Annotated[int, "[2, inf)"],
         clusters: Annotated[int, "[2, inf)"] | None,
@@ -55,9 +57,10 @@ class Exemplar(Method):
             return cluster(features(self.features), self.clusters, source)
         return draw_seeds(count, self.classes, source)
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy (section 3.2, equation 1) of the surrogate class, which is in `labels`; ln N at the start."""
         (view,) = views
+        labels = given(labels)
         projected = self.head(self.backbone(view))
         logits = self.classify(projected).float()
         return F.cross_entropy(logits, labels), {
@@ -86,5 +89,6 @@ def cluster(features: Tensor, clusters: int, source: torch.Generator) -> Tensor:
     kind = KMeans if len(features) < MINI_BATCH_FROM else MiniBatchKMeans
     first = int(torch.randint(2**31, (), generator=source))
     with threadpool_limits(1):  # with several threads, sums would depend on the order in which they finish
-        found = kind(clusters, n_init=1, random_state=first).fit_predict(directions)
+        of = kind(clusters, n_init=1, random_state=first)  # pyright: ignore[reportArgumentType]  # numbers are fine
+        found = of.fit_predict(directions)
     return torch.from_numpy(found).long()

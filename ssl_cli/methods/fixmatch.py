@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.methods.base import Method, accuracy
+from ssl_cli.methods.base import Classifier, accuracy, given
 from ssl_cli.methods.supervised import Supervised
+from ssl_cli.models.backbones.base import Backbone
 
 
 def consistency(weak: Tensor, strong: Tensor, threshold: float, temperature: float) -> tuple[Tensor, Tensor]:
@@ -29,7 +30,7 @@ def consistency(weak: Tensor, strong: Tensor, threshold: float, temperature: flo
     return (F.cross_entropy(strong, targets, reduction="none") * confident).mean(), confident.mean()
 
 
-class FixMatch(Method):
+class FixMatch(Classifier):
     """A classifier trained on labelled weak views, and on strong views of unlabelled inputs with pseudo-labels.
 
     Predictions are those of an EMA teacher: an exponential moving average of the weights.
@@ -48,7 +49,7 @@ class FixMatch(Method):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         head: nn.Module,
         pseudo_labels_from: Literal["student", "ema_teacher"],
         threshold: float,
@@ -85,7 +86,7 @@ class FixMatch(Method):
             of_labelled, of_strong = logits.split((labelled, unlabelled))
             with torch.no_grad():
                 of_weak = self.teacher.eval()(weak[labelled:]).float()
-        known = labels[:labelled]
+        known = given(labels)[:labelled]
         unsupervised, confident_fraction = consistency(of_weak, of_strong, self.threshold, self.temperature)
         loss = F.cross_entropy(of_labelled, known) + self.unlabelled_weight * unsupervised
         return loss, {"accuracy": accuracy(of_labelled, known), "confident_fraction": confident_fraction}

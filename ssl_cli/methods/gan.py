@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import Count, Shape
 from ssl_cli.methods.base import Method
+from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.batch_norm import keep_running_statistics
 from ssl_cli.models.critic import critic_accuracy, critic_loss, frozen, generator_loss
 from ssl_cli.models.decoders import Decoder
@@ -20,7 +21,7 @@ class GAN(Method):
         width: channels of the generator at full resolution.
     """
 
-    def __init__(self, backbone: nn.Module, shape: Shape, scale: float, latent_dim: Count, width: Count):
+    def __init__(self, backbone: Backbone, shape: Shape, scale: float, latent_dim: Count, width: Count):
         super().__init__(backbone)
         self.critic = nn.Sequential(self.backbone, nn.Linear(backbone.dim, 1))
         self.generator = Decoder(latent_dim, shape, width)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import Count, Fraction, NonNegative, NonNegativeInt, Shape
 from ssl_cli.methods.base import Method
+from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.critic import Critic, critic_accuracy, critic_loss, frozen, generator_loss
 from ssl_cli.models.decoders import Refinement
 
@@ -29,7 +30,7 @@ class Inpainting(Method):
 
     def __init__(
         self,
-        backbone: nn.Module,
+        backbone: Backbone,
         shape: Shape,
         scale: float,
         mask: Literal["central", "random"],
@@ -49,13 +50,13 @@ class Inpainting(Method):
         self.mask_ratio = mask_ratio
         self.overlap, self.overlap_weight = overlap, overlap_weight
         self.adversarial = adversarial
-        channels, *size = self._shape_of_maps(shape)
+        channels, rows, columns = self._shape_of_maps(shape)
         self.decoder = nn.Sequential(
-            ChannelWise(channels, math.prod(size)),
+            ChannelWise(channels, rows * columns),
             nn.Conv2d(channels, channels, 1, bias=False),
             nn.BatchNorm2d(channels),
             nn.ReLU(),
-            Refinement(channels, tuple(size), shape, width),
+            Refinement(channels, (rows, columns), shape, width),
         )
         self.critic = Critic(shape, width) if adversarial else None
 
@@ -69,11 +70,12 @@ class Inpainting(Method):
         predictions, targets = self._inpaint(view, masks), view / self.scale
         numbers = {"masked_error": weighted_mse(predictions.detach(), targets, masks)}
         error = weighted_mse(predictions, targets, error_weights(masks, self.overlap, self.overlap_weight))
-        if not self.adversarial:
+        critic = self.critic
+        if critic is None:
             return error, numbers
-        real, fake = self.critic(targets * masks), self.critic(predictions.detach() * masks)
-        with frozen(self.critic):
-            adversarial = generator_loss(self.critic(predictions * masks))
+        real, fake = critic(targets * masks), critic(predictions.detach() * masks)
+        with frozen(critic):
+            adversarial = generator_loss(critic(predictions * masks))
         loss = (1 - self.adversarial) * error + self.adversarial * adversarial + critic_loss(real, fake)
         return loss, {**numbers, "pretext_accuracy": critic_accuracy(real, fake)}
 
@@ -92,11 +94,12 @@ class Inpainting(Method):
         return self.decoder(self._maps(fill_with_mean(view, masks))).float().sigmoid()
 
     @torch.no_grad()
-    def _shape_of_maps(self, shape: Shape) -> torch.Size:
+    def _shape_of_maps(self, shape: Shape) -> tuple[int, int, int]:
         self.backbone.eval()  # or the zeros would enter batch norm's running statistics
         maps = self._maps(torch.zeros(1, *shape))
         self.backbone.train()
-        return maps.shape[1:]
+        _, channels, rows, columns = maps.shape
+        return channels, rows, columns
 
     def _maps(self, inputs: Tensor) -> Tensor:
         for stage in self.backbone.stages:

@@ -33,6 +33,8 @@ class MAE(Method):
         ValueError: the backbone is no vision transformer, no patch is masked or none visible, or `width` does not fit.
     """
 
+    backbone: VisionTransformer  # pyright: ignore[reportIncompatibleVariableOverride]  # the constructor takes no other
+
     def __init__(
         self,
         backbone: VisionTransformer,
@@ -53,7 +55,7 @@ class MAE(Method):
                 f"width={width}: must be a multiple of heads={heads}, and of 4 for position embeddings in 2D"
             )
         self.patch = backbone.patch
-        self.size = tuple(side // self.patch for side in shape[1:])
+        self.size = (shape[1] // self.patch, shape[2] // self.patch)
         self.patches = self.size[0] * self.size[1]
         self.masked = round(mask_ratio * self.patches)
         if not 0 < self.masked < self.patches:

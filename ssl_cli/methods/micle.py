@@ -1,11 +1,13 @@
 """MICLe: multi-instance contrastive learning (Azizi et al., 2021)."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Positive
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.simclr import nt_xent
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 
 class MICLe(Method):
@@ -25,7 +27,7 @@ class MICLe(Method):
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, cases: Tensor | None, temperature: Positive):
+    def __init__(self, backbone: Backbone, head: HeadFactory, cases: Tensor | None, temperature: Positive):
         super().__init__(backbone)
         if cases is None:
             raise ValueError(

@@ -2,12 +2,14 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Count, Fraction, Positive
-from ssl_cli.methods.base import Method, accuracy, embedding_spread
+from ssl_cli.methods.base import Projecting, accuracy, embedding_spread
 from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue, random_directions
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 
 def similarities(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -17,7 +19,7 @@ def similarities(queries: Tensor, keys: Tensor, queue: Tensor, temperature: floa
         return torch.cat([(queries * keys).sum(1, keepdim=True), queries @ queue.T], dim=1) / temperature
 
 
-class MoCo(Method):
+class MoCo(Projecting):
     """Identify the EMA teacher's embedding of the other view (the key) among a queue of embeddings from earlier batches.
 
     The paper shuffles inputs between GPUs before the key encoder's batch norm, because a query and its key would
@@ -36,7 +38,13 @@ class MoCo(Method):
     n_views = 2
 
     def __init__(
-        self, backbone: nn.Module, head, temperature: Positive, queue: Count, momentum: Fraction, symmetric: bool
+        self,
+        backbone: Backbone,
+        head: HeadFactory,
+        temperature: Positive,
+        queue: Count,
+        momentum: Fraction,
+        symmetric: bool,
     ):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)

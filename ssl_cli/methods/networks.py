@@ -17,8 +17,10 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models import heads
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory, ProjectionHead
 from ssl_cli.randomness import derived_seed
-from ssl_cli.runs.result import read_result
+from ssl_cli.runs.result import finished_result
 from ssl_cli.runs.weights import read_weights
 
 
@@ -37,7 +39,7 @@ class NetworkSettings:
     inputs: int
 
 
-def build_backbone(backbone: BackboneComponent, shape: Shape, seed: int) -> nn.Module:
+def build_backbone(backbone: BackboneComponent, shape: Shape, seed: int) -> Backbone:
     """The backbone with random weights, the same for pre-training and the baseline."""
     torch.manual_seed(derived_seed(seed, "backbone"))
     return build(backbone, shape=shape)
@@ -91,11 +93,10 @@ def build_classifier(
 ) -> Supervised:
     """Backbone and kept layers from a pre-training, or random; the new classifier is the same in every arm."""
     backbone = build_backbone(settings.backbone, dataset.shape, settings.seed)
-    keeps = settings.head.keep != 0
-    projected = build_method(settings, dataset, read=read).head if keeps else None
+    projected = None if settings.head.keep == 0 else build_method(settings, dataset, read=read).head
     if start:
         load_backbone(backbone, start, f"checkpoint={start}", dataset.name)
-        if keeps:
+        if projected is not None:
             projected.load_state_dict(read_weights(start, "head"))
     torch.manual_seed(derived_seed(settings.seed, "classifier"))
     head = heads.classifier(settings.head, projected, backbone.dim, len(dataset.classes))
@@ -133,7 +134,7 @@ def load_backbone(backbone: nn.Module, folder: Path, asked: str, dataset: str) -
     weights = read_weights(folder, "backbone")
     if not _fit(weights, backbone):
         raise ConfigError(
-            f"{asked}: was trained on dataset={read_result(folder)['dataset']}, whose inputs have other colours or sides "
+            f"{asked}: was trained on dataset={finished_result(folder)['dataset']}, whose inputs have other colours or sides "
             f"than those of dataset={dataset}, and need another backbone"
         )
     backbone.load_state_dict(weights)
@@ -144,7 +145,9 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _head_from(weights: dict[str, Tensor], make, inputs: int, classes: int | None = None) -> nn.Module:
+def _head_from(
+    weights: dict[str, Tensor], make: HeadFactory, inputs: int, classes: int | None = None
+) -> ProjectionHead:
     """A projection head, with the weights of an earlier one if the shapes agree."""
     head = make(inputs=inputs) if classes is None else make(inputs=inputs, classes=classes)
     if _fit(weights, head):

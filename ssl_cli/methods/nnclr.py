@@ -2,12 +2,14 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Count, Positive
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.parts.queue import Queue, random_directions
 from ssl_cli.methods.simsiam import predictor
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 
 def nearest(z: Tensor, support: Tensor) -> Tensor:
@@ -35,7 +37,9 @@ class NNCLR(Method):
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, predictor_width: Count, temperature: Positive, queue: Count):
+    def __init__(
+        self, backbone: Backbone, head: HeadFactory, predictor_width: Count, temperature: Positive, queue: Count
+    ):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.predictor = predictor(self.head.outputs, predictor_width)

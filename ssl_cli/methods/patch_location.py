@@ -42,6 +42,8 @@ class PatchLocation(Method):
         ValueError: the grid does not fit into the inputs, a patch is too small for the backbone, or `project` gets no colours.
     """
 
+    resampling: Tensor
+
     def __init__(
         self,
         backbone: Backbone,
@@ -100,7 +102,7 @@ class PatchLocation(Method):
         Two neighbours may be predicted in the same position, and none in another.
         """
         (view,) = views
-        where = draw_corners(len(view), view.shape[2:], self.patch, self.gap, 0, view.device)
+        where = draw_corners(len(view), (view.shape[2], view.shape[3]), self.patch, self.gap, 0, view.device)
         patches = cut_patches(view, where, self.patch)
         predicted = torch.tensor(NEIGHBOURS, device=view.device)[self._logits(patches).argmax(1)].view(len(view), -1)
         cells = torch.cat([torch.full_like(predicted[:, :1], CENTRE), predicted], dim=1)
@@ -115,7 +117,7 @@ class PatchLocation(Method):
     def _logits_and_targets(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (B · 8, 8), targets, and whether pairs are informative: (B · 8,) each."""
         (view,) = views
-        where = draw_corners(len(view), view.shape[2:], self.patch, self.gap, self.jitter, view.device)
+        where = draw_corners(len(view), (view.shape[2], view.shape[3]), self.patch, self.gap, self.jitter, view.device)
         patches = cut_patches(view, where, self.patch)
         targets = torch.arange(len(NEIGHBOURS), device=view.device).repeat(len(view))
         logits = self._logits(coarsen(patches, self.coarse, self.resampling))

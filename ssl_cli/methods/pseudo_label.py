@@ -5,7 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_cli.data.types import UNKNOWN
-from ssl_cli.methods.base import Method
+from ssl_cli.methods.base import Classifier, given
+from ssl_cli.models.backbones.base import Backbone
 
 
 def ramp(progress: Tensor, ramp_start: float, ramp_end: float) -> Tensor:
@@ -13,7 +14,7 @@ def ramp(progress: Tensor, ramp_start: float, ramp_end: float) -> Tensor:
     return ((progress - ramp_start) / (ramp_end - ramp_start)).clamp(0, 1)
 
 
-class PseudoLabel(Method):
+class PseudoLabel(Classifier):
     """A classifier trained on labels and, with a weight that grows, on its own predicted classes where there are none.
 
     Args:
@@ -22,15 +23,15 @@ class PseudoLabel(Method):
         ramp_start, ramp_end: fractions of all steps between which that weight grows from 0 (T₁ and T₂).
     """
 
+    progress: Tensor  # fraction of all steps; a buffer, so that a resumed run continues
+
     def __init__(
-        self, backbone: nn.Module, head: nn.Module, unlabelled_weight: float, ramp_start: float, ramp_end: float
+        self, backbone: Backbone, head: nn.Module, unlabelled_weight: float, ramp_start: float, ramp_end: float
     ):
         super().__init__(backbone)
         self.head = head
         self.unlabelled_weight, self.ramp_start, self.ramp_end = unlabelled_weight, ramp_start, ramp_end
-        self.register_buffer(
-            "progress", torch.zeros(())
-        )  # fraction of all steps; a buffer, so that a resumed run continues
+        self.register_buffer("progress", torch.zeros(()))
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, …) → logits (B, classes)."""
@@ -39,6 +40,7 @@ class PseudoLabel(Method):
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean over labelled + α · mean over unlabelled inputs (Lee, 2013), which `UNKNOWN` marks."""
         (view,) = views
+        labels = given(labels)
         logits = self(view).float()
         unknown = labels == UNKNOWN
         of_labels = F.cross_entropy(logits, labels, ignore_index=UNKNOWN)

@@ -4,16 +4,18 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Shape
-from ssl_cli.methods.base import Answers, Method, accuracy
+from ssl_cli.methods.base import Answers, Projecting, accuracy
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 ROTATIONS = 4
 LARGEST = 45  # degrees; augmentation by more makes quarter turns ambiguous
 
 
-class Rotation(Method):
+class Rotation(Projecting):
     """Predict by which multiple of 90° an input was rotated; all four rotations of each input are in the batch.
 
     Rotations by 90° only permute pixels, so there are no interpolation artefacts that could give them away.
@@ -26,7 +28,7 @@ class Rotation(Method):
         ValueError: the inputs are not square.
     """
 
-    def __init__(self, backbone: nn.Module, head, shape: Shape):
+    def __init__(self, backbone: Backbone, head: HeadFactory, shape: Shape):
         super().__init__(backbone)
         if shape[1] != shape[2]:
             raise ValueError(f"inputs of {shape[1]}×{shape[2]} change their shape when rotated; they must be square")

@@ -1,16 +1,19 @@
 """SimCLR (Chen et al., 2020), with later proposals for its negatives."""
 
 import math
+from typing import Any
 
 import torch
 import torch.distributed
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Negatives, Positive
-from ssl_cli.methods.base import Method, embedding_spread
+from ssl_cli.methods.base import Projecting, embedding_spread
 from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 MATRIX_BYTES = 256 << 20  # of similarities in memory at once: the whole matrix up to B = 4,096 in float32
 
@@ -37,7 +40,7 @@ class _Anchors(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, z: Tensor, temperature: float, rows: int) -> Tensor:
+    def forward(ctx: Any, z: Tensor, temperature: float, rows: int) -> Tensor:
         scaled, positives = z / temperature, z.roll(len(z) // 2, 0)
         # Transposed, because the product with a transposed matrix takes three times as long.
         loss, gradient = -(z * positives).sum() / temperature, (-2 * positives).T.contiguous()
@@ -55,7 +58,8 @@ class _Anchors(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx, of_loss: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, *of_outputs: Tensor) -> tuple[Tensor, None, None]:
+        (of_loss,) = of_outputs
         return of_loss * ctx.saved_tensors[0], None, None
 
 
@@ -92,7 +96,7 @@ def nt_xent_with(
         return F.softplus(sums - positive).mean()
 
 
-class SimCLR(Method):
+class SimCLR(Projecting):
     """Contrastive learning: two views of an input are positives, all other inputs of the batch are negatives.
 
     Args:
@@ -103,7 +107,7 @@ class SimCLR(Method):
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, temperature: Positive, negatives: Negatives):
+    def __init__(self, backbone: Backbone, head: HeadFactory, temperature: Positive, negatives: Negatives):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.temperature = temperature
@@ -144,13 +148,14 @@ def gather(z: Tensor) -> Tensor:
 
 class _Gathered(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, z: Tensor) -> Tensor:
+    def forward(ctx: Any, z: Tensor) -> Tensor:
         everyone = [torch.empty_like(z) for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather(everyone, z.contiguous())
         return torch.cat(everyone)
 
     @staticmethod
-    def backward(ctx, of_all: Tensor) -> Tensor:
+    def backward(ctx: Any, *of_outputs: Tensor) -> Tensor:
+        (of_all,) = of_outputs
         total = of_all.contiguous().clone()
         torch.distributed.all_reduce(total)
         return total.chunk(torch.distributed.get_world_size())[torch.distributed.get_rank()]

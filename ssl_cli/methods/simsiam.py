@@ -2,11 +2,12 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Count
 from ssl_cli.methods.base import Method, embedding_spread
-from ssl_cli.models.heads import MLP
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import MLP, HeadFactory
 
 
 def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ class SimSiam(Method):
 
     n_views = 2
 
-    def __init__(self, backbone: nn.Module, head, predictor_width: Count):
+    def __init__(self, backbone: Backbone, head: HeadFactory, predictor_width: Count):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
         self.predictor = predictor(self.head.outputs, predictor_width)

@@ -3,14 +3,14 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.methods.base import Method, accuracy
+from ssl_cli.methods.base import Classifier, accuracy, given
 
 
-class Supervised(Method):
+class Supervised(Classifier):
     """A classifier trained with cross-entropy."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module, label_smoothing: float):
-        super().__init__(backbone)
+        super().__init__(backbone)  # pyright: ignore[reportArgumentType]  # features need none: an identity stands there
         self.head = head
         self.label_smoothing = label_smoothing
 
@@ -21,6 +21,7 @@ class Supervised(Method):
     def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy, and training accuracy as a metric."""
         (view,) = views
+        labels = given(labels)
         logits = self(view).float()
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), {
             "accuracy": accuracy(logits, labels)

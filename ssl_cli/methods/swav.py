@@ -2,11 +2,13 @@
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Count, Positive
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.parts.prototypes import Prototypes
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 
 @torch.no_grad()
@@ -36,7 +38,13 @@ class SwAV(Method):
     n_views = 2
 
     def __init__(
-        self, backbone: nn.Module, head, prototypes: Count, temperature: Positive, epsilon: Positive, rounds: Count
+        self,
+        backbone: Backbone,
+        head: HeadFactory,
+        prototypes: Count,
+        temperature: Positive,
+        epsilon: Positive,
+        rounds: Count,
     ):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)

@@ -8,11 +8,12 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import DatasetComponent, Shape
 from ssl_cli.data.types import Dataset
-from ssl_cli.methods.base import Method, accuracy, embedding_spread
+from ssl_cli.methods.base import Projecting, accuracy, embedding_spread, given
 from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 
-class Transfer(Method):
+class Transfer(Projecting):
     """Classify the labelled inputs of a source data set; the target's labels are not used.
 
     A projection head between the backbone and the source's classifier is discarded together with it: features before such a
@@ -32,7 +33,7 @@ class Transfer(Method):
     def __init__(
         self,
         backbone: Backbone,
-        head,
+        head: HeadFactory,
         shape: Shape,
         read: Callable[[DatasetComponent], Dataset],
         source: DatasetComponent,
@@ -54,9 +55,10 @@ class Transfer(Method):
         self.classify = nn.Linear(self.head.outputs, len(self.source.classes))
         self.label_smoothing = label_smoothing
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the source's labels, which are in `labels`."""
         (view,) = views
+        labels = given(labels)
         projected = self.head(self.backbone(view))
         logits = self.classify(projected).float()
         return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), {

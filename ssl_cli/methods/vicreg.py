@@ -1,11 +1,16 @@
 """VICReg: variance, invariance, covariance (Bardes et al., 2022)."""
 
+import functools
+import operator
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import NonNegative
 from ssl_cli.methods.base import Method, embedding_spread
+from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.models.heads import HeadFactory
 
 SMALLEST_VARIANCE = 1e-4  # added before the square root, whose slope is infinite at 0
 
@@ -32,7 +37,12 @@ class VICReg(Method):
     n_views = 2
 
     def __init__(
-        self, backbone: nn.Module, head, invariance: NonNegative, variance: NonNegative, covariance: NonNegative
+        self,
+        backbone: Backbone,
+        head: HeadFactory,
+        invariance: NonNegative,
+        variance: NonNegative,
+        covariance: NonNegative,
     ):
         super().__init__(backbone)
         self.head = head(inputs=backbone.dim)
@@ -45,7 +55,7 @@ class VICReg(Method):
         """
         z0, z1 = self.project(views)
         terms = vicreg_terms(z0, z1)
-        loss = sum(self.weights[name] * term for name, term in terms.items())
+        loss = functools.reduce(operator.add, (self.weights[name] * term for name, term in terms.items()))
         logged = {name: term.detach() for name, term in terms.items()}
         return loss, {"spread": embedding_spread(torch.cat([z0, z1])), **logged}
 

@@ -2,7 +2,7 @@
 
 import itertools
 from functools import partial
-from typing import Literal
+from typing import Literal, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,22 @@ from ssl_cli.config.schema import Count, Head
 from ssl_cli.errors import ConfigError
 
 
-class MLP(nn.Module):
+class ProjectionHead(nn.Module):
+    """What a projection head has: `layers`, each of which begins with a linear one, and the width of the last as `outputs`."""
+
+    layers: nn.ModuleList
+    outputs: int
+
+
+class HeadFactory(Protocol):
+    """Makes a projection head for a number of inputs; with `classes`, of that many outputs."""
+
+    def __call__(self, *, inputs: int, classes: int | None = None) -> ProjectionHead:
+        """The head, with random weights."""
+        ...
+
+
+class MLP(ProjectionHead):
     """Linear layers; batch norm and ReLU after all but the last.
 
     Args:
@@ -40,7 +55,7 @@ class MLP(nn.Module):
         super().__init__()
         if not widths or "classes" in widths[:-1] or (widths[-1] == "classes" and classes is None):
             raise ValueError(f"widths={widths}: must be numbers or `inputs`, and end in a number here")
-        sizes = [inputs] + [inputs if width == "inputs" else width for width in widths]
+        sizes = [inputs, *(inputs if isinstance(width, str) else width for width in widths)]
         if classes is not None:
             sizes[-1] = classes
         self.outputs = sizes[-1]
@@ -78,6 +93,9 @@ class Standardise(nn.Module):
         features: (N, D), the training set.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, features: Tensor):
         super().__init__()
         std, mean = torch.std_mean(features, 0)
@@ -104,12 +122,12 @@ class KeptHead(nn.Module):
         return self.classifier(features)
 
 
-def projection(head: Head):
+def projection(head: Head) -> HeadFactory:
     """The factory of projection heads that methods receive: `head(inputs=D)`, or `head(inputs=D, classes=C)`."""
     return partial(build, head.projection)
 
 
-def classifier(head: Head, projected: MLP | None, dim: int, classes: int) -> KeptHead:
+def classifier(head: Head, projected: ProjectionHead | None, dim: int, classes: int) -> KeptHead:
     """The head of fine-tuning: the first `head.keep` layers of a projection head, then a classifier.
 
     If the whole projection head is kept and has one output per class, as in the article, it is the classifier itself;
@@ -138,7 +156,7 @@ def classifier(head: Head, projected: MLP | None, dim: int, classes: int) -> Kep
 
 
 def _width_after(kept: list[nn.Module], dim: int) -> int:
-    return kept[-1][0].out_features if kept else dim
+    return cast(nn.Linear, next(kept[-1].children())).out_features if kept else dim
 
 
 def saturation(probabilities: Tensor) -> float:

@@ -83,7 +83,8 @@ def save_answers(dataset: Dataset, views: Any, method: Any, seed: int, machine: 
             found.append(method.answers(tuple(map(machine.layout, seen))))
         if found[-1] is None:
             return
-    counts = sum(confusion(answers.predictions.cpu(), answers.targets.cpu(), len(answers.names)) for answers in found)
+    each = [confusion(answers.predictions.cpu(), answers.targets.cpu(), len(answers.names)) for answers in found]
+    counts = torch.stack(each).sum(0)
     what, names = found[0].what, found[0].names
     plots.save_confusion(counts, names, path, f"true {what}", f"predicted {what}", "pretext accuracy")
 

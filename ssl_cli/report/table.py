@@ -40,7 +40,8 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _mean(numbers: list[float | None]) -> float | None:
-    return None if None in numbers else statistics.mean(numbers)
+    known = [number for number in numbers if number is not None]
+    return statistics.mean(known) if len(known) == len(numbers) else None
 
 
 def headings(made: list[dict[str, Any]], measure: str = "test accuracy") -> tuple[str, ...]:
@@ -156,10 +157,9 @@ def show_corruptions(made: list[dict[str, Any]], title: str) -> None:
     show_cells(f"{title}: test accuracy in %, and the change from clean inputs", heads, lines)
 
 
-def _percent(number: dict[str, float | None]) -> str:
-    spread = (
-        "" if number["spread"] is None else f"±{100 * number['spread']:.1f}"
-    )  # no spaces, because there are many columns
+def _percent(number: dict[str, Any]) -> str:
+    # No spaces, because there are many columns.
+    spread = "" if number["spread"] is None else f"±{100 * number['spread']:.1f}"
     return f"{100 * number['mean']:.1f}{spread}"
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Self
 
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs import claim
@@ -22,10 +23,10 @@ class Metrics:
         self._file.truncate(keep)
         self._file.seek(0, os.SEEK_END)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def saved_size(self) -> int:

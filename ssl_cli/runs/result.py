@@ -48,6 +48,15 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text()) if path.exists() else None
 
 
+def finished_result(folder: Path) -> dict[str, Any]:
+    """The numbers of a run that is known to be finished.
+
+    Raises:
+        FileNotFoundError: it is not.
+    """
+    return json.loads((folder / "result.json").read_text())
+
+
 def finished_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """All finished runs below a folder, in the order of their paths; the jobs of a sweep in that of their numbers."""
     for path in sorted(root.rglob("result.json"), key=_numbers_first):

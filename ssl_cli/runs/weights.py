@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import cast
 
 import torch
 from safetensors import SafetensorError
@@ -43,5 +44,5 @@ def not_finite(weights: Mapping[str, Tensor]) -> str | None:
     if not named:
         return None
     all_finite = torch.stack([tensor.isfinite().all() for tensor in named.values()])
-    finite: list[bool] = all_finite.tolist()  # pyright: ignore[reportUnknownMemberType]  # one wait for the device
+    finite = cast(list[bool], all_finite.tolist())  # pyright: ignore[reportUnknownMemberType]  # one wait for the device
     return next((name for name, fine in zip(named, finite, strict=True) if not fine), None)

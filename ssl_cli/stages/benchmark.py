@@ -14,6 +14,7 @@ from ssl_cli.report import plots, table
 from ssl_cli.runs.files import quoted, write
 from ssl_cli.runs.result import Result, finished_runs
 from ssl_cli.runs.run import Run
+from ssl_cli.stages.benchmark_settings import BenchmarkStage
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import open_dataset
@@ -46,37 +47,42 @@ def benchmark(config: Config, run: Run) -> dict[str, Any]:
     """Pre-train, probe and fine-tune every method for every seed; the numbers of the run."""
     if run.result:
         return run.result
-    for method in config.stage.methods.values():  # before anything is trained
+    stage = config.stage_as(BenchmarkStage)
+    for method in stage.methods.values():  # before anything is trained
         check_sources(replace(config, method=method))
     here = machine_of(run, config.runtime)
     dataset = open_dataset(config)
     found: list[dict[str, Any]] = []
-    for seed in range(config.seed, config.seed + config.stage.seeds):
+    baselines: list[dict[str, Any]] = []
+    for seed in range(config.seed, config.seed + stage.seeds):
         seeded = replace(config, seed=seed, head=replace(config.head, keep=0))
         inside = run.child(f"seed{seed}", seeded)
         labels_only = replace(seeded, stage=SupervisedStage("baseline", frozen=False))
         result = finetune(labels_only, inside.child("labels-only", labels_only))
+        baselines.append(result)
         found.append({"method": "labels only", "seed": seed, "finetuned": result["test_accuracy"]})
-        for name, method in config.stage.methods.items():
+        untrained: list[dict[str, Any]] = []
+        for name, method in stage.methods.items():
             entrant = replace(seeded, method=method, schedule=_schedule(config, name))
-            played, untrained = _played(entrant, inside.child(name, entrant), dataset, here)
+            played, random = _played(entrant, inside.child(name, entrant), dataset, here)
             found.append(played)
-        found.append(untrained)  # the same whichever the method
+            untrained = [random]  # the same whichever the method
+        found += untrained
     parts = sorted(found_result["identity"] for _, found_result in finished_runs(run.folder))  # of all runs inside
-    rows = _rows(found)
+    rows, last = _rows(found), baselines[-1]
     plots.save_benchmark(rows, run.folder / "benchmark.png")
     return run.finish(
         BenchmarkResult(
             identity=joint_identity(config, parts),
-            backbone_parameters=result["backbone_parameters"],
-            labels=result["labels"],
+            backbone_parameters=last["backbone_parameters"],
+            labels=last["labels"],
             test_accuracy=None,  # a benchmark has many, and the best of them would be selected on test data
             images_per_second=None,
             environment=here.environment(),
-            protocol=result["protocol"],
-            caveats=result["caveats"],
-            seeds=config.stage.seeds,
-            equal=config.stage.equal,
+            protocol=last["protocol"],
+            caveats=last["caveats"],
+            seeds=stage.seeds,
+            equal=stage.equal,
             rows=rows,
         )
     )
@@ -85,21 +91,21 @@ def benchmark(config: Config, run: Run) -> dict[str, Any]:
 def _schedule(config: Config, name: str) -> Schedule:
     """That of an entrant, at the rate that it wants."""
     phase = config.schedule.pretrain
-    rate = config.stage.rates.get(name, phase.optimiser.lr)
+    rate = config.stage_as(BenchmarkStage).rates.get(name, phase.optimiser.lr)
     return replace(config.schedule, pretrain=replace(phase, optimiser=replace(phase.optimiser, lr=rate)))
 
 
 def _played(config: Config, run: Run, dataset: Dataset, here: Machine) -> tuple[dict[str, Any], dict[str, Any]]:
     """A method's numbers for a seed, and those of random weights, which its probe has too."""
-    schedule = config.schedule
-    if config.stage.equal == "time":
+    stage, schedule = config.stage_as(BenchmarkStage), config.schedule
+    if stage.equal == "time":
         steps = _steps(config, run, dataset, here)
         schedule = replace(schedule, pretrain=replace(schedule.pretrain, epochs=steps, max_steps=steps, stop=None))
     settings = replace(config, schedule=schedule, stage=PretrainStage("pretrain"))
     inside = run.child("pretrain", settings)
     pretrained = pretrain(settings, inside)
     started = replace(config, checkpoint=inside.folder, init_from="random")
-    probing = replace(started, stage=ProbeStage("probe", "all", config.stage.neighbours))
+    probing = replace(started, stage=ProbeStage("probe", "all", stage.neighbours))
     layers = probe(probing, run.child("probe", probing))["layers"]
     tuning = replace(started, stage=SupervisedStage("finetune", frozen=False))
     tuned = finetune(tuning, run.child("finetune", tuning), inside.folder)
@@ -132,7 +138,7 @@ def _steps(config: Config, run: Run, dataset: Dataset, here: Machine) -> int:
             here.wait()
             taken.append(time.perf_counter() - began)
         seconds = statistics.median(taken[WARM_UP:])
-        steps = max(1, round(config.stage.seconds / seconds))
+        steps = max(1, round(config.stage_as(BenchmarkStage).seconds / seconds))
         write(
             kept, json.dumps({"seconds_per_step": seconds, "steps": steps, "per_epoch": batches.steps_per_epoch}) + "\n"
         )

@@ -8,15 +8,17 @@ from typing import Any
 
 from ssl_cli.config.build import build
 from ssl_cli.config.consistency import projects
-from ssl_cli.config.schema import Config
+from ssl_cli.config.schema import Config, ViewsComponent
 from ssl_cli.report import page, plots, table
 from ssl_cli.runs.files import quoted
-from ssl_cli.runs.result import Result, read_result
+from ssl_cli.runs.result import Result, finished_result
 from ssl_cli.runs.run import Run
+from ssl_cli.stages.compare_settings import CompareStage
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import open_dataset
 from ssl_cli.stages.identity import joint_identity
+from ssl_cli.stages.simclr_v2_settings import SimCLRv2Stage
 from ssl_cli.stages.start import check_start, find_or_pretrain
 from ssl_cli.training.device import machine_of
 
@@ -43,7 +45,7 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
             check_start(arm)
     here = machine_of(run, config.runtime)
     results, pretrainings = [], []
-    for seed in range(config.seed, config.seed + config.stage.seeds):
+    for seed in range(config.seed, config.seed + config.stage_as(CompareStage).seeds):
         seeded = replace(config, seed=seed)
         folder = f"seed{seed}"
         for name, arm in arms(seeded):
@@ -80,18 +82,18 @@ def side_by_side(
     wanted = [row for row in rows if row["arm"].startswith(headline)]
     result = ComparisonResult(
         identity=joint_identity(config, (result["identity"] for result in results)),
-        backbone_parameters=read_result(starts[0])["backbone_parameters"],
+        backbone_parameters=finished_result(starts[0])["backbone_parameters"],
         labels=results[0]["labels"],
         test_accuracy=next((row["mean"] for row in wanted if not row["collapsed"]), wanted[0]["mean"]),
-        images_per_second=read_result(starts[0])["images_per_second"],
+        images_per_second=finished_result(starts[0])["images_per_second"],
         environment=results[0]["environment"],
         protocol=results[0]["protocol"],
         caveats=list(dict.fromkeys(caveat for result in results for caveat in result["caveats"])),
-        seeds=config.stage.seeds,
+        seeds=config.stage_as(CompareStage, SimCLRv2Stage).seeds,
         classes=results[0]["classes"],
         rows=rows,
         softmax_slope_at_start=_slopes(results),
-        pretrainings=[{"folder": str(start), **_pretraining_numbers(read_result(start))} for start in starts],
+        pretrainings=[{"folder": str(start), **_pretraining_numbers(finished_result(start))} for start in starts],
     )
     page.write_report(run.folder, run.described(result), starts, shown)
     return run.finish(result)
@@ -117,7 +119,7 @@ def arms(config: Config) -> Iterator[tuple[str, Config]]:
     yield "new-head", replace(config, stage=tuned, head=new)
 
 
-def _without_randomness(config: Config):
+def _without_randomness(config: Config) -> ViewsComponent:
     """The supervised views with every step switched off."""
     arguments = config.augment.supervised.arguments
     off = {key: replace(step, p=0.0) if hasattr(step, "p") else step for key, step in arguments.items()}

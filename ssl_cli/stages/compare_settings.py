@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from ssl_cli.config.consistency import projects
-from ssl_cli.config.schema import Config, Count, Network, Stage
+from ssl_cli.config.schema import Config, Count, Ending, Network, Stage
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class CompareStage(Stage):
     seeds: Count
 
     function: ClassVar[str] = "ssl_cli.stages.compare.compare"
-    ends_in: ClassVar[str] = "comparison"
+    ends_in: ClassVar[Ending] = "comparison"
 
     @property
     def phases(self) -> tuple[str, ...]:

@@ -19,8 +19,9 @@ from ssl_cli.methods.distillation import Distillation
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.runs.files import short
 from ssl_cli.runs.finished import origin, settings_of
-from ssl_cli.runs.result import read_result
+from ssl_cli.runs.result import finished_result
 from ssl_cli.runs.run import Run
+from ssl_cli.stages.distill_settings import DistillStage
 from ssl_cli.stages.finetune import closing, next_steps, opened, tested, tuned, watcher
 from ssl_cli.stages.networks import classifier_of, fresh_classifier
 from ssl_cli.stages.start import find_or_pretrain
@@ -44,24 +45,23 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
     """
     if run.result:
         return run.result
+    stage = config.stage_as(DistillStage)
     here, dataset, chosen = opened(config, run)
     teacher_folder, teacher_config = _teacher(config, run)
     _check(config, teacher_folder, teacher_config, dataset, chosen)
-    if config.stage.init == "pretrained":
+    if stage.init == "pretrained":
         start = start or find_or_pretrain(config, run, dataset, here)
     student = fresh_classifier(config, dataset, start)
     teacher = here.place(classifier_of(teacher_folder, teacher_config, dataset))
-    method = here.place(
-        Distillation(student.backbone, student.head, teacher, config.stage.temperature, config.stage.alpha)
-    )
+    method = here.place(Distillation(student.backbone, student.head, teacher, stage.temperature, stage.alpha))
     log.info(
         "%s: %s (%s parameters) from %s (%s parameters), %s inputs of %s, on %s → %s",
-        config.stage.arm(config), config.backbone.name, f"{count_parameters(method.backbone):,}", teacher_config.backbone.name,
+        stage.arm(config), config.backbone.name, f"{count_parameters(method.backbone):,}", teacher_config.backbone.name,
         f"{sum(p.numel() for p in teacher.backbone.parameters()):,}", f"{len(dataset.train):,}", config.dataset.name,
         here.described(), short(run.folder),
     )  # fmt: skip
     views = build(config.augment.supervised, scale=config.augment.scale)
-    if config.stage.teacher_input == "image":
+    if stage.teacher_input == "image":
         views = _WithInputs(views, config.augment.scale)
     phase = config.schedule.distill
     seen = _seen(dataset, chosen)
@@ -72,7 +72,7 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
     monitor, _ = watcher("last", config.augment.scale, held_out, dataset.test, here)
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor)
 
-    taught = read_result(teacher_folder)
+    taught = finished_result(teacher_folder)
     starts_from = (start, teacher_folder)
     result = tested(config, run, method, method.backbone, dataset.test, dataset, chosen, fitted, here, *starts_from)
     return run.finish(
@@ -91,29 +91,28 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
 
 def _teacher(config: Config, run: Run) -> tuple[Path, Config]:
     """The teacher's folder and settings; `auto` fine-tunes one with the settings of this run."""
-    asked = config.stage.teacher
+    asked = config.stage_as(DistillStage).teacher
     if asked != "auto":
         return asked, settings_of("stage.teacher", asked, "classifier")
     return tuned(config, run, "teacher")
 
 
 def _check(config: Config, folder: Path, teacher: Config, dataset: Dataset, chosen: Chosen) -> None:
-    problems = []
-    taught = read_result(folder)
+    problems: list[str] = []
+    asked, taught = config.stage_as(DistillStage).teacher, finished_result(folder)
     if taught["labels_hash"] != chosen.hash():
         problems.append(
-            f"stage.teacher={config.stage.teacher}: saw {taught['labels']:,} labels drawn with seed={taught['seed']}, other "
+            f"stage.teacher={asked}: saw {taught['labels']:,} labels drawn with seed={taught['seed']}, other "
             f"ones than the {len(chosen):,} of this run; give the teacher's budget and seed"
         )
     if teacher.augment.scale != config.augment.scale:
         problems.append(
-            f"augment.scale={config.augment.scale:g}: stage.teacher={config.stage.teacher} was trained with "
-            f"{teacher.augment.scale:g}"
+            f"augment.scale={config.augment.scale:g}: stage.teacher={asked} was trained with {teacher.augment.scale:g}"
         )
     theirs, own = load(teacher.dataset), dataset
     if theirs.shape != own.shape or len(theirs.classes) != len(own.classes):
         problems.append(
-            f"stage.teacher={config.stage.teacher}: was trained on dataset={teacher.dataset.name} with {len(theirs.classes)} "
+            f"stage.teacher={asked}: was trained on dataset={teacher.dataset.name} with {len(theirs.classes)} "
             f"classes and inputs of {_sides(theirs)}; dataset={config.dataset.name} has {len(own.classes)} and {_sides(own)}"
         )
     if problems:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from ssl_cli.config.schema import Config, Fraction, Positive, Stage
+from ssl_cli.config.schema import Config, Ending, Fraction, Positive, Stage
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class DistillStage(Stage):
     alpha: Fraction
 
     function: ClassVar[str] = "ssl_cli.stages.distill.distill"
-    ends_in: ClassVar[str] = "classifier"
+    ends_in: ClassVar[Ending] = "classifier"
 
     @property
     def phases(self) -> tuple[str, ...]:

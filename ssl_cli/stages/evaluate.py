@@ -23,8 +23,9 @@ from ssl_cli.report import pictures, plots, table
 from ssl_cli.runs.files import quoted, short
 from ssl_cli.runs.finished import settings_of
 from ssl_cli.runs.identity import identity
-from ssl_cli.runs.result import Result, read_result
+from ssl_cli.runs.result import Result, finished_result, read_result
 from ssl_cli.runs.run import Run
+from ssl_cli.stages.evaluate_settings import EvaluateStage
 from ssl_cli.stages.networks import classifier_of
 from ssl_cli.stages.simclr_v2 import named
 from ssl_cli.training.device import Machine, machine_of
@@ -60,23 +61,26 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
     if run.result:
         return run.result
     here = machine_of(run, config.runtime)
-    found = list(_classifiers(config.stage.run))
+    stage = config.stage_as(EvaluateStage)
+    if stage.run is None:
+        raise ValueError("stage.run must be given")
+    found = list(_classifiers(stage.run))
     dataset = load(found[0].config.dataset)
-    other = load(config.stage.other) if config.stage.other else None
-    if other:
-        _check_fit(config, found[0].config, other, dataset)
-    strengths = {name: values for name, values in vars(config.stage.corruptions).items() if values}
+    other = load(stage.other) if stage.other else None
+    if stage.other and other:
+        _check_fit(stage, stage.other.name, found[0].config, other, dataset)
+    strengths = {name: values for name, values in vars(stage.corruptions).items() if values}
     _save_inputs(dataset, strengths, config.seed, run.folder / "inputs.png")
-    runs = []
+    runs, parameters = [], 0
     for trained in found:
         network = here.place(classifier_of(trained.folder, trained.config, dataset))
-        scale = trained.config.augment.scale
+        scale, parameters = trained.config.augment.scale, count_parameters(network.backbone)
         corruptions = {
             name: [_accuracy(network, dataset.test, name, strength, scale, config.seed, here) for strength in values]
             for name, values in strengths.items()
         }
-        if other:
-            corruptions[config.stage.other.name] = [class_accuracy(network, other.test, scale, here)]
+        if stage.other and other:
+            corruptions[stage.other.name] = [class_accuracy(network, other.test, scale, here)]
         clean = class_accuracy(network, dataset.test, scale, here)
         runs.append(_record(trained, clean, corruptions))
         log.info(
@@ -91,7 +95,7 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
         EvaluateResult(
             identity=identity(
                 {
-                    "stage": {key: value for key, value in plain(config.stage).items() if key not in ("run", "other")},
+                    "stage": {key: value for key, value in plain(stage).items() if key not in ("run", "other")},
                     "runs": [trained.result["identity"] for trained in found],
                     "other": None if other is None else fingerprint(other.test.inputs, other.test.labels),
                     "seed": config.seed,
@@ -100,7 +104,7 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
             ),
             dataset=last.config.dataset.name,
             backbone=last.config.backbone.name,
-            backbone_parameters=count_parameters(network.backbone),
+            backbone_parameters=parameters,
             labels=last.result["labels"],
             test_accuracy=rows[-1]["clean"]["mean"],
             images_per_second=None,
@@ -123,12 +127,13 @@ def _classifiers(folder: Path) -> Iterator[Trained]:
         raise ConfigError(f"stage.run={folder}: is no run's folder; it must be that of a finished run or comparison")
     whole = read_result(folder)
     if whole is None or whole.get("ends_in") != "comparison":
-        yield Trained(folder, settings_of("stage.run", folder, "classifier", "comparison"), whole)
+        own = settings_of("stage.run", folder, "classifier", "comparison")  # raises where it is not finished
+        yield Trained(folder, own, finished_result(folder))
         return
     inside = [path.parent for path in sorted(folder.glob("seed*/*/result.json"))]
     arms = []
     for path in inside:
-        result = read_result(path)
+        result = finished_result(path)
         if result.get("ends_in") == "classifier":
             result = named(result, path.name) if whole["stage"] == "simclr_v2" else result
             arms.append(Trained(path, settings_of("stage.run", path, "classifier"), result))
@@ -136,11 +141,11 @@ def _classifiers(folder: Path) -> Iterator[Trained]:
     yield from sorted(arms, key=lambda arm: (order.index(arm.result["arm"]), arm.result["seed"]))
 
 
-def _check_fit(config: Config, theirs: Config, other: Dataset, dataset: Dataset) -> None:
+def _check_fit(stage: EvaluateStage, name: str, theirs: Config, other: Dataset, dataset: Dataset) -> None:
     if (other.shape, len(other.classes)) != (dataset.shape, len(dataset.classes)):
         said = [f"{len(d.classes)} classes and inputs of {'×'.join(map(str, d.shape))}" for d in (other, dataset)]
         raise ConfigError(
-            f"dataset@stage.other={config.stage.other.name}: has {said[0]}; stage.run={config.stage.run} was trained on "
+            f"dataset@stage.other={name}: has {said[0]}; stage.run={stage.run} was trained on "
             f"dataset={theirs.dataset.name} with {said[1]}"
         )
 

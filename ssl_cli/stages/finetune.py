@@ -16,7 +16,7 @@ from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen, choose
 from ssl_cli.data.types import Dataset, Split
-from ssl_cli.methods.distillation import Distillation
+from ssl_cli.methods.base import Classifier
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models import heads
@@ -32,7 +32,7 @@ from ssl_cli.stages.networks import fresh_classifier
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import class_accuracy, confusion, outputs
-from ssl_cli.training.loop import Fitted, fit
+from ssl_cli.training.loop import Fitted, Views, fit
 
 log = logging.getLogger("ssl_cli")
 
@@ -127,7 +127,7 @@ def opened(config: Config, run: Run) -> tuple[Machine, Dataset, Chosen]:
 
 
 def tested(
-    config: Config, run: Run, method: Supervised | Distillation, backbone: nn.Module, test: Split, dataset: Dataset,
+    config: Config, run: Run, method: Classifier, backbone: nn.Module, test: Split, dataset: Dataset,
     chosen: Chosen, fitted: Fitted, here: Machine, *starts_from: Path | None,
 ) -> ClassifierResult:  # fmt: skip
     """Test a trained classifier once, save its weights and pictures; the numbers that every classifier has.
@@ -159,17 +159,20 @@ def tested(
     )
 
 
-def _views_and_data(config: Config, dataset: Dataset, chosen: Chosen, method: Supervised, here: Machine):
+def _views_and_data(
+    config: Config, dataset: Dataset, chosen: Chosen, method: Supervised, here: Machine
+) -> tuple[Views, tuple[Tensor, Tensor, Tensor | None], Split, Split]:
     """Views, training data (inputs, labels, items), validation and test split.
 
     Where the backbone is frozen its features take the inputs' place, computed once.
     """
     train, test = dataset.train, dataset.test
     held_out = Split(train.inputs[chosen.validation], train.labels[chosen.validation])
-    if not config.stage.frozen:
+    if not config.stage_as(SupervisedStage).frozen:
         views = build(config.augment.supervised, scale=config.augment.scale)
         return views, (train.inputs, train.labels, chosen.train), held_out, test
-    backbone, method.backbone = method.backbone, nn.Identity()
+    backbone = method.backbone
+    method.backbone = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]  # what it gets are features
 
     def featured(split: Split) -> Split:
         return Split(outputs(backbone, split.inputs, config.augment.scale, here), split.labels) if len(split) else split

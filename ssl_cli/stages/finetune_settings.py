@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ssl_cli.config.schema import Config, Stage
+from ssl_cli.config.schema import Config, Ending, Stage
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class SupervisedStage(Stage):
     frozen: bool
 
     function: ClassVar[str] = "ssl_cli.stages.finetune.finetune"
-    ends_in: ClassVar[str] = "classifier"
+    ends_in: ClassVar[Ending] = "classifier"
 
     @property
     def phases(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from ssl_cli.config.schema import Component, Config
 from ssl_cli.data.dataset import load
 from ssl_cli.data.types import Dataset, fingerprint
 from ssl_cli.runs.identity import identity
-from ssl_cli.runs.result import read_result
+from ssl_cli.runs.result import finished_result
 from ssl_cli.training.device import Machine
 
 DISPLAY = ("log_every", "evaluate_every")  # of a schedule: what is only shown, not learnt from
@@ -75,7 +75,7 @@ def joint_identity(config: Config, parts: Iterable[str]) -> str:
 
 def identity_of(folder: Path) -> str:
     """The identity of a finished run."""
-    return read_result(folder)["identity"]
+    return finished_result(folder)["identity"]
 
 
 def _schedule(config: Config, phase: str) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-from torch import nn
-
 from ssl_cli.config.schema import Config
 from ssl_cli.data.budget import unlabelled_items
 from ssl_cli.data.types import Dataset
@@ -17,6 +15,7 @@ from ssl_cli.methods.networks import (
     read_classifier,
 )
 from ssl_cli.methods.supervised import Supervised
+from ssl_cli.models.backbones.base import Backbone
 
 
 def network_settings(config: Config, dataset: Dataset) -> NetworkSettings:
@@ -26,12 +25,12 @@ def network_settings(config: Config, dataset: Dataset) -> NetworkSettings:
     return NetworkSettings(config.backbone, config.head, config.method, config.augment.scale, config.seed, inputs=count)
 
 
-def fresh_backbone(config: Config, dataset: Dataset) -> nn.Module:
+def fresh_backbone(config: Config, dataset: Dataset) -> Backbone:
     """The backbone with its first weights."""
     return build_backbone(config.backbone, dataset.shape, config.seed)
 
 
-def pretrained_backbone(config: Config, dataset: Dataset, start: Path) -> nn.Module:
+def pretrained_backbone(config: Config, dataset: Dataset, start: Path) -> Backbone:
     """The backbone with the weights of the pre-training in the folder `start`.
 
     Raises:

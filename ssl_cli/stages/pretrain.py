@@ -77,10 +77,12 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         f"{batches.count:,} inputs", f"{source} with their labels" if source else f"{config.dataset.name}, no labels",
         here.described(), short(run.folder),
     )  # fmt: skip
-    classes = batches.labels if method.source is None and not pairs(config) else None
+    classes = batches.labels if method.source is None and isinstance(batches, Batches) else None
+    found: int | None = None
     if classes is not None:
         sizes = classes[classes != UNKNOWN].unique(return_counts=True)[1]
-        log.info("Surrogate classes: %s, of %s to %s inputs", f"{len(sizes):,}", int(sizes.min()), int(sizes.max()))
+        found = len(sizes)
+        log.info("Surrogate classes: %s, of %s to %s inputs", f"{found:,}", int(sizes.min()), int(sizes.max()))
         pictures.save_classes(dataset, views, classes, config.seed, config.augment.scale, run.folder / "classes.png")
     shown = batches.at(0)
     pictures.save_views(shown, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
@@ -110,7 +112,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
             source=source,
             inputs=batches.count,
             init_from=origin(start),
-            surrogate_classes=None if classes is None else len(sizes),
+            surrogate_classes=found,
             steps=fitted.steps,
             epochs=round(fitted.epochs, 3),
             loss=fitted.last["loss"],
@@ -136,10 +138,17 @@ def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple
         items = items if classes is None else (classes != UNKNOWN).nonzero()[:, 0]
     phase = config.schedule.pretrain
     how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
-    batches = CaseBatches(inputs, dataset.cases, *how) if pairs(config) else Batches(inputs, classes, *how)
-    what = "cases" if pairs(config) else "inputs to train on"
+    views = build(config.augment.pretrain, scale=config.augment.scale)
+    if pairs(config):
+        if dataset.cases is None:
+            raise ConfigError(
+                f"dataset={config.dataset.name}: has no cases, whose inputs method={config.method.name} pairs"
+            )
+        batches, what = CaseBatches(inputs, dataset.cases, *how), "cases"
+    else:
+        batches, what = Batches(inputs, classes, *how), "inputs to train on"
     note_smaller_batches("schedule.pretrain.batch_size", phase.batch_size, batches, what)
-    return method, batches, build(config.augment.pretrain, scale=config.augment.scale)
+    return method, batches, views
 
 
 def check_sources(config: Config) -> Path | None:

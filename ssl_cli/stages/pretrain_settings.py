@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ssl_cli.config.schema import Stage
+from ssl_cli.config.schema import Ending, Stage
 
 
 @dataclass(frozen=True)
@@ -13,7 +13,7 @@ class PretrainStage(Stage):
     name: Literal["pretrain"]
 
     function: ClassVar[str] = "ssl_cli.stages.pretrain.pretrain"
-    ends_in: ClassVar[str] = "pre-training"
+    ends_in: ClassVar[Ending] = "pre-training"
 
     @property
     def phases(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from ssl_cli.runs.weights import read_weights
 from ssl_cli.stages.finetune import as_they_are, opened
 from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.networks import pretraining_method
-from ssl_cli.stages.probe_settings import head_layers, layer_names
+from ssl_cli.stages.probe_settings import ProbeStage, head_layers, layer_names
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine
 from ssl_cli.training.evaluate import class_accuracy, knn_accuracy, outputs
@@ -64,10 +64,11 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     """
     if run.result:
         return run.result
+    stage = config.stage_as(ProbeStage)
     here, dataset, chosen = opened(config, run)
     start = find_or_pretrain(config, run, dataset, here)
     labelled = Split(dataset.train.inputs[chosen.train], dataset.train.labels[chosen.train])
-    rows = []
+    rows: list[dict[str, Any]] = []
     methods = {"random": pretraining_method(config, dataset), "pretrained": _pretrained(config, dataset, start)}
     for weights, method in methods.items():
         names = layer_names(method)
@@ -87,14 +88,14 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     return run.finish(
         ProbeResult(
             identity=classifier_identity(config, dataset, here, [start]),
-            backbone_parameters=count_parameters(method.backbone),
+            backbone_parameters=count_parameters(methods["pretrained"].backbone),
             labels=len(chosen),
             test_accuracy=last["linear"],
             images_per_second=None,
             environment=here.environment(),
             protocol="the last weights; test set read once a layer, and no layer chosen by it",
             labels_hash=chosen.hash(),
-            neighbours=config.stage.neighbours,
+            neighbours=stage.neighbours,
             layers=rows,
             pretraining=origin(start),
         )
@@ -144,7 +145,7 @@ class _Layers(nn.Module):
 
 
 def _layers(config: Config, method: Method, names: list[str], train: Split, test: Split, here: Machine) -> list[Layer]:
-    asked = config.stage.layers
+    asked = config.stage_as(ProbeStage).layers
     numbers = list(range(1, len(names) + 1)) if asked == "all" else sorted(set(asked))
     network = _Layers(method, numbers)
     features = [outputs(network, split.inputs, config.augment.scale, here) for split in (train, test)]
@@ -159,7 +160,8 @@ def _probed(
     config: Config, run: Run, weights: str, layer: Layer, labelled: Split, dataset: Dataset, here: Machine
 ) -> dict[str, float]:
     """The test accuracy of both probes of a layer. The linear one trains by `schedule.supervised` in a run of its own."""
-    voted = knn_accuracy(layer.train, labelled.labels, layer.test, dataset.test.labels, config.stage.neighbours)
+    neighbours = config.stage_as(ProbeStage).neighbours
+    voted = knn_accuracy(layer.train, labelled.labels, layer.test, dataset.test.labels, neighbours)
     torch.manual_seed(derived_seed(config.seed, "classifier"))
     linear = nn.Linear(layer.train.shape[1], len(dataset.classes))
     method = here.place(

@@ -21,11 +21,12 @@ from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import derived_seed
 from ssl_cli.runs.files import short
 from ssl_cli.runs.finished import origin
-from ssl_cli.runs.result import read_result
+from ssl_cli.runs.result import finished_result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune import closing, next_steps, opened, tested, tuned, watcher
 from ssl_cli.stages.fit import note_smaller_batches
 from ssl_cli.stages.networks import classifier_of, fresh_classifier
+from ssl_cli.stages.semi_settings import SemiStage
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine
 from ssl_cli.training.loop import fit
@@ -39,27 +40,26 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     """Train a classifier on labels and on pseudo-labels of all training inputs, and test it once; the run's numbers."""
     if run.result:
         return run.result
+    stage = config.stage_as(SemiStage)
     here, dataset, chosen = opened(config, run)
     classifier, pretraining, starts_from = _start(config, run, dataset, here)
     method = here.place(_method(config, classifier))
     batches = mixed_batches(config, dataset, chosen)
-    note_smaller_batches(
-        "stage.labelled_batch_size", config.stage.labelled_batch_size, batches.labelled, "labels to train on"
-    )
+    note_smaller_batches("stage.labelled_batch_size", stage.labelled_batch_size, batches.labelled, "labels to train on")
     log.info(
         "%s: %s (%s parameters), %s labels and %s inputs of %s, on %s → %s",
-        config.stage.arm(config), config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen),
+        stage.arm(config), config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen),
         f"{batches.unlabelled.count:,}", config.dataset.name, here.described(), short(run.folder),
     )  # fmt: skip
     views = build(config.augment.supervised, scale=config.augment.scale)
-    if config.stage.method == "fixmatch":
-        strong = build(getattr(config.augment, config.stage.fixmatch.strong), scale=config.augment.scale)
-        views = WeakAndStrong(views, strong, batches.labelled.size, config.stage.fixmatch.teacher_input)
+    if stage.method == "fixmatch":
+        strong = build(getattr(config.augment, stage.fixmatch.strong), scale=config.augment.scale)
+        views = WeakAndStrong(views, strong, batches.labelled.size, stage.fixmatch.teacher_input)
     held_out = Split(dataset.train.inputs[chosen.validation], dataset.train.labels[chosen.validation])
     monitor, _ = watcher("last", config.augment.scale, held_out, dataset.test, here)
     fitted = fit(method, batches, views, config.schedule.semi, run, here, config.seed, monitor)
 
-    averaged = config.stage.method == "fixmatch"
+    averaged = isinstance(method, FixMatch)
     trained = method.teacher if averaged else method
     result = tested(config, run, trained, trained.backbone, dataset.test, dataset, chosen, fitted, here, starts_from)
     return run.finish(
@@ -78,30 +78,32 @@ def _start(
     config: Config, run: Run, dataset: Dataset, here: Machine
 ) -> tuple[Supervised, dict[str, Any] | None, Path | None]:
     """The classifier with its first weights, what the result says of the pre-training behind them, and their folder."""
-    if config.stage.init == "finetuned":
+    init = config.stage_as(SemiStage).init
+    if init == "finetuned":
         folder, own = tuned(config, run, "finetune")
-        return classifier_of(folder, own, dataset), read_result(folder)["pretraining"], folder
-    start = find_or_pretrain(config, run, dataset, here) if config.stage.init == "pretrained" else None
+        return classifier_of(folder, own, dataset), finished_result(folder)["pretraining"], folder
+    start = find_or_pretrain(config, run, dataset, here) if init == "pretrained" else None
     return fresh_classifier(config, dataset, start), origin(start), start
 
 
 def _method(config: Config, fresh: Supervised) -> PseudoLabel | FixMatch:
-    if config.stage.method == "fixmatch":
-        settings = config.stage.fixmatch
+    stage = config.stage_as(SemiStage)
+    if stage.method == "fixmatch":
+        settings = stage.fixmatch
         return FixMatch(
             fresh.backbone, fresh.head, settings.pseudo_labels_from, settings.threshold, settings.temperature,
             settings.unlabelled_weight, settings.momentum,
         )  # fmt: skip
-    settings = config.stage.pseudo_label
+    settings = stage.pseudo_label
     return PseudoLabel(fresh.backbone, fresh.head, settings.unlabelled_weight, settings.ramp_start, settings.ramp_end)
 
 
 def mixed_batches(config: Config, dataset: Dataset, chosen: Chosen) -> MixedBatches:
     """The labels of the budget, and every training input without its label."""
     phase, train = config.schedule.semi, dataset.train
-    own_order = derived_seed(config.seed, "labelled")
+    size, own_order = config.stage_as(SemiStage).labelled_batch_size, derived_seed(config.seed, "labelled")
     return MixedBatches(
-        Batches(train.inputs, train.labels, chosen.train, config.stage.labelled_batch_size, phase.order, own_order),
+        Batches(train.inputs, train.labels, chosen.train, size, phase.order, own_order),
         Batches(train.inputs, None, None, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch),
     )
 

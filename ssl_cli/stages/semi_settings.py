@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
-from ssl_cli.config.schema import Config, Count, Fraction, NonNegative, Stage
+from ssl_cli.config.schema import Config, Count, Ending, Fraction, NonNegative, Stage
 
 ORIGINS = {"pretrained": "pre-trained weights", "finetuned": "fine-tuning"}
 METHODS = {"fixmatch": "FixMatch", "pseudo_label": "pseudo-labels"}
@@ -53,7 +53,7 @@ class SemiStage(Stage):
     pseudo_label: PseudoLabel
 
     function: ClassVar[str] = "ssl_cli.stages.semi.semi"
-    ends_in: ClassVar[str] = "classifier"
+    ends_in: ClassVar[Ending] = "classifier"
 
     @property
     def phases(self) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from ssl_cli.stages.distill_settings import DistillStage
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import open_dataset
+from ssl_cli.stages.simclr_v2_settings import SimCLRv2Stage
 from ssl_cli.stages.start import check_start, find_or_pretrain
 from ssl_cli.training.device import machine_of
 
@@ -34,7 +35,7 @@ def simclr_v2(config: Config, run: Run) -> dict[str, Any]:
     check_start(config)
     here = machine_of(run, config.runtime)
     results, pretrainings = [], []
-    for seed in range(config.seed, config.seed + config.stage.seeds):
+    for seed in range(config.seed, config.seed + config.stage_as(SimCLRv2Stage).seeds):
         seeded = replace(config, seed=seed)
         inside = run.child(f"seed{seed}", seeded)
         start = find_or_pretrain(seeded, inside, open_dataset(config), here)
@@ -44,7 +45,7 @@ def simclr_v2(config: Config, run: Run) -> dict[str, Any]:
             results.append(named(result, name))
         teacher = inside.folder / MIDDLE
         for name, arm_config in distilled_arms(seeded, teacher):
-            begins = start if arm_config.stage.init == "pretrained" else None
+            begins = start if arm_config.stage_as(DistillStage).init == "pretrained" else None
             results.append(named(distill(arm_config, inside.child(name, arm_config), begins), name))
     shown = {"the big network, fine-tuned from the middle": MIDDLE, "the small student": "small-distilled"}
     return side_by_side(config, run, results, pretrainings, "small: distilled", shown)
@@ -53,7 +54,7 @@ def simclr_v2(config: Config, run: Run) -> dict[str, Any]:
 def tuned_arms(config: Config) -> Iterator[tuple[str, Config]]:
     """What is trained on labels, by the name of its folder. All arms see the same labels through the same views."""
     new, same = replace(config.head, keep=0), replace(config.head, keep="all")
-    small = replace(config, backbone=config.stage.student, head=new)
+    small = replace(config, backbone=config.stage_as(SimCLRv2Stage).student, head=new)
     yield "small-labels-only", replace(small, stage=LABELS_ONLY)
     yield "big-labels-only", replace(config, stage=LABELS_ONLY, head=new)
     yield "big-linear-probe", replace(config, stage=replace(TUNED, frozen=True), head=new)
@@ -66,16 +67,13 @@ def tuned_arms(config: Config) -> Iterator[tuple[str, Config]]:
 
 def distilled_arms(config: Config, teacher: Path) -> Iterator[tuple[str, Config]]:
     """The fine-tuned network into itself, then that into the small student, which begins at random."""
-    stage = DistillStage(
-        "distill", teacher, config.stage.teacher_input, "pretrained", config.stage.self_temperature, alpha=1.0
-    )
+    own = config.stage_as(SimCLRv2Stage)
+    stage = DistillStage("distill", teacher, own.teacher_input, "pretrained", own.self_temperature, alpha=1.0)
     yield "big-distilled", replace(config, stage=stage)
-    second = replace(
-        stage, teacher=teacher.parent / "big-distilled", init="random", temperature=config.stage.temperature
-    )
+    second = replace(stage, teacher=teacher.parent / "big-distilled", init="random", temperature=own.temperature)
     yield (
         "small-distilled",
-        replace(config, stage=second, backbone=config.stage.student, head=replace(config.head, keep=0)),
+        replace(config, stage=second, backbone=own.student, head=replace(config.head, keep=0)),
     )
 
 

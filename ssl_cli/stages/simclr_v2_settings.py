@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
-from ssl_cli.config.schema import BackboneComponent, Config, Count, Network, Positive, Stage
+from ssl_cli.config.schema import BackboneComponent, Config, Count, Ending, Network, Positive, Stage
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class SimCLRv2Stage(Stage):
     temperature: Positive
 
     function: ClassVar[str] = "ssl_cli.stages.simclr_v2.simclr_v2"
-    ends_in: ClassVar[str] = "comparison"
+    ends_in: ClassVar[Ending] = "comparison"
 
     @property
     def phases(self) -> tuple[str, ...]:

@@ -37,6 +37,8 @@ def named_checkpoint(config: Config) -> Path:
     Raises:
         ConfigError: it is not finished, is no pre-training, or was trained with another network or range of pixels.
     """
+    if config.checkpoint == "auto":
+        raise ValueError("checkpoint=auto names no folder")
     projection = config.head.projection if config.head.keep != 0 else None
     return finished_pretraining(
         "checkpoint", config.checkpoint, "auto", config.augment.scale, config.backbone, projection

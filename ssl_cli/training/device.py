@@ -7,6 +7,7 @@ import os
 import platform
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.runs.files import write
 from ssl_cli.runs.run import MACHINE, Run
 
+_Module = TypeVar("_Module", bound=nn.Module)
 REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -44,10 +46,10 @@ class Machine:
         if self.device.type != "cpu":
             torch.accelerator.synchronize(self.device)
 
-    def place(self, module: nn.Module) -> nn.Module:
+    def place(self, module: _Module) -> _Module:
         """A module on the device, in the memory layout of the inputs."""
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
-        return module.to(self.device, memory_format=layout)
+        return module.to(self.device, memory_format=layout)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
 
     def layout(self, inputs: Tensor) -> Tensor:
         """Inputs in the memory layout of the weights."""

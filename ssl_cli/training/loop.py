@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from ssl_cli.config.schema import Phase
-from ssl_cli.data.batches import Batches, CaseBatches
+from ssl_cli.data.batches import Batches, CaseBatches, MixedBatches
 from ssl_cli.errors import Interrupted, TrainingError
 from ssl_cli.methods.base import Method
 from ssl_cli.randomness import derived_seed, generator, seed_network
@@ -29,6 +30,7 @@ from ssl_cli.training.state import WHAT_TO_TRY, Monitor, State
 log = logging.getLogger("ssl_cli")
 
 Views = Callable[[Tensor, int, torch.Generator], tuple[Tensor, ...]]
+AnyBatches = Batches | CaseBatches | MixedBatches
 Prepared = tuple[tuple[Tensor, ...], Tensor | None]  # views, and labels if they may be seen
 
 
@@ -46,7 +48,7 @@ class Fitted:
 
 def fit(
     method: Method,
-    batches: Batches | CaseBatches,
+    batches: AnyBatches,
     views: Views,
     phase: Phase,
     run: Run,
@@ -104,7 +106,7 @@ class _Training:
     """
 
     def __init__(
-        self, method: Method, batches: Batches | CaseBatches, views: Views, phase: Phase, run: Run, machine: Machine,
+        self, method: Method, batches: AnyBatches, views: Views, phase: Phase, run: Run, machine: Machine,
         seed: int,
     ):  # fmt: skip
         self.method, self.batches, self.views, self.phase = method, batches, views, phase
@@ -153,7 +155,7 @@ class _Training:
         first = epoch * self.batches.steps_per_epoch + position * count
         return range(first, first + count)
 
-    def log_and_evaluate(self, metrics: Metrics, shown, monitor: Monitor | None, select: str | None) -> None:
+    def log_and_evaluate(self, metrics: Metrics, shown: tqdm, monitor: Monitor | None, select: str | None) -> None:
         """What is done at the end of an epoch, every `log_every` steps, and every `evaluate_every` epochs."""
         state, phase = self.state, self.phase
         is_last = state.step == self.steps
@@ -226,9 +228,7 @@ class _Training:
         return Fitted(state.step, epochs, rate, dict(state.last), state.best_step, self.compiled)
 
 
-def prepare(
-    batches: Batches | CaseBatches, views: Views, method: Method, number: int, seed: int, machine: Machine
-) -> Prepared:
+def prepare(batches: AnyBatches, views: Views, method: Method, number: int, seed: int, machine: Machine) -> Prepared:
     """What the method gets of a batch: views and labels, on the device; layers that draw are seeded too.
 
     Where inputs have partners, one view is of the input and the other of its partner.

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +13,13 @@ from ssl_cli.config.schema import Optimiser, Rate
 def optimiser(parameters: Iterable[nn.Parameter], settings: Optimiser) -> torch.optim.Optimizer:
     """The optimiser of the settings; its rate is set anew at every step."""
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-    common = {"lr": settings.lr, "weight_decay": settings.weight_decay}
+    rate, decay = settings.lr, settings.weight_decay
     if settings.name == "lars":
-        return LARS(trained, momentum=settings.momentum, **common)
+        return LARS(trained, lr=rate, momentum=settings.momentum, weight_decay=decay)
     if settings.name == "sgd":
-        return torch.optim.SGD(trained, momentum=settings.momentum, **common, fused=True)
+        return torch.optim.SGD(trained, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=True)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
-    return kind(trained, betas=settings.betas, **common, fused=True)
+    return kind(trained, lr=rate, betas=settings.betas, weight_decay=decay, fused=True)
 
 
 class LARS(torch.optim.Optimizer):
@@ -40,15 +41,15 @@ class LARS(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # no closures
         """One step along the gradients that are there."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._move(parameter, group)
+                    self._move(parameter, parameter.grad, group)
 
-    def _move(self, parameter: Tensor, group: dict) -> None:
-        gradient, rate = parameter.grad, parameter.new_tensor(group["lr"])
+    def _move(self, parameter: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        rate = parameter.new_tensor(group["lr"])
         if parameter.ndim > 1:
             gradient = gradient.add(parameter, alpha=group["weight_decay"])
             ours, theirs = parameter.norm(), gradient.norm()

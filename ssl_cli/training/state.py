@@ -76,6 +76,8 @@ class State:
 
     def end_epoch(self, steps: int, phase: Phase) -> None:
         """Early stopping on the mean loss of an epoch of `steps` steps."""
+        if self.epoch_loss is None:
+            raise ValueError("an epoch without a step has no mean loss")
         mean = float(self.epoch_loss) / steps
         self.epoch_loss = None
         if phase.stop is None:

@@ -6,7 +6,7 @@ torch nor OmegaConf, so that a misspelt key is answered at once.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from ssl_cli.config.schema.basics import (
     BackboneComponent,
@@ -26,7 +26,7 @@ from ssl_cli.config.schema.basics import (
 )
 from ssl_cli.config.schema.data import Budget, Facts
 from ssl_cli.config.schema.networks import Head, Negatives
-from ssl_cli.config.schema.stage import Network, Stage
+from ssl_cli.config.schema.stage import Ending, Network, Stage
 from ssl_cli.config.schema.training import Optimiser, Phase, Rate, Schedule, Stop, Supervised
 from ssl_cli.config.schema.views import Affine, Augment, Blur, Colour, Crop, Erase, Flip, Grey, Perspective, Solarise
 
@@ -43,6 +43,7 @@ __all__ = [
     "Crop",
     "DatasetComponent",
     "Degrees",
+    "Ending",
     "Erase",
     "Facts",
     "Flip",
@@ -70,6 +71,8 @@ __all__ = [
     "Supervised",
     "ViewsComponent",
 ]
+
+_S = TypeVar("_S", bound=Stage)
 
 
 @dataclass(frozen=True)
@@ -101,3 +104,14 @@ class Config:
     method: MethodComponent
     schedule: Schedule
     runtime: Runtime
+
+    def stage_as(self, *kinds: type[_S]) -> _S:
+        """The settings of the stage, which are of one of these kinds.
+
+        Raises:
+            TypeError: they are of another one, so a stage's function got the settings of another stage.
+        """
+        if not isinstance(self.stage, kinds):
+            wanted = " or ".join(kind.__name__ for kind in kinds)
+            raise TypeError(f"stage={self.stage.name}: is no {wanted}")
+        return self.stage

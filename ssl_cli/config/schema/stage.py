@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from ssl_cli.config.schema import Config
 
 Network = Literal["method", "classifier"]
+Ending = Literal["pre-training", "classifier", "comparison", "table"]  # what a run of a stage ends in
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,7 @@ class Stage:
 
     group: ClassVar[str] = "stage"
     function: ClassVar[str] = ""  # the import path of what carries it out: (config, run) → the numbers of the run
-    ends_in: ClassVar[Literal["pre-training", "classifier", "comparison", "table"]] = "table"
+    ends_in: ClassVar[Ending] = "table"
 
     @property
     def phases(self) -> tuple[str, ...]:

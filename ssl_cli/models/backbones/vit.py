@@ -52,7 +52,7 @@ class VisionTransformer(Backbone):
 
     def encode_patches(self, inputs: Tensor, patches: Tensor) -> Tensor:
         """The last tokens of some patches, which attend to each other only: (B, C, H, W), indices (B, N) → (B, N, dim)."""
-        embed, block = self.stages[0]
+        embed, block = self.stages[0].children()
         tokens = embed(inputs).flatten(2)
         maps = tokens.gather(2, patches[:, None].expand(-1, self.dim, -1))[..., None]
         for stage in (block, *self.stages[1:]):
@@ -67,12 +67,14 @@ class Patches(nn.Module):
         super().__init__()
         self.embed = nn.Conv2d(channels, width, patch, stride=patch)
         nn.init.xavier_uniform_(self.embed.weight.view(width, -1))
-        nn.init.zeros_(self.embed.bias)
+        if self.embed.bias is not None:  # it has one; Conv2d's annotation allows for none
+            nn.init.zeros_(self.embed.bias)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, channels, H, W) → (B, width, H / patch, W / patch)."""
         maps = self.embed(inputs)
-        return maps + position_embeddings(*maps.shape[1:], maps.device)
+        _, width, height, length = maps.shape
+        return maps + position_embeddings(width, height, length, maps.device)
 
 
 class Block(nn.Module):
