@@ -104,15 +104,15 @@ class Method(nn.Module):
 
 
 class Projecting(Method):
-    """A method that has a projection head from its constructor on, as a type checker cannot tell of `Method`."""
+    """A method whose loss uses the projection head itself: its constructor sets one."""
 
-    head: ProjectionHead  # pyright: ignore[reportIncompatibleVariableOverride]  # never None once it is constructed
+    head: ProjectionHead  # pyright: ignore[reportIncompatibleVariableOverride]  # never None
 
 
 class Classifier(Method):
     """A method that is trained on labels: its head is the classifier."""
 
-    head: nn.Module  # pyright: ignore[reportIncompatibleVariableOverride]  # ends in the classes, keeps nothing
+    head: nn.Module  # pyright: ignore[reportIncompatibleVariableOverride]  # any layers that end in classes
 
 
 def given(labels: Tensor | None) -> Tensor:

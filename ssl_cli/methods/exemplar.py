@@ -89,6 +89,6 @@ def cluster(features: Tensor, clusters: int, source: torch.Generator) -> Tensor:
     kind = KMeans if len(features) < MINI_BATCH_FROM else MiniBatchKMeans
     first = int(torch.randint(2**31, (), generator=source))
     with threadpool_limits(1):  # with several threads, sums would depend on the order in which they finish
-        of = kind(clusters, n_init=1, random_state=first)  # pyright: ignore[reportArgumentType]  # numbers are fine
-        found = of.fit_predict(directions)
+        means = kind(clusters, n_init=1, random_state=first)  # pyright: ignore[reportArgumentType]  # its stubs take str only
+        found = means.fit_predict(directions)
     return torch.from_numpy(found).long()

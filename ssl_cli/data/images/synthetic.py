@@ -59,7 +59,7 @@ def synthetic_cases(facts: Facts) -> Dataset:
         return Split((lit.clamp(0, 1) * 255).byte(), labels[cases])
 
     cases = torch.arange(total) % objects
-    train, test = split(cases), split(torch.arange(test))
+    train, held_out = split(cases), split(torch.arange(test))
     train.labels[known:] = UNKNOWN
     names = tuple(f"class {number}" for number in range(classes))
-    return Dataset(train, test, names, cases)
+    return Dataset(train, held_out, names, cases)
