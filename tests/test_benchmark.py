@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from ssl_cli.config.compose import from_overrides, settings_folder
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.config.trust import settings_folder
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.benchmark import benchmark
 

@@ -5,7 +5,7 @@ import shlex
 import pytest
 
 from ssl_cli.cli import help
-from ssl_cli.config.compose import groups
+from ssl_cli.config.groups import groups
 
 CHOICES = [(group.name, choice) for group in groups().values() for choice in group.choices]
 TINY = ("dataset=synthetic", "schedule=smoke", "backbone.width=4", "runtime.threads=1", "budget.labels=40")

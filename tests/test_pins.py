@@ -23,8 +23,8 @@ from pathlib import Path
 import pinning
 import pytest
 
-from ssl_cli.config.compose import settings_folder
 from ssl_cli.config.schema import Config
+from ssl_cli.config.trust import settings_folder
 from ssl_cli.runs.run import Run
 
 TOLERANCE = 1e-5  # of a loss, on any processor; rounding alone was measured to stay below a third of it

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ssl_cli.config.compose import from_overrides, settings_folder
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.config.trust import settings_folder
 from ssl_cli.stages.compare import compare
 from ssl_cli.stages.probe import probe
 from ssl_cli.stages.simclr_v2 import simclr_v2

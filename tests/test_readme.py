@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ssl_cli.config.compose import GROUPS, from_overrides, precheck, settings_folder
+from ssl_cli.config.compose import from_overrides, precheck
+from ssl_cli.config.overrides import GROUPS
+from ssl_cli.config.trust import settings_folder
 
 DOCS = Path(__file__).parent.parent / "docs"
 README = (Path(__file__).parent.parent / "README.md").read_text()

@@ -8,7 +8,8 @@ from safetensors.torch import load_file
 
 from ssl_cli.cli.sweep_table import summarise
 from ssl_cli.config.build import build
-from ssl_cli.config.compose import from_overrides, settings_folder
+from ssl_cli.config.compose import from_overrides
+from ssl_cli.config.trust import settings_folder
 from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.randomness import generator

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ssl_cli.config.compose import groups
+from ssl_cli.config.groups import groups
 
 
 def with_stages(complete: Callable[[], None], shell: str) -> None:

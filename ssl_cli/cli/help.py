@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from ssl_cli.config.compose import Group, groups, settings_of_choice
+from ssl_cli.config.groups import Group, groups, settings_of_choice
 
 WIDTH = 80
 USAGE = """\

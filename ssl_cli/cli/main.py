@@ -1,5 +1,6 @@
 """The command: overrides in, one checked config, one stage; a user's mistake is one sentence and exit code 2."""
 
+import argparse
 import importlib
 import logging
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_cli import __version__
-from ssl_cli.config import compose, trust
+from ssl_cli.config import compose, groups, overrides, trust
 from ssl_cli.config.schema import Config
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import Allowed, anything
@@ -66,7 +67,7 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
         raise ConfigError(
             f"--config-dir={asked.config_dir}: is no folder; it must be one with folders such as method/ in it"
         )
-    stages = compose.groups(asked.config_dir)["stage"].choices
+    stages = groups.groups(asked.config_dir)["stage"].choices
     asked.overrides = [f"stage={word}" if word in stages else word for word in asked.overrides]
     sys.argv = [sys.argv[0], *options, *asked.overrides]
     if unknown:
@@ -76,6 +77,24 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
 
         print(help.text(asked.overrides, asked.config_dir), end="")
         return
+    _check(asked, allowed)
+    failures: list[str] = []
+    program = hydra.main(config_path=str(settings_folder()), config_name=overrides.NAME, version_base="1.3")(
+        _job(allowed, asked.multirun, failures)
+    )
+    if asked.shell_completion and any(word.startswith("query=") for word in asked.overrides):
+        from ssl_cli.cli import completion
+
+        shell = next(word for word in asked.overrides if word.startswith("query=")).partition("=")[2]
+        completion.with_stages(program, shell)
+        return
+    program()
+    if failures:
+        raise TrainingError("\n".join(failures))
+
+
+def _check(asked: argparse.Namespace, allowed: Allowed) -> None:
+    """Raises ConfigError with all that is wrong with a command line, before a folder is made."""
     if not (asked.hydra_help or asked.shell_completion or asked.info):
         configs = compose.precheck(asked.overrides, asked.multirun, asked.config_dir, asked.config_name, allowed)
         if not asked.cfg:
@@ -87,16 +106,18 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
         _check_can_be_made(key, folder)
         _check_sweep_folder(folder)
 
-    failures: list[str] = []
+
+def _job(allowed: Allowed, in_sweep: bool, failures: list[str]) -> Callable[[Any], None]:
+    """What Hydra calls for each job, maybe in another process. In a sweep, why one failed is kept and the others go on."""
     trusted = trust.granted()
 
     def task(settings: Any) -> None:
         from hydra.core.hydra_config import HydraConfig
 
         job = HydraConfig.get()
-        sweep = Path(job.sweep.dir).absolute() if asked.multirun else None
+        sweep = Path(job.sweep.dir).absolute() if in_sweep else None
         with _Exits():
-            trust.grant(trusted)  # a launcher may have started another process for this job
+            trust.grant(trusted)
             checked = compose.check(compose.resolved(settings), allowed)
             trust.trust_components_of(checked)
             try:
@@ -104,18 +125,9 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
             except TrainingError as error:
                 if sweep is None:
                     raise
-                failures.append(f"{job.job.override_dirname}: {error}")  # the other jobs go on
+                failures.append(f"{job.job.override_dirname}: {error}")
 
-    program = hydra.main(config_path=str(settings_folder()), config_name=compose.NAME, version_base="1.3")(task)
-    if asked.shell_completion and any(word.startswith("query=") for word in asked.overrides):
-        from ssl_cli.cli import completion
-
-        shell = next(word for word in asked.overrides if word.startswith("query=")).partition("=")[2]
-        completion.with_stages(program, shell)
-        return
-    program()
-    if failures:
-        raise TrainingError("\n".join(failures))
+    return task
 
 
 def _check_fit(configs: list[Config]) -> None:

@@ -1,0 +1,231 @@
+"""Words of the command line carried out on the settings in `conf/`, each by itself, so that each mistake shows by itself."""
+
+import contextlib
+import itertools
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path
+from hydra.core.config_search_path import SearchPathQuery
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from ssl_cli.config.trust import settings_folder
+from ssl_cli.config.typecheck import nearest, one_of, shown
+from ssl_cli.errors import ConfigError
+
+NAME = "config"  # conf/config.yaml
+GROUPS = ("stage", "dataset", "budget", "augment", "backbone", "head", "method", "schedule", "runtime", "experiment")
+# What Hydra and OmegaConf end in where words cannot be carried out: their own errors, and Python's where they did not look.
+CANNOT = (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError, AssertionError)
+
+
+@contextlib.contextmanager
+def reading(extra_folder: str | None) -> Generator[None]:
+    """Meanwhile Hydra reads the settings of this program, and behind them those in a folder of the user's own."""
+    with initialize_config_dir(str(settings_folder()), version_base="1.3"):
+        if extra_folder:
+            search_path = create_config_search_path(str(settings_folder()))
+            own = f"file://{Path(extra_folder).absolute()}"
+            search_path.prepend("command-line", own, SearchPathQuery(provider="schema"))  # where `--config-dir` puts it
+            GlobalHydra.instance().clear()
+            Hydra.create_main_hydra2("app", search_path)
+        yield
+
+
+def parsed_override(text: str, problems: list[str]) -> Override | None:
+    """A word as Hydra reads it; None, and a sentence among the problems, where it cannot."""
+    if not text.partition("=")[0].strip("+~ "):
+        problems.append(f"{text or repr(text)}: names no key; must be key=value")
+        return None
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        stages = _options("stage")
+        if "=" not in text and not text.startswith(("+", "~")):
+            problems.append(f"{text}: is neither a stage nor key=value{nearest(text, stages)}")
+        else:
+            problems.append(f"{text}: cannot be read ({first_line(error)})")
+        return None
+
+
+def jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Iterator[list[str]]:
+    """The overrides of each job: one, or every combination of a sweep's values."""
+    choices: list[list[str]] = []
+    for override in overrides:
+        if not override.is_sweep_override():
+            choices.append([_typed_text(override)])
+        elif multirun:
+            choices.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
+        else:
+            problems.append(f"{override.input_line}: several values are a sweep; add -m")
+    yield from map(list, itertools.product(*choices))
+
+
+def _typed_text(override: Override) -> str:
+    """An override as it was typed."""
+    return override.input_line or ""
+
+
+def composed_with(overrides: list[str], name: str) -> tuple[DictConfig, list[str], list[tuple[str, str]]]:
+    """The settings with all overrides that can be carried out, and a sentence for each that cannot.
+
+    A value of the wrong form stands in them in place of what was there, so that the types say what is allowed. Keys of
+    such come last, each with the sentence that is due where the types have none.
+
+    Raises:
+        ConfigError: nothing can be composed at all.
+    """
+    groups = GlobalHydra.instance().config_loader().list_groups("")
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    wrong = {id(override): problem for override in parsed if (problem := _wrong_choice(override))}
+    problems = list(wrong.values())
+    choices = [override for override in parsed if _is_choice(override, groups) and id(override) not in wrong]
+    values = [override for override in parsed if not _is_choice(override, groups)]
+    try:
+        settings = hydra_compose(name, overrides=list(map(_typed_text, choices)))
+    except CANNOT as error:
+        good, others = _sorted_out(choices, name)
+        problems += others
+        if not problems:
+            raise ConfigError(first_line(error)) from error
+        settings = hydra_compose(name, overrides=good)
+    keys = [*_keys(settings), *groups]
+    in_place: list[tuple[str, str]] = []
+    for override in values:
+        problem = _set(settings, override, keys)
+        if problem and _put(settings, override, keys):
+            in_place.append((override.key_or_group, problem))
+        elif problem:
+            problems.append(problem)
+    return settings, problems, in_place
+
+
+def _set(settings: DictConfig, override: Override, keys: list[str]) -> str | None:
+    """Carry out one override that sets a value; why that cannot be, or None."""
+    key, plain = override.key_or_group, not (override.is_add() or override.is_delete() or override.is_force_add())
+    if plain and override.value() == {} and OmegaConf.select(settings, key):
+        return f"{override.input_line}: sets nothing, since what is in braces is added to what is there; ~{key}.NAME takes out"
+    inside = key.rpartition(".")[0] in keys and not OmegaConf.is_config(
+        OmegaConf.select(settings, key.rpartition(".")[0])
+    )
+    if inside and key not in keys and not override.is_delete():  # tried, it would replace what it is inside of
+        return f"{key}: no such key{nearest(key, keys)}"
+    try:
+        # Hydra has no public way to carry out one override of composed settings.
+        ConfigLoaderImpl._apply_overrides_to_config([override], settings)  # pyright: ignore[reportPrivateUsage]
+        return None
+    except CANNOT as error:
+        if plain and key not in keys:
+            return f"{key}: no such key{nearest(key, keys)}"
+        if plain and isinstance(override.value(), dict):
+            return f"{override.input_line}: names what is not there; to add it, type +{override.input_line}"
+        return f"{override.input_line}: {first_line(error)}"
+
+
+def _put(settings: DictConfig, override: Override, keys: list[str]) -> bool:
+    """Put a value where Hydra would not; whether there is such a place."""
+    key, value = override.key_or_group, override.value()
+    if key not in keys or override.is_add() or override.is_delete() or override.is_force_add() or value == {}:
+        return False
+    try:
+        OmegaConf.update(settings, key, value, merge=isinstance(value, dict), force_add=True)
+    except CANNOT:
+        return False
+    return True
+
+
+def _is_choice(override: Override, groups: list[str]) -> bool:
+    """Whether it decides which files are composed; all else sets a value in what they give."""
+    key = override.key_or_group
+    return key in groups or "/" in key or override.package is not None or key.split(".")[0] == "hydra"
+
+
+def _sorted_out(choices: list[Override], name: str) -> tuple[list[str], list[str]]:
+    """The choices that can be composed, and a sentence for each that cannot. What goes into another one comes behind it."""
+    good: list[str] = []
+    problems: list[str] = []
+    for override in sorted(choices, key=lambda override: override.package is not None):
+        options = _options(override.key_or_group)
+        if not override.is_delete() and options and not _is_option(override, options):
+            given = shown(override.value())
+            problems.append(f"{_typed_key(override)}={given}: no such choice{nearest(str(given), options)}")
+            continue
+        try:
+            hydra_compose(name, overrides=[*good, _typed_text(override)])
+            good.append(_typed_text(override))
+        except CANNOT as error:
+            problems.append(_not_composed(override, name, error))
+    return good, problems
+
+
+def _not_composed(override: Override, name: str, error: Exception) -> str:
+    """Why a choice, or a setting of Hydra, cannot be composed."""
+    key = _typed_key(override)
+    if override.is_add() and "Multiple values" in str(error):
+        return f"{override.input_line}: there is one already; {key}={override.value()} replaces it"
+    if key.split(".")[0] != "hydra":
+        return f"{override.input_line}: {first_line(error)}"
+    keys = [f"hydra.{key}" for key in _keys(hydra_compose(name, return_hydra_config=True).hydra)]
+    if key in keys:
+        return f"{override.input_line}: is none of the values that Hydra takes there"
+    return f"{key}: no such key{nearest(key, keys)}"
+
+
+def _wrong_choice(override: Override) -> str | None:
+    """Why a group's value names no choice, where Hydra would end in a traceback or take several for one; else None."""
+    options = _options(override.key_or_group)
+    value = override.value()
+    if override.is_delete() or not options or isinstance(value, str):
+        return None
+    if value is None or isinstance(value, (list, dict)) or override.key_or_group not in GROUPS:
+        return f"{_typed_key(override)}={_shown_value(value)}: must be {one_of(options)}; left out, it is what it is otherwise"
+    return None
+
+
+def _typed_key(override: Override) -> str:
+    return override.key_or_group if override.package is None else f"{override.key_or_group}@{override.package}"
+
+
+def _shown_value(value: Any) -> str:
+    return shown(value).replace("'", "").replace(" ", "")
+
+
+def _options(group: str) -> list[str]:
+    return GlobalHydra.instance().config_loader().get_group_options(group)
+
+
+def _is_option(override: Override, options: list[str]) -> bool:
+    value = override.value()
+    wanted = value if isinstance(value, list) else [value]
+    return all(item is None or str(item) in options for item in wanted)
+
+
+def _keys(settings: DictConfig, prefix: str = "") -> Iterator[str]:
+    """Every key there is, those of groups included, as it is typed on the command line."""
+    for key in map(str, settings):
+        yield f"{prefix}{key}"
+        inside = settings_inside(settings, key)
+        if inside is not None:
+            yield from _keys(inside, f"{prefix}{key}.")
+
+
+def settings_inside(settings: DictConfig, key: str) -> DictConfig | None:
+    """The settings that stand under a key, if these are written there and not referred to."""
+    if OmegaConf.is_missing(settings, key) or OmegaConf.is_interpolation(settings, key):
+        return None
+    return value if isinstance(value := settings[key], DictConfig) else None
+
+
+def first_line(error: Exception) -> str:
+    """Of what an error says."""
+    return str(error).strip().split("\n")[0]
