@@ -44,8 +44,8 @@ class Transfer(Projecting):
         source_shape = self.source.shape
         if source_shape[0] != shape[0]:
             raise ValueError(
-                f"source={source.name} has inputs of {source_shape[0]} channels, and the target has {shape[0]}; the numbers "
-                "must be equal"
+                f"source={source.name} has inputs of {source_shape[0]} channels, and the target of {shape[0]}; they "
+                "must have as many"
             )
         try:
             backbone.check_sides(source_shape)
