@@ -101,12 +101,10 @@ def test_micle_is_simclr_where_every_case_has_one_input():
 
 
 def test_cases_reach_the_training(smoke):
-    config, run = smoke(
-        "dataset=synthetic_cases", "method=micle", "stage=pretrain", "schedule.pretrain.batch_size=1000"
-    )
+    config, run = smoke("dataset=synthetic_cases", "method=micle", "stage=pretrain", "schedule.pretrain.batch_size=512")
     result = pretrain(config, run)
     assert result["inputs"] == 2048
-    assert result["steps"] == 1  # an epoch is one batch of all 512 cases, not two of 1,000 inputs
+    assert result["steps"] == 1  # an epoch is one batch of all 512 cases, not four of 512 inputs
 
 
 def test_a_data_set_without_cases_is_refused_before_anything_is_read(fitting, monkeypatch, tmp_path):

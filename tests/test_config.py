@@ -167,7 +167,7 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("seed=9223372036854775808", "seed=9223372036854775808: must be at most 9.223e+18, the largest"),
         ("augment.scale=1e300", "augment.scale=1e+300: must be at most 3.4e+38, the largest that can be computed with"),
         ("backbone=vit backbone.depth=100000", "backbone.depth=100000: must be in [1, 200]"),
-        ("method=mae backbone=vit method.ratio=1e30", "one of its sizes is too large for any machine"),
+        ("method=mae backbone=vit method.mlp_ratio=1e30", "one of its sizes is too large for any machine"),
         ("method=gan method.width=1000000", "weights alone take"),
         ("method=inpainting method.overlap=28", "overlap=28: is as wide as inputs of 28×28"),
         (

@@ -365,4 +365,4 @@ def test_the_space_has_every_group_and_every_setting_a_type():
     for group in GROUPS:
         for choice in CHOICES[group]:
             assert all(setting.kind is not Any for setting in _of(group, choice)), group
-    assert {"seed", "start", "checkpoint", "outputs"} <= {setting.key for setting in settings_of("", "")}
+    assert {"seed", "init_from", "checkpoint", "outputs"} <= {setting.key for setting in settings_of("", "")}
