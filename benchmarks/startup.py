@@ -31,6 +31,9 @@ ssl_cli.training.loop.take_step = lambda *_: os._exit(0)
 sys.argv = ["ssl-cli", "pretrain", f"hydra.run.dir={sys.argv[1]}"]
 main()
 """
+# At most this many times as long as what each is set against.
+ASKED = {"ssl-cli --help": 1.1, "ssl-cli budget.lables=3 (a typo)": 1.1, "ssl-cli --cfg job": 1.5}
+ASKED["ssl-cli pretrain, to its first step"] = 1.5
 OWN = [sys.executable, "-m", "ssl_cli"]
 ROUNDS = 9
 
@@ -64,7 +67,7 @@ def main() -> None:
     rows = []
     for name in names:
         ratio = middle[name] / middle[against[name]]
-        table.add_row(name, f"{middle[name]:.2f}", f"{ratio:.2f}", "" if name == against[name] else "≤ 1.50")
+        table.add_row(name, f"{middle[name]:.2f}", f"{ratio:.2f}", f"≤ {ASKED[name]:.2f}" if name in ASKED else "")
         rows.append({"command": name, "seconds": round(middle[name], 4), "ratio": round(ratio, 3)})
     Console().print(table)
     Path(__file__).with_name("startup.json").write_text(json.dumps(rows, indent=1) + "\n")
