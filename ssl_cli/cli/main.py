@@ -4,7 +4,6 @@ import argparse
 import importlib
 import logging
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable
@@ -183,7 +182,7 @@ def _check_sweep_folder(folder: Path) -> None:
 
 def _run(settings: Config, folder: Path, sweep: Path | None = None) -> None:
     """One stage in its folder, and the closing words."""
-    from ssl_cli.runs.files import short
+    from ssl_cli.runs.files import quoted
     from ssl_cli.runs.run import Run, logged
 
     run = Run(folder, settings)
@@ -205,7 +204,7 @@ def _run(settings: Config, folder: Path, sweep: Path | None = None) -> None:
             run.discard()  # what only shows once data is read leaves nothing either
             raise
         except Interrupted:
-            log.info("Go on with: ssl-cli resume=%s", shlex.quote(short(sweep or folder)))
+            log.info("Go on with: ssl-cli resume=%s", quoted(sweep or folder))
             raise
 
 
@@ -216,13 +215,13 @@ def _function(path: str) -> Callable[..., dict[str, Any]]:
 
 def _close(settings: Config, result: dict[str, Any], run: "Run", in_sweep: bool) -> None:
     """What a stage says of its result, and commands that go on from here with the settings just used."""
-    from ssl_cli.runs.files import short
+    from ssl_cli.runs.files import quoted
 
     module = importlib.import_module(settings.stage.function.rpartition(".")[0])
     if hasattr(module, "closing"):
         module.closing(result, run)
     else:
-        log.info("Finished in %.0f s. In %s", result["seconds"], shlex.quote(short(run.folder)))
+        log.info("Finished in %.0f s. In %s", result["seconds"], quoted(run.folder))
     if hasattr(module, "next_steps") and not in_sweep:
         for command, why in module.next_steps(settings, result, run):
             log.info("Next: %s    # %s", command, why)

@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -61,11 +60,8 @@ def open_to_append(path: Path) -> BinaryIO:
 
 def others(folder: Path) -> list[str]:
     """The names in a folder that are not hidden, in order; none where there is no folder."""
-    return sorted(_visible(folder)) if folder.is_dir() else []
-
-
-def _visible(folder: Path) -> Iterator[str]:
-    return (path.name for path in folder.iterdir() if not path.name.startswith("."))
+    names = (path.name for path in folder.iterdir()) if folder.is_dir() else ()
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def sha256(path: Path) -> str:

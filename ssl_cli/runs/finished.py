@@ -1,7 +1,6 @@
 """Finished runs, found and read back: is it there, is it what is wanted, with which settings was it made?"""
 
 import logging
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -82,9 +81,9 @@ def finished_pretraining(
     return folder
 
 
-def find_pretraining(roots: Iterable[Path], wanted: str) -> Path | None:
-    """The folder of a finished pre-training of an identity below some folders, with weights that something can start from."""
-    return next((folder for root in roots for folder, _ in finished_runs(root) if is_usable(folder, wanted)), None)
+def find_pretraining(root: Path, wanted: str) -> Path | None:
+    """The folder of a finished pre-training of an identity below a folder, with weights that something can start from."""
+    return next((folder for folder, _ in finished_runs(root) if is_usable(folder, wanted)), None)
 
 
 def is_usable(folder: Path, wanted: str) -> bool:

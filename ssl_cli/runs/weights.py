@@ -1,5 +1,6 @@
 """Weights read back from the folders of finished runs: whole, finite, and the ones that the run ended with."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -10,7 +11,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs.files import sha256, short
+from ssl_cli.runs.files import short
 from ssl_cli.runs.result import read_result
 
 
@@ -26,10 +27,11 @@ def read_weights(folder: Path, name: str) -> dict[str, Tensor]:
         raise ConfigError(f"{where} is missing")
     hashes: dict[str, str] = (read_result(folder) or {}).get("weights") or {}
     recorded = hashes.get(path.name)
-    if recorded not in (None, sha256(path)):  # None: written before hashes were kept
+    content = path.read_bytes()
+    if recorded not in (None, hashlib.sha256(content).hexdigest()):  # None: written before hashes were kept
         raise ConfigError(f"{where} is damaged or was replaced: its hash is not the one in result.json")
     try:
-        weights = load(path.read_bytes())
+        weights = load(content)
     except (SafetensorError, ValueError) as error:
         raise ConfigError(f"{where} is damaged ({error})") from error
     broken = not_finite(weights)

@@ -64,7 +64,7 @@ def find_or_pretrain(config: Config, run: Run, dataset: Dataset, machine: Machin
     own = run.folder / "pretrain"
     if not own.exists():
         beside = (path.parent for root in (run.folder.parent, run.folder.parent.parent) for path in _near(root))
-        found = find_pretraining([config.outputs], wanted) or next(
+        found = find_pretraining(config.outputs, wanted) or next(
             (folder for folder in beside if is_usable(folder, wanted)), None
         )
         if found:
