@@ -16,6 +16,46 @@ def generator(seed: int, purpose: str, step: int = 0, device: torch.device | str
     return torch.Generator(device).manual_seed(derived_seed(seed, purpose, step))
 
 
+class Draws:
+    """Random numbers for the inputs of one batch, as a function of the seed, the purpose and the step.
+
+    Numbers are drawn for the whole batch, and each process gets those of its own slice of it: several processes draw what one
+    would. So the first dimension of every draw is that of the process's inputs, and how much is drawn may not depend on values.
+
+    Args:
+        seed, purpose, step: of the random source; see `derived_seed`.
+        device: where the numbers are drawn.
+        rank: this process's slice of the batch, counted from 0.
+        processes: number of equal slices.
+    """
+
+    def __init__(
+        self, seed: int, purpose: str, step: int = 0, device: torch.device | str = "cpu", rank: int = 0,
+        processes: int = 1,
+    ):  # fmt: skip
+        self.device = torch.device(device)
+        self.source = generator(seed, purpose, step, self.device)
+        self.rank, self.processes = rank, processes
+
+    def uniform(self, count: int, *more: int) -> torch.Tensor:
+        """Uniform in [0, 1): float32 (count, *more)."""
+        drawn = torch.rand(count * self.processes, *more, generator=self.source, device=self.device)
+        return self._own(drawn, count)
+
+    def normal(self, count: int, *more: int) -> torch.Tensor:
+        """Standard normal: float32 (count, *more)."""
+        drawn = torch.randn(count * self.processes, *more, generator=self.source, device=self.device)
+        return self._own(drawn, count)
+
+    def integers(self, high: int, count: int, *more: int) -> torch.Tensor:
+        """Uniform over 0 to `high` − 1: int64 (count, *more)."""
+        shape = (count * self.processes, *more)
+        return self._own(torch.randint(high, shape, generator=self.source, device=self.device), count)
+
+    def _own(self, drawn: torch.Tensor, count: int) -> torch.Tensor:
+        return drawn[self.rank * count : (self.rank + 1) * count]
+
+
 def seed_network(seed: int, device: torch.device) -> None:
     """Seed what layers such as dropout draw from, on the CPU and on the device in use.
 

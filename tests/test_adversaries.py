@@ -8,6 +8,7 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.models.batch_norm import keep_running_statistics
 from ssl_cli.models.critic import Critic, critic_accuracy, critic_loss, frozen, generator_loss
+from ssl_cli.randomness import Draws
 from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.stages.pretrain import pretrain
 
@@ -74,12 +75,10 @@ def test_kept_statistics_stay_while_the_batchs_own_are_used():
 @pytest.mark.parametrize(("method", "makers"), [("gan", ["generator"]), ("bigan", ["generator", "encoder"])])
 def test_neither_side_feels_the_others_loss(method, makers):
     trained, view = made(method), torch.rand(8, 1, 28, 28)
-    torch.manual_seed(1)
-    trained.loss((view,), None)[0].backward()
+    trained.loss((view,), None, Draws(0, "test"))[0].backward()
     both = {parameter: parameter.grad for parameter in trained.parameters()}
 
-    torch.manual_seed(1)
-    noise = torch.randn(8, 64)
+    noise = Draws(0, "test").normal(8, 64)
     painted = trained.generator(noise).sigmoid()
     if method == "gan":
         judged = trained.critic(view)[:, 0], trained.critic(painted)[:, 0]
@@ -100,7 +99,7 @@ def test_a_critic_that_cannot_tell_teaches_nobody(method):
     last = untold.critic[-1] if method == "gan" else untold.critic.classifier[-1]
     for parameter in last.parameters():
         nn.init.zeros_(parameter)
-    loss, numbers = untold.loss((torch.rand(8, 1, 28, 28),), None)
+    loss, numbers = untold.loss((torch.rand(8, 1, 28, 28),), None, Draws(0, "test"))
     loss.backward()
     assert numbers["critic_loss"].item() == pytest.approx(math.log(2), abs=1e-6)
     assert numbers["generator_loss"].item() == pytest.approx(math.log(2), abs=1e-6)
@@ -117,7 +116,7 @@ def test_the_backbone_remembers_real_inputs_alone():
     method = made("gan")
     alone = made("gan").backbone
     view = torch.rand(16, 1, 28, 28)
-    method.loss((view,), None)
+    method.loss((view,), None, Draws(0, "test"))
     alone(view)
     theirs = dict(alone.named_buffers())
     for name, buffer in method.backbone.named_buffers():
@@ -135,7 +134,7 @@ def test_it_trains_logs_and_leaves_a_picture(smoke, method):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_made_has_the_range_of_the_inputs(method):
-    shown = made(method, "augment.scale=255").pictures((255 * torch.rand(4, 1, 28, 28),))
+    shown = made(method, "augment.scale=255").pictures((255 * torch.rand(4, 1, 28, 28),), Draws(0, "test"))
     for name, images in shown.items():
         assert images.shape == (4, 1, 28, 28)
         assert images.min() >= 0

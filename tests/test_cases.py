@@ -14,6 +14,7 @@ from ssl_cli.data.dataset import load
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
+from ssl_cli.randomness import Draws
 from ssl_cli.report import pictures
 from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.stages.pretrain import pretrain
@@ -97,7 +98,9 @@ def test_micle_is_simclr_where_every_case_has_one_input():
     assert not torch.equal(first, second)  # each has its own draw
     simclr_config = from_overrides("dataset=synthetic_cases", "backbone.width=4", "method.temperature=0.3")
     simclr = pretraining_method(simclr_config, load(simclr_config.dataset))
-    assert torch.equal(method.loss((first, second), None)[0], simclr.loss((first, second), None)[0])
+    assert torch.equal(
+        method.loss((first, second), None, Draws(0, "test"))[0], simclr.loss((first, second), None, Draws(0, "test"))[0]
+    )
 
 
 def test_cases_reach_the_training(smoke):

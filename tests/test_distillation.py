@@ -10,6 +10,7 @@ from torch import nn
 from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.distillation import Distillation
+from ssl_cli.randomness import Draws
 from ssl_cli.stages.distill import distill
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.networks import classifier_of
@@ -32,7 +33,7 @@ def distilled(alpha: float = 1.0, temperature: float = 1.0, same: bool = True) -
 def test_a_student_that_is_its_teacher_has_the_teachers_entropy_and_no_gradient(temperature):
     method = distilled(temperature=temperature)
     views = (torch.randn(5, 3, 2, 2),)
-    loss, numbers = method.loss(views, None)
+    loss, numbers = method.loss(views, None, Draws(0, "test"))
     loss.backward()
     p = F.softmax(method(views[0]) / temperature, dim=1)
     assert loss.item() == pytest.approx(-(p * p.clamp_min(1e-30).log()).sum(1).mean().item(), abs=1e-5)
@@ -45,19 +46,21 @@ def test_without_weight_on_the_teacher_it_is_cross_entropy_of_the_known_labels()
     view, labels = torch.randn(6, 3, 2, 2), torch.tensor([0, -1, 3, 2, -1, 1])
     known = labels >= 0
     expected = F.cross_entropy(method(view)[known], labels[known], reduction="sum") / 6
-    assert method.loss((view,), labels)[0].item() == pytest.approx(expected.item(), abs=1e-6)
+    assert method.loss((view,), labels, Draws(0, "test"))[0].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_the_teacher_may_see_the_input_while_the_student_sees_a_view():
     method, view, whole = distilled(same=False), torch.randn(5, 3, 2, 2), torch.randn(5, 3, 2, 2)
     expected = F.cross_entropy(method(view), F.softmax(distilled()(whole), dim=1))
-    assert method.loss((view, whole), None)[0].item() == pytest.approx(expected.item(), abs=1e-6)
+    assert method.loss((view, whole), None, Draws(0, "test"))[0].item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_both_terms_are_weighed_by_alpha():
     view, labels = torch.randn(6, 3, 2, 2), torch.tensor([0, -1, 3, 2, -1, 1])
-    ends = [distilled(alpha=alpha, same=False).loss((view,), labels)[0].item() for alpha in (0.0, 1.0)]
-    middle = distilled(alpha=0.3, same=False).loss((view,), labels)[0].item()
+    ends = [
+        distilled(alpha=alpha, same=False).loss((view,), labels, Draws(0, "test"))[0].item() for alpha in (0.0, 1.0)
+    ]
+    middle = distilled(alpha=0.3, same=False).loss((view,), labels, Draws(0, "test"))[0].item()
     assert middle == pytest.approx(0.7 * ends[0] + 0.3 * ends[1], abs=1e-6)
 
 

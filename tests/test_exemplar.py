@@ -18,7 +18,7 @@ from ssl_cli.data.types import UNKNOWN
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods import exemplar
 from ssl_cli.methods.exemplar import Exemplar, cluster, draw_seeds
-from ssl_cli.randomness import generator
+from ssl_cli.randomness import Draws, generator
 from ssl_cli.runs.metrics import read_metrics
 from ssl_cli.runs.run import Run
 from ssl_cli.stages import fit
@@ -193,7 +193,7 @@ def test_who_cannot_know_pays_the_log_of_the_seeds():
     method = made()
     torch.nn.init.zeros_(method.classify.weight)
     torch.nn.init.zeros_(method.classify.bias)
-    loss, numbers = method.loss((torch.rand(8, 1, 28, 28),), torch.arange(8))
+    loss, numbers = method.loss((torch.rand(8, 1, 28, 28),), torch.arange(8), Draws(0, "test"))
     assert loss.item() == pytest.approx(math.log(256), abs=1e-5)
     assert numbers["pretext_accuracy"] == 1 / 8
     assert numbers["spread"] > 0

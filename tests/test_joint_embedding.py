@@ -19,7 +19,7 @@ from ssl_cli.methods.parts.prototypes import Prototypes
 from ssl_cli.methods.simsiam import negative_cosine
 from ssl_cli.methods.swav import sinkhorn
 from ssl_cli.methods.vicreg import vicreg_terms
-from ssl_cli.randomness import generator
+from ssl_cli.randomness import Draws, generator
 from ssl_cli.stages.networks import pretraining_method
 
 METHODS = ("barlow_twins", "vicreg", "simsiam", "byol", "nnclr", "swav", "dino")
@@ -58,7 +58,7 @@ def cosines(a: Tensor, b: Tensor) -> Tensor:
 @pytest.mark.parametrize("name", METHODS)
 def test_all_that_is_trained_feels_the_loss(name):
     method, views = made(name)
-    found = gradients(method, method.loss(views, None)[0])
+    found = gradients(method, method.loss(views, None, Draws(0, "test"))[0])
     matrices = [key for key, gradient in found.items() if gradient.ndim > 1]
     assert {key.split(".")[0] for key in matrices} >= {"backbone", "head"}
     assert all(found[key].abs().sum() > 0 for key in matrices)
@@ -68,18 +68,18 @@ def test_all_that_is_trained_feels_the_loss(name):
 def test_a_method_read_back_goes_on_where_it_was(name):
     method, views = made(name)
     for step in range(3):
-        method.loss(views, None)
+        method.loss(views, None, Draws(0, "test"))
         method.after_step(step, 10)
     other, _ = made(name, "seed=9")
     other.load_state_dict(method.state_dict())
-    assert torch.equal(method.loss(views, None)[0], other.loss(views, None)[0])
+    assert torch.equal(method.loss(views, None, Draws(0, "test"))[0], other.loss(views, None, Draws(0, "test"))[0])
 
 
 @pytest.mark.parametrize("name", METHODS)
 def test_both_views_count_alike(name):
     method, views = made(name)
-    turned = made(name)[0].loss(views[::-1], None)[0]
-    torch.testing.assert_close(method.loss(views, None)[0], turned, rtol=1e-3, atol=1e-4)
+    turned = made(name)[0].loss(views[::-1], None, Draws(0, "test"))[0]
+    torch.testing.assert_close(method.loss(views, None, Draws(0, "test"))[0], turned, rtol=1e-3, atol=1e-4)
 
 
 # Barlow Twins, VICReg
@@ -101,9 +101,12 @@ def test_losses_equal_the_reference(case):
 
 def test_the_settings_are_the_weights_of_the_loss():
     method, views = made("vicreg", "method.invariance=3", "method.variance=5", "method.covariance=7")
-    loss, logged = method.loss(views, None)
+    loss, logged = method.loss(views, None, Draws(0, "test"))
     torch.testing.assert_close(loss, 3 * logged["invariance"] + 5 * logged["variance"] + 7 * logged["covariance"])
-    small, large = (made("barlow_twins", f"method.redundancy={weight}")[0].loss(views, None)[0] for weight in (1, 2))
+    small, large = (
+        made("barlow_twins", f"method.redundancy={weight}")[0].loss(views, None, Draws(0, "test"))[0]
+        for weight in (1, 2)
+    )
     assert large > small
 
 
@@ -144,7 +147,7 @@ def test_losses_of_a_batch_stay_exact_where_the_network_computes_in_bfloat16(nam
 
 def test_simsiams_targets_feel_no_gradient():
     method, views = made("simsiam")
-    found = gradients(method, method.loss(views, None)[0])
+    found = gradients(method, method.loss(views, None, Draws(0, "test"))[0])
     z0, z1 = method.project(views)
     p0, p1 = method.predictor(torch.cat([z0, z1])).chunk(2)
     fixed0, fixed1 = z0.tolist(), z1.tolist()
@@ -159,7 +162,7 @@ def test_byol_predicts_its_teacher_by_squared_distance():
     with torch.no_grad():
         for weight in method.teacher.parameters():
             weight += 0.1 * torch.randn_like(weight)
-    loss = method.loss(views, None)[0]
+    loss = method.loss(views, None, Draws(0, "test"))[0]
     p0, p1 = (F.normalize(p) for p in method.predictor(torch.cat(method.project(views))).chunk(2))
     w0, w1 = (F.normalize(w) for w in method.teacher(torch.cat(views)).detach().chunk(2))
     by_hand = ((p0 - w1).square().sum(1) + (p1 - w0).square().sum(1)).mean()
@@ -209,7 +212,7 @@ def test_info_nce_is_the_log_of_the_batch_where_all_are_alike():
 def test_nnclr_takes_neighbours_for_positives():
     method, views = made("nnclr", "method.queue=48", "method.temperature=0.2")
     queue = method.queue.embeddings.clone()
-    loss = method.loss(views, None)[0]
+    loss = method.loss(views, None, Draws(0, "test"))[0]
     z0, z1 = (z.detach() for z in method.project(views))
     p0, p1 = (F.normalize(p) for p in method.predictor(torch.cat([z0, z1])).chunk(2))
     total = 0.0
@@ -224,10 +227,10 @@ def test_nnclrs_queue_keeps_the_latest_first_views():
     method, views = made("nnclr", "method.queue=24")
     before = method.queue.embeddings.clone()
     z0 = F.normalize(method.project(views)[0], dim=1)
-    method.loss(views, None)
+    method.loss(views, None, Draws(0, "test"))
     torch.testing.assert_close(method.queue.embeddings[:16], z0)
     assert torch.equal(method.queue.embeddings[16:], before[16:])
-    method.loss(tuple(view.flip(0) for view in views), None)
+    method.loss(tuple(view.flip(0) for view in views), None, Draws(0, "test"))
     torch.testing.assert_close(method.queue.embeddings[16:], z0.flip(0)[:8], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(method.queue.embeddings[:8], z0.flip(0)[8:], rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(method.queue.embeddings[8:16], z0[8:], rtol=1e-3, atol=1e-4)
@@ -255,7 +258,7 @@ def test_codes_of_equal_inputs_are_even_and_of_sharp_scores_finite():
 
 def test_swav_predicts_the_other_views_code():
     method, views = made("swav", "method.prototypes=10", "method.epsilon=0.3")
-    loss, logged = method.loss(views, None)
+    loss, logged = method.loss(views, None, Draws(0, "test"))
     s0, s1 = (F.normalize(z) @ F.normalize(method.prototypes.weight).T for z in method.project(views))
     by_hand = 0.0
     for predicted, other in ((s0, s1), (s1, s0)):
@@ -283,7 +286,7 @@ def test_dino_learns_the_teachers_centred_and_sharpened_distribution():
         for weight in method.teacher.parameters():
             weight += 0.1 * torch.randn_like(weight)
     centre = method.centre.clone()
-    loss = method.loss(views, None)[0]
+    loss = method.loss(views, None, Draws(0, "test"))[0]
     answers = method.prototypes(torch.cat(method.project(views)))
     theirs = method.teacher(torch.cat(views)).detach()
     torch.testing.assert_close(method.centre, 0.75 * centre + 0.25 * theirs.mean(0), rtol=1e-3, atol=1e-5)
@@ -297,9 +300,9 @@ def test_dino_learns_the_teachers_centred_and_sharpened_distribution():
 def test_dinos_entropy_tells_one_winning_class_from_an_even_choice():
     method, views = made("dino", "method.prototypes=6", "method.centre_momentum=0.0")
     method.centre[2] = -100
-    assert method.loss(views, None)[1]["target_entropy"] == pytest.approx(0, abs=1e-4)
+    assert method.loss(views, None, Draws(0, "test"))[1]["target_entropy"] == pytest.approx(0, abs=1e-4)
     method.teacher_temperature = 1e3
-    assert method.loss(views, None)[1]["target_entropy"] == pytest.approx(1, abs=1e-4)
+    assert method.loss(views, None, Draws(0, "test"))[1]["target_entropy"] == pytest.approx(1, abs=1e-4)
 
 
 def test_answers_that_would_be_blurred_are_refused():

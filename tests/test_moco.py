@@ -8,7 +8,7 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.methods.moco import MoCo, similarities
 from ssl_cli.methods.parts.queue import Queue
-from ssl_cli.randomness import generator
+from ssl_cli.randomness import Draws, generator
 from ssl_cli.stages.networks import pretraining_method
 
 
@@ -42,7 +42,7 @@ def test_the_loss_is_the_cross_entropy_of_each_query_the_long_way(symmetric):
     method, views = made(f"method.symmetric={symmetric}", "method.queue=20", "method.temperature=0.3")
     with_another_teacher(method)
     before = method.queue.embeddings.clone()
-    loss, numbers = method.loss(views, None)
+    loss, numbers = method.loss(views, None, Draws(0, "test"))
     asked, wanted = (torch.cat(views), torch.cat(views[::-1])) if symmetric else views
     queries, keys = method.head(method.backbone(asked)), method.teacher(wanted)
     losses, right = [], 0
@@ -63,7 +63,7 @@ def test_an_untrained_query_that_is_like_nothing_pays_the_log_of_all():
 def test_keys_join_the_queue_after_they_were_asked_for_and_feel_nothing():
     method, views = made("method.queue=20", "method.symmetric=false")
     before = method.queue.embeddings.clone()
-    loss, _ = method.loss(views, None)
+    loss, _ = method.loss(views, None, Draws(0, "test"))
     loss.backward()
     torch.testing.assert_close(
         method.queue.embeddings[:8], F.normalize(method.teacher(views[1]), dim=1), atol=1e-4, rtol=1e-3

@@ -10,6 +10,7 @@ from ssl_cli.methods.base import Method
 from ssl_cli.methods.inpainting import ChannelWise, draw_masks, error_weights, fill_with_mean, weighted_mse
 from ssl_cli.models.critic import critic_loss, generator_loss
 from ssl_cli.models.decoders import Decoder, Refinement
+from ssl_cli.randomness import Draws
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.networks import fresh_backbone, pretraining_method
 from ssl_cli.stages.pretrain import pretrain
@@ -24,9 +25,9 @@ def trained(method: Method, view: Tensor, steps: int) -> list[float]:
     torch.manual_seed(0)
     optimiser = torch.optim.Adam(method.parameters(), lr=0.01)
     losses = []
-    for _ in range(steps):
+    for step in range(steps):
         optimiser.zero_grad()
-        loss, _ = method.loss((view,), None)
+        loss, _ = method.loss((view,), None, Draws(0, "test", step))
         loss.backward()
         optimiser.step()
         losses.append(loss.item())
@@ -50,12 +51,12 @@ def test_decoders_give_inputs_of_any_shape(shape):
 
 def test_masking_takes_whole_pixels_and_leaves_the_others():
     images = 0.1 + torch.rand(8, 3, 20, 20)
-    seen = mask_pixels(images, 0.3)
+    seen = mask_pixels(images, 0.3, Draws(0, "test"))
     gone = seen == 0
     assert gone.float().mean().item() == pytest.approx(0.3, abs=0.03)
     assert torch.equal(gone.all(1), gone.any(1))
     assert torch.equal(seen[~gone], images[~gone])
-    assert mask_pixels(images, 0.0) is images
+    assert mask_pixels(images, 0.0, Draws(0, "test")) is images
 
 
 def test_the_error_is_against_the_whole_input():
@@ -63,7 +64,7 @@ def test_the_error_is_against_the_whole_input():
     for parameter in method.decoder.refine[-1].layers[-1].parameters():
         nn.init.zeros_(parameter)
     view = torch.rand(8, 1, 28, 28)
-    loss, numbers = method.loss((view,), None)
+    loss, numbers = method.loss((view,), None, Draws(0, "test"))
     assert loss.item() == pytest.approx((view - 0.5).square().mean().item(), abs=1e-6)
     assert numbers["squared_error"] == loss
 
@@ -72,7 +73,7 @@ def test_pixels_as_probabilities_have_the_cross_entropy_of_one_half_at_first():
     method = made("method=autoencoder", "method.error=cross_entropy")
     for parameter in method.decoder.refine[-1].layers[-1].parameters():
         nn.init.zeros_(parameter)
-    loss, _ = method.loss((torch.rand(8, 1, 28, 28),), None)
+    loss, _ = method.loss((torch.rand(8, 1, 28, 28),), None, Draws(0, "test"))
     assert loss.item() == pytest.approx(torch.tensor(2.0).log().item(), abs=1e-6)
 
 
@@ -83,8 +84,8 @@ def test_the_range_of_pixels_does_not_matter_to_the_error():
     losses = []
     for method, seen in ((small, view), (large, 255 * view)):
         method.backbone(seen)
-        losses.append(method.loss((seen,), None)[0].item())
-        assert method.pictures((seen,))["reconstructed"].max() > 0.3 * method.scale
+        losses.append(method.loss((seen,), None, Draws(0, "test"))[0].item())
+        assert method.pictures((seen,), Draws(0, "test"))["reconstructed"].max() > 0.3 * method.scale
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
 
 
@@ -94,7 +95,11 @@ def test_an_autoencoder_gives_back_what_it_was_trained_on(noise):
     losses = trained(method, view, 80)
     constant = F.mse_loss(view.mean(0, keepdim=True).expand_as(view), view).item()
     assert losses[-1] < 0.3 * constant < losses[0]
-    assert method.pictures((view,)).keys() == {"view", "reconstructed", *(["masked"] if noise else [])}
+    assert method.pictures((view,), Draws(0, "test")).keys() == {
+        "view",
+        "reconstructed",
+        *(["masked"] if noise else []),
+    }
 
 
 class Linearly(nn.Linear):
@@ -127,7 +132,7 @@ def holed(*overrides: str) -> Method:
 @pytest.mark.parametrize("kind", ["central", "random"])
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.5])
 def test_holes_take_their_share_of_the_input(kind, share):
-    under = draw_masks(torch.rand(6, 3, 28, 32), kind, share)
+    under = draw_masks(torch.rand(6, 3, 28, 32), kind, share, Draws(0, "test"))
     assert under.shape == (6, 1, 28, 32)
     assert set(under.unique().tolist()) == {0.0, 1.0}
     torch.testing.assert_close(under.mean((1, 2, 3)), torch.full((6,), share), atol=0.02, rtol=0)
@@ -141,7 +146,7 @@ def test_holes_take_their_share_of_the_input(kind, share):
 
 def test_the_encoder_does_not_see_what_is_under_a_hole():
     view, other = torch.rand(4, 3, 28, 28), torch.rand(4, 3, 28, 28)
-    under = draw_masks(view, "random", 0.25)
+    under = draw_masks(view, "random", 0.25, Draws(0, "test"))
     assert torch.equal(fill_with_mean(view, under), fill_with_mean(torch.where(under > 0, other, view), under))
     assert torch.equal(fill_with_mean(view, under)[under.expand_as(view) == 0], view[under.expand_as(view) == 0])
     inside = fill_with_mean(view, under)[0, 1][under[0, 0] > 0]
@@ -150,7 +155,7 @@ def test_the_encoder_does_not_see_what_is_under_a_hole():
 
 def test_only_what_is_under_a_hole_counts():
     guess, view = torch.rand(4, 3, 8, 8), torch.rand(4, 3, 8, 8)
-    under = draw_masks(view, "central", 0.25)
+    under = draw_masks(view, "central", 0.25, Draws(0, "test"))
     error = weighted_mse(guess, view, under)
     assert weighted_mse(guess, torch.where(under > 0, view, 9.0), under) == error
     assert error.item() == pytest.approx((guess - view)[..., 2:6, 2:6].square().mean().item(), abs=1e-6)
@@ -159,7 +164,7 @@ def test_only_what_is_under_a_hole_counts():
 @pytest.mark.parametrize("kind", ["central", "random"])
 def test_an_error_at_the_edge_of_a_hole_counts_more_and_one_beyond_nothing(kind):
     view, guess = torch.rand(4, 3, 16, 16), torch.rand(4, 3, 16, 16)
-    under = draw_masks(view, kind, 0.2)
+    under = draw_masks(view, kind, 0.2, Draws(0, "test"))
     weights = error_weights(under, 2, 10.0)
     assert torch.equal(error_weights(under, 0, 10.0), under)
     assert torch.equal(weights == 1, under == 1)
@@ -176,18 +181,21 @@ def test_an_error_at_the_edge_of_a_hole_counts_more_and_one_beyond_nothing(kind)
 def test_the_edge_is_in_the_loss_and_the_error_of_the_hole_is_logged():
     view = torch.rand(8, 1, 28, 28)
     plain, edged = (holed("method.mask=central", f"method.overlap={overlap}") for overlap in (0, 2))
-    (loss, numbers), (wider, same) = (method.loss((view,), None) for method in (plain, edged))
+    (loss, numbers), (wider, same) = (method.loss((view,), None, Draws(0, "test")) for method in (plain, edged))
     assert numbers["masked_error"] == same["masked_error"] == loss
     assert wider != loss
-    predicted, under = edged._inpaint(view, draw_masks(view, "central", 0.25)), draw_masks(view, "central", 0.25)
+    predicted, under = (
+        edged._inpaint(view, draw_masks(view, "central", 0.25, Draws(0, "test"))),
+        draw_masks(view, "central", 0.25, Draws(0, "test")),
+    )
     torch.testing.assert_close(wider, weighted_mse(predicted, view, error_weights(under, 2, 10.0)))
 
 
 def test_a_critic_alone_teaches_the_painter():
     method, view = holed("method.adversarial=1.0", "method.mask=central"), torch.rand(8, 1, 28, 28)
-    loss, _ = method.loss((view,), None)
+    loss, _ = method.loss((view,), None, Draws(0, "test"))
     loss.backward()
-    under = draw_masks(view, "central", method.mask_ratio)
+    under = draw_masks(view, "central", method.mask_ratio, Draws(0, "test"))
     real, made_up = (method.critic(shown * under) for shown in (view, method._inpaint(view, under)))
     torch.testing.assert_close(loss, generator_loss(made_up) + critic_loss(real, made_up))  # and no squared error
     assert method.backbone.stages[0][0].weight.grad.abs().sum() > 0
@@ -213,15 +221,15 @@ def test_a_fresh_inpainter_has_a_fresh_backbone(backbone):
     dataset = load(config.dataset)
     method, fresh = pretraining_method(config, dataset), fresh_backbone(config, dataset)
     assert all(torch.equal(value, method.backbone.state_dict()[key]) for key, value in fresh.state_dict().items())
-    assert method.pictures((torch.rand(2, 1, 28, 28),))["inpainted"].shape == (2, 1, 28, 28)
+    assert method.pictures((torch.rand(2, 1, 28, 28),), Draws(0, "test"))["inpainted"].shape == (2, 1, 28, 28)
 
 
 def test_without_an_adversary_the_loss_is_the_error_under_the_hole():
     method, view = holed("method.adversarial=0", "method.mask=central"), torch.rand(8, 1, 28, 28)
-    loss, numbers = method.loss((view,), None)
+    loss, numbers = method.loss((view,), None, Draws(0, "test"))
     assert loss == numbers["masked_error"]
     assert numbers.keys() == {"masked_error"}
-    shown = method.pictures((view,))
+    shown = method.pictures((view,), Draws(0, "test"))
     assert torch.equal(shown["view"][..., :7, :], shown["inpainted"][..., :7, :])
     assert not torch.equal(shown["view"][..., 14, 14], shown["inpainted"][..., 14, 14])
 
@@ -235,10 +243,10 @@ def test_holes_are_filled_as_was_learnt(kind):
 
 def test_inpainter_and_critic_each_follow_their_own_loss():
     method, view = holed("method.adversarial=0.3", "method.mask=central"), torch.rand(8, 1, 28, 28)
-    loss, numbers = method.loss((view,), None)
+    loss, numbers = method.loss((view,), None, Draws(0, "test"))
     loss.backward()
     assert 0 <= numbers["pretext_accuracy"] <= 1
-    under = draw_masks(view, "central", method.mask_ratio)
+    under = draw_masks(view, "central", method.mask_ratio, Draws(0, "test"))
     predicted = method._inpaint(view, under)
     real, made_up = method.critic(view * under), method.critic(predicted * under)
     inpainters = [*method.backbone.parameters(), *method.decoder.parameters()]

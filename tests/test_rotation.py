@@ -7,6 +7,7 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.rotation import Rotation, rotate_quarters
+from ssl_cli.randomness import Draws
 from ssl_cli.report import plots
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.networks import pretraining_method
@@ -32,7 +33,7 @@ def test_four_quarter_turns_are_none():
 def test_who_cannot_know_pays_the_log_of_four(method):
     for parameter in method.head.layers[-1].parameters():
         torch.nn.init.zeros_(parameter)
-    loss, numbers = method.loss((torch.rand(8, 1, 28, 28),), None)
+    loss, numbers = method.loss((torch.rand(8, 1, 28, 28),), None, Draws(0, "test"))
     assert loss.item() == pytest.approx(math.log(4), abs=1e-6)
     assert (
         numbers["pretext_accuracy"] == 0.25
@@ -42,9 +43,9 @@ def test_who_cannot_know_pays_the_log_of_four(method):
 def test_an_input_that_looks_alike_from_four_sides_gets_four_equal_answers(method):
     image = torch.rand(5, 1, 28, 28)
     symmetric = sum(image.rot90(turn, (2, 3)) for turn in range(4)) / 4
-    loss, _ = method.loss((symmetric,), None)
+    loss, _ = method.loss((symmetric,), None, Draws(0, "test"))
     assert loss >= math.log(4) - 1e-5  # equal answers are as often wrong as right
-    assert method.loss((image,), None)[0] != loss
+    assert method.loss((image,), None, Draws(0, "test"))[0] != loss
 
 
 def test_the_turn_is_learnt_and_pictures_are_turned_back(method):
@@ -53,14 +54,14 @@ def test_the_turn_is_learnt_and_pictures_are_turned_back(method):
     optimiser = torch.optim.Adam(method.parameters(), lr=0.02)
     for _ in range(40):
         optimiser.zero_grad()
-        loss, numbers = method.loss((upright,), None)
+        loss, numbers = method.loss((upright,), None, Draws(0, "test"))
         loss.backward()
         optimiser.step()
     assert numbers["pretext_accuracy"] == 1
-    answers = method.eval().answers((upright,))
+    answers = method.eval().answers((upright,), Draws(0, "test"))
     assert answers.targets.tolist() == answers.predictions.tolist() == [turn for turn in range(4) for _ in range(16)]
     assert answers.names == ("0°", "90°", "180°", "270°")
-    shown = method.pictures((upright,))
+    shown = method.pictures((upright,), Draws(0, "test"))
     assert not torch.equal(shown["rotated"], upright)
     assert torch.equal(shown["rotated back"], upright)
 
@@ -77,7 +78,9 @@ def test_the_accuracy_is_logged_and_a_picture_left(smoke):
 def test_a_resumed_run_asks_the_same_again(smoke, monkeypatch):
     asked, tables = [], []
     answers = Rotation.answers
-    monkeypatch.setattr(Rotation, "answers", lambda method, views: asked.append(views[0]) or answers(method, views))
+    monkeypatch.setattr(
+        Rotation, "answers", lambda method, *given: asked.append(given[0][0]) or answers(method, *given)
+    )
     monkeypatch.setattr(plots, "save_confusion", lambda counts, *_: tables.append(counts))
     config, run = smoke("method=rotation", "stage=pretrain")
     pretrain(config, run)

@@ -15,6 +15,7 @@ from ssl_cli.data.dataset import load
 from ssl_cli.data.types import UNKNOWN
 from ssl_cli.methods.fixmatch import FixMatch, consistency
 from ssl_cli.methods.pseudo_label import PseudoLabel, ramp
+from ssl_cli.randomness import Draws
 from ssl_cli.stages.networks import classifier_of
 from ssl_cli.stages.semi import WeakAndStrong, mixed_batches, semi
 from ssl_cli.training.device import machine
@@ -70,7 +71,7 @@ def test_no_gradient_passes_the_labels_that_a_network_gives_itself(temperature):
 def test_where_nothing_is_sure_fixmatch_is_cross_entropy_of_the_labels():
     method = fixmatch(*network(), threshold=1.01, unlabelled_weight=1.0, momentum=0.9)
     weak, strong, labels = inputs(5), inputs(3), torch.tensor([1, 3, UNKNOWN, UNKNOWN, UNKNOWN])
-    loss, numbers = method.loss((weak, strong), labels)
+    loss, numbers = method.loss((weak, strong), labels, Draws(0, "test"))
     expected = F.cross_entropy(method.head(weak[:2].flatten(1)), labels[:2])
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     assert numbers["confident_fraction"] == 0
@@ -82,7 +83,7 @@ def test_fixmatch_adds_the_strong_views_of_the_unlabelled_inputs():
     answers = method.head(weak.flatten(1))
     own = F.cross_entropy(method.head(strong.flatten(1)), answers[2:].argmax(1))
     expected = F.cross_entropy(answers[:2], labels[:2]) + 2 * own
-    assert method.loss((weak, strong), labels)[0].item() == pytest.approx(expected.item(), abs=1e-5)
+    assert method.loss((weak, strong), labels, Draws(0, "test"))[0].item() == pytest.approx(expected.item(), abs=1e-5)
 
 
 def test_fixmatch_predicts_with_an_ema_of_weights_and_batch_norm_statistics():
@@ -118,7 +119,7 @@ def test_pseudo_labels_weigh_what_the_step_says(step, share):
     answers = method(view)
     own = F.cross_entropy(answers[2:], answers[2:].argmax(1))
     expected = F.cross_entropy(answers[:2], labels[:2]) + 3 * share * own
-    loss, numbers = method.loss((view,), labels)
+    loss, numbers = method.loss((view,), labels, Draws(0, "test"))
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
     assert numbers["unlabelled_weight"].item() == pytest.approx(3 * share, abs=1e-6)
     assert numbers["accuracy"] == (answers[:2].argmax(1) == labels[:2]).float().mean()
@@ -133,7 +134,7 @@ def test_pseudo_labels_can_come_from_the_ema_teacher():
     targets = copy.deepcopy(method.teacher).eval()(weak[2:]).argmax(1)
     answers = copy.deepcopy(method.head)(copy.deepcopy(method.backbone)(torch.cat([weak[:2], strong])))
     expected = F.cross_entropy(answers[:2], labels[:2]) + 2 * F.cross_entropy(answers[2:], targets)
-    loss, _ = method.loss((weak, strong), labels)
+    loss, _ = method.loss((weak, strong), labels, Draws(0, "test"))
     assert loss.item() == pytest.approx(expected.item(), abs=1e-5)
     loss.backward()
     assert all(weight.grad is None for weight in method.teacher.parameters())

@@ -12,7 +12,7 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
-from ssl_cli.randomness import generator
+from ssl_cli.randomness import Draws, generator
 from ssl_cli.report import table
 from ssl_cli.runs.metrics import read_metrics
 from ssl_cli.runs.run import Run
@@ -49,7 +49,7 @@ def test_gradient_reaches_every_weight_of_the_backbone(smoke, backbone):
     dataset = load(config.dataset)
     method = pretraining_method(config, dataset)
     views = build(config.augment.pretrain, scale=1.0)(dataset.train.inputs[:16], 2, generator(0, "v"))
-    method.loss(views, None)[0].backward()
+    method.loss(views, None, Draws(0, "test"))[0].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in method.backbone.parameters())
 
 

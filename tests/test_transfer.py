@@ -10,6 +10,7 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load, overlap
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
+from ssl_cli.randomness import Draws
 from ssl_cli.runs.metrics import read_metrics
 from ssl_cli.runs.run import Run
 from ssl_cli.stages import fit, identity
@@ -61,7 +62,7 @@ def test_who_cannot_know_pays_the_log_of_the_sources_classes():
     method = pretraining_method(config, dataset)
     torch.nn.init.zeros_(method.classify.weight)
     torch.nn.init.zeros_(method.classify.bias)
-    loss, numbers = method.loss((torch.rand(8, 1, 28, 28),), torch.arange(8))
+    loss, numbers = method.loss((torch.rand(8, 1, 28, 28),), torch.arange(8), Draws(0, "test"))
     assert loss.item() == pytest.approx(math.log(26), abs=1e-5)
     assert numbers.keys() == {"pretext_accuracy", "spread"}
 

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -10,6 +9,7 @@ from ssl_cli.config.schema import Count, Fraction, Shape
 from ssl_cli.methods.base import Method
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.decoders import Decoder
+from ssl_cli.randomness import Draws
 
 
 class Autoencoder(Method):
@@ -38,23 +38,24 @@ class Autoencoder(Method):
         self.noise = noise
         self.error = error
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean error over all pixels, masked or not, with pixel values scaled to 0–1."""
         (view,) = views
-        logits = self.decoder(self.backbone(mask_pixels(view, self.noise))).float()
+        logits = self.decoder(self.backbone(mask_pixels(view, self.noise, draws))).float()
         targets = view / self.scale
         squared = F.mse_loss(logits.sigmoid(), targets)
         loss = squared if self.error == "squared" else F.binary_cross_entropy_with_logits(logits, targets)
         return loss, {"squared_error": squared.detach()}
 
-    def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def pictures(self, views: tuple[Tensor, ...], draws: Draws) -> dict[str, Tensor]:
         """Views, their corrupted copies if there is noise, and reconstructions."""
         (view,) = views
-        corrupted = mask_pixels(view, self.noise)
+        corrupted = mask_pixels(view, self.noise, draws)
         reconstructed = self.decoder(self.backbone(corrupted)).sigmoid() * self.scale
         return {"view": view, **({"masked": corrupted} if self.noise else {}), "reconstructed": reconstructed}
 
 
-def mask_pixels(images: Tensor, ratio: float) -> Tensor:
+def mask_pixels(images: Tensor, ratio: float, draws: Draws) -> Tensor:
     """Set each pixel, all its channels at once, to zero with probability `ratio`: (B, C, H, W) → (B, C, H, W)."""
-    return images * (torch.rand_like(images[:, :1]) >= ratio) if ratio else images
+    count, _, height, width = images.shape
+    return images * (draws.uniform(count, 1, height, width) >= ratio) if ratio else images

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ssl_cli.data.types import Dataset
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import ProjectionHead
+from ssl_cli.randomness import Draws
 
 # Features (N, D) of inputs without augmentation: their `pixels`, or those of the backbone in a finished pre-training's folder.
 Features = Callable[[str | Path], Tensor]
@@ -63,12 +64,13 @@ class Method(nn.Module):
     def check_views(self, views: Any) -> None:
         """Raises ValueError if these augmentations would make the task impossible."""
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, a scalar, and metrics to log.
 
         Args:
             views: `n_views` of float (B, C, H, W).
             labels: int64 (B,); None in pre-training, unless there are `surrogate_classes` or a `source`.
+            draws: the only source of random numbers, on the views' device.
         """
         raise NotImplementedError
 
@@ -94,11 +96,11 @@ class Method(nn.Module):
     def after_step(self, step: int, steps: int) -> None:
         """Update what learns without a gradient, after optimiser step `step` of `steps`."""
 
-    def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def pictures(self, views: tuple[Tensor, ...], draws: Draws) -> dict[str, Tensor]:
         """Rows of images that show the task, by name: (N, C, H, W), in the pixel range of the views."""
         return {}
 
-    def answers(self, views: tuple[Tensor, ...]) -> Answers | None:
+    def answers(self, views: tuple[Tensor, ...], draws: Draws) -> Answers | None:
         """Targets and predictions of the pretext task on these views, if it has a few classes."""
         return None
 

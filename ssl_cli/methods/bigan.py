@@ -1,6 +1,5 @@
 """Bidirectional GANs (BiGAN, Donahue et al., 2017; ALI, Dumoulin et al., 2017): the backbone learns to invert a generator."""
 
-import torch
 from torch import Tensor, nn
 
 from ssl_cli.config.schema import Count, Shape
@@ -8,6 +7,7 @@ from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.critic import Critic, critic_accuracy, critic_loss, frozen
 from ssl_cli.models.decoders import Decoder
+from ssl_cli.randomness import Draws
 
 
 class BiGAN(Method):
@@ -32,10 +32,10 @@ class BiGAN(Method):
         self.scale = scale
         self.latent_dim = latent_dim
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's loss (equation 3), plus that of encoder and generator: the same with the answers swapped."""
         (view,) = views
-        noise = torch.randn(len(view), self.latent_dim, device=view.device)
+        noise = draws.normal(len(view), self.latent_dim)
         encoded, generated, real = self.encoder(view).float(), self._generate(noise), view / self.scale
         of_real, of_fake = self.critic(real, encoded.detach()), self.critic(generated.detach(), noise)
         with frozen(self.critic):
@@ -48,10 +48,10 @@ class BiGAN(Method):
             "spread": embedding_spread(encoded),
         }
 
-    def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def pictures(self, views: tuple[Tensor, ...], draws: Draws) -> dict[str, Tensor]:
         """Views, their reconstructions from the encoded latents, and inputs generated from noise."""
         (view,) = views
-        noise = torch.randn(len(view), self.latent_dim, device=view.device)
+        noise = draws.normal(len(view), self.latent_dim)
         rows = {"reconstructed": self.encoder(view).float(), "generated": noise}
         return {"view": view, **{name: self._generate(latents) * self.scale for name, latents in rows.items()}}
 

@@ -9,6 +9,7 @@ from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, cosine_momentum, 
 from ssl_cli.methods.simsiam import negative_cosine, predictor
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.randomness import Draws
 
 
 class BYOL(Projecting):
@@ -29,7 +30,7 @@ class BYOL(Projecting):
         self.momentum = momentum
         self.teacher = copy_as_teacher(self.backbone, self.head)
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The squared distance between normalised predictions and targets, summed over both views (equations 2 and 3): 0 to 8."""
         z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)

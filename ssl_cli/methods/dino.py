@@ -10,6 +10,7 @@ from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, cosine_momentum, 
 from ssl_cli.methods.parts.prototypes import Prototypes
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.randomness import Draws
 
 
 class DINO(Projecting):
@@ -57,7 +58,7 @@ class DINO(Projecting):
         self.teacher = copy_as_teacher(self.backbone, self.head, self.prototypes)
         self.register_buffer("centre", torch.zeros(prototypes))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The cross-entropy of the student's distribution for each view against the teacher's for the other (equation 3).
 
         `target_entropy` is the entropy of the teacher's mean distribution divided by ln K: 0 if one prototype takes everything.

@@ -11,6 +11,7 @@ from ssl_cli.data.types import UNKNOWN
 from ssl_cli.methods.base import Features, Projecting, accuracy, embedding_spread, given
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.randomness import Draws
 
 MINI_BATCH_FROM = 20_000  # inputs from which on k-means works on mini-batches
 
@@ -57,7 +58,7 @@ class Exemplar(Projecting):
             return cluster(features(self.features), self.clusters, source)
         return draw_seeds(count, self.classes, source)
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy (section 3.2, equation 1) of the surrogate class, which is in `labels`; ln N at the start."""
         (view,) = views
         labels = given(labels)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ssl_cli.methods.base import Classifier, accuracy, given
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.randomness import Draws
 
 
 def consistency(weak: Tensor, strong: Tensor, threshold: float, temperature: float) -> tuple[Tensor, Tensor]:
@@ -68,7 +69,7 @@ class FixMatch(Classifier):
         """The EMA teacher's logits: (B, …) → (B, classes)."""
         return self.teacher(inputs)
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the labels + λ_u · `consistency`; all of the student's inputs pass through it as one batch.
 
         Args:

@@ -1,6 +1,5 @@
 """A GAN's discriminator (DCGAN, Radford et al., 2016): the backbone learns to tell real inputs from generated ones."""
 
-import torch
 from torch import Tensor, nn
 
 from ssl_cli.config.schema import Count, Shape
@@ -9,6 +8,7 @@ from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.batch_norm import keep_running_statistics
 from ssl_cli.models.critic import critic_accuracy, critic_loss, frozen, generator_loss
 from ssl_cli.models.decoders import Decoder
+from ssl_cli.randomness import Draws
 
 
 class GAN(Method):
@@ -28,14 +28,14 @@ class GAN(Method):
         self.scale = scale
         self.latent_dim = latent_dim
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The critic's loss plus the generator's; neither sends gradients into the other network's weights.
 
         Real and generated inputs pass through batch norm in separate batches, since the statistics of a mixed batch would
         give the answer away. Only real inputs enter its running statistics, because features are used for those.
         """
         (view,) = views
-        generated = self._generate(torch.randn(len(view), self.latent_dim, device=view.device))
+        generated = self._generate(draws.normal(len(view), self.latent_dim))
         real = self._logits(view)
         with keep_running_statistics(self.backbone):
             fake = self._logits(generated.detach())
@@ -48,10 +48,10 @@ class GAN(Method):
             "generator_loss": of_generator.detach(),
         }
 
-    def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def pictures(self, views: tuple[Tensor, ...], draws: Draws) -> dict[str, Tensor]:
         """Views, and two rows of generated inputs."""
         (view,) = views
-        noise = torch.randn(2 * len(view), self.latent_dim, device=view.device)
+        noise = draws.normal(2 * len(view), self.latent_dim)
         first, second = self._generate(noise).chunk(2)
         return {"view": view, "generated": first, "generated, too": second}
 

@@ -12,6 +12,7 @@ from ssl_cli.methods.base import Method
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.critic import Critic, critic_accuracy, critic_loss, frozen, generator_loss
 from ssl_cli.models.decoders import Refinement
+from ssl_cli.randomness import Draws
 
 
 class Inpainting(Method):
@@ -60,13 +61,13 @@ class Inpainting(Method):
         )
         self.critic = Critic(shape, width) if adversarial else None
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of reconstruction and adversarial loss (section 3.2, equation 3), plus the critic's own loss.
 
         The critic sees the masked region only; with its surroundings, the seam would give predictions away.
         """
         (view,) = views
-        masks = draw_masks(view, self.mask, self.mask_ratio)
+        masks = draw_masks(view, self.mask, self.mask_ratio, draws)
         predictions, targets = self._inpaint(view, masks), view / self.scale
         numbers = {"masked_error": weighted_mse(predictions.detach(), targets, masks)}
         error = weighted_mse(predictions, targets, error_weights(masks, self.overlap, self.overlap_weight))
@@ -79,10 +80,10 @@ class Inpainting(Method):
         loss = (1 - self.adversarial) * error + self.adversarial * adversarial + critic_loss(real, fake)
         return loss, {**numbers, "pretext_accuracy": critic_accuracy(real, fake)}
 
-    def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def pictures(self, views: tuple[Tensor, ...], draws: Draws) -> dict[str, Tensor]:
         """Views, masked views, and views with the masked region inpainted."""
         (view,) = views
-        masks = draw_masks(view, self.mask, self.mask_ratio)
+        masks = draw_masks(view, self.mask, self.mask_ratio, draws)
         predictions = self._inpaint(view, masks) * self.scale
         return {
             "view": view,
@@ -124,14 +125,14 @@ class ChannelWise(nn.Module):
         return mixed.unflatten(2, maps.shape[2:])
 
 
-def draw_masks(images: Tensor, kind: str, ratio: float) -> Tensor:
+def draw_masks(images: Tensor, kind: str, ratio: float, draws: Draws) -> Tensor:
     """A mask for each image, 1 inside the masked region and 0 elsewhere: (B, C, H, W) → (B, 1, H, W).
 
     `central` is the same square in every image. `random` masks the pixels where smooth noise is highest, drawn for each image.
     """
     count, _, height, width = images.shape
     if kind == "random":
-        noise = F.interpolate(torch.rand_like(images[:, :1, :4, :4]), (height, width), mode="bicubic")
+        noise = F.interpolate(draws.uniform(count, 1, 4, 4), (height, width), mode="bicubic")
         threshold = noise.flatten(1).quantile(1 - ratio, dim=1)
         return (noise > threshold.view(-1, 1, 1, 1)).to(images.dtype)
     masks = images.new_zeros(count, 1, height, width)

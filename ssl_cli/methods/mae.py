@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ssl_cli.config.schema import Count, Positive, Shape
 from ssl_cli.methods.base import Method
 from ssl_cli.models.backbones.vit import Block, VisionTransformer, position_embeddings
+from ssl_cli.randomness import Draws
 
 EPSILON = 1e-6  # added to the variance of a patch, which is 0 where the patch has one colour
 
@@ -70,18 +71,18 @@ class MAE(Method):
         self.blocks = nn.Sequential(*(Block(width, heads, mlp_ratio) for _ in range(depth)), nn.LayerNorm(width))
         self.predict = nn.Linear(width, shape[0] * self.patch**2)
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean squared error of the masked patches (section 3, "Reconstruction target")."""
         (view,) = views
-        visible, masked = self.draw_mask(len(view), view.device)
+        visible, masked = self.draw_mask(len(view), draws)
         targets, _, _ = self._targets(view)
         loss = masked_mse(self.reconstruct(view, visible), targets, masked)
         return loss, {"masked_error": loss.detach()}
 
-    def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def pictures(self, views: tuple[Tensor, ...], draws: Draws) -> dict[str, Tensor]:
         """Views, masked views, and reconstructions; normalised patches get their mean and standard deviation back."""
         (view,) = views
-        visible, masked = self.draw_mask(len(view), view.device)
+        visible, masked = self.draw_mask(len(view), draws)
         _, mean, std = self._targets(view)
         pixels, index = patchify(view, self.patch), masked[..., None].expand(-1, -1, self.predict.out_features)
         predicted = ((self.reconstruct(view, visible) * std + mean) * self.scale).clamp(0, self.scale)
@@ -92,9 +93,9 @@ class MAE(Method):
         }
         return {name: unpatchify(patches, self.patch, self.size) for name, patches in rows.items()}
 
-    def draw_mask(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    def draw_mask(self, count: int, draws: Draws) -> tuple[Tensor, Tensor]:
         """Indices of the visible and of the masked patches of each input: int64 (B, N − masked), (B, masked)."""
-        shuffled = torch.rand(count, self.patches, device=device).argsort(1)
+        shuffled = draws.uniform(count, self.patches).argsort(1)
         return shuffled[:, self.masked :], shuffled[:, : self.masked]
 
     def reconstruct(self, view: Tensor, visible: Tensor) -> Tensor:

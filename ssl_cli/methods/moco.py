@@ -10,6 +10,7 @@ from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue, random_directions
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.randomness import Draws
 
 
 def similarities(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
@@ -54,7 +55,7 @@ class MoCo(Projecting):
         self.teacher = copy_as_teacher(self.backbone, self.head)
         self.queue = Queue(random_directions(queue, self.head.outputs))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """InfoNCE (equation 1), mean over queries; then the keys join the queue."""
         query_views, key_views = (views, views[::-1]) if self.symmetric else (views[:1], views[1:])
         queries = torch.cat(self.project(query_views))

@@ -10,6 +10,7 @@ from ssl_cli.methods.parts.queue import Queue, random_directions
 from ssl_cli.methods.simsiam import predictor
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.randomness import Draws
 
 
 def nearest(z: Tensor, support: Tensor) -> Tensor:
@@ -46,7 +47,7 @@ class NNCLR(Method):
         self.temperature = temperature
         self.queue = Queue(random_directions(queue, self.head.outputs))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """`info_nce` between one view's neighbour and the other view's prediction, symmetrised."""
         z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)

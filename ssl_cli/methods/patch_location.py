@@ -10,6 +10,7 @@ from ssl_cli.config.schema import Count, Fraction, NonNegativeInt, Shape
 from ssl_cli.methods.base import Answers, Method
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.batch_norm import keep_running_statistics
+from ssl_cli.randomness import Draws
 
 GRID = 3  # cells a side, numbered row by row
 CENTRE = GRID**2 // 2
@@ -79,11 +80,11 @@ class PatchLocation(Method):
             nn.Linear(hidden, len(NEIGHBOURS)),
         )
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the neighbour's position over informative pairs; ln 8 at chance."""
         with torch.no_grad():
             self.backbone(views[0])  # for batch norm's running statistics
-        logits, targets, informative = self._logits_and_targets(views)
+        logits, targets, informative = self._logits_and_targets(views, draws)
         each = F.cross_entropy(logits, targets, reduction="none")
         kept = informative.sum().clamp_min(1)
         return (each * informative).sum() / kept, {
@@ -91,20 +92,22 @@ class PatchLocation(Method):
             "pairs_kept": informative.float().mean(),
         }
 
-    def answers(self, views: tuple[Tensor, ...]) -> Answers:
+    def answers(self, views: tuple[Tensor, ...], draws: Draws) -> Answers:
         """True and predicted positions of the neighbours in informative pairs."""
-        logits, targets, informative = self._logits_and_targets(views)
+        logits, targets, informative = self._logits_and_targets(views, draws)
         return Answers("position", tuple("↖↑↗←→↙↓↘"), targets[informative], logits.argmax(1)[informative])
 
-    def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def pictures(self, views: tuple[Tensor, ...], draws: Draws) -> dict[str, Tensor]:
         """Views, their patches in true positions, and the neighbours in predicted positions.
 
         Two neighbours may be predicted in the same position, and none in another.
         """
         (view,) = views
-        where = draw_corners(len(view), (view.shape[2], view.shape[3]), self.patch, self.gap, 0, view.device)
+        where = draw_corners(len(view), (view.shape[2], view.shape[3]), self.patch, self.gap, 0, draws)
         patches = cut_patches(view, where, self.patch)
-        predicted = torch.tensor(NEIGHBOURS, device=view.device)[self._logits(patches).argmax(1)].view(len(view), -1)
+        predicted = torch.tensor(NEIGHBOURS, device=view.device)[self._logits(patches, draws).argmax(1)].view(
+            len(view), -1
+        )
         cells = torch.cat([torch.full_like(predicted[:, :1], CENTRE), predicted], dim=1)
         shown = patches[:, [CENTRE, *NEIGHBOURS]]
         row = torch.arange(len(view), device=view.device)[:, None].expand_as(cells)
@@ -114,32 +117,35 @@ class PatchLocation(Method):
             "as predicted": paste(shown, where[row, cells], view),
         }
 
-    def _logits_and_targets(self, views: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    def _logits_and_targets(self, views: tuple[Tensor, ...], draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
         """Logits (B · 8, 8), targets, and whether pairs are informative: (B · 8,) each."""
         (view,) = views
-        where = draw_corners(len(view), (view.shape[2], view.shape[3]), self.patch, self.gap, self.jitter, view.device)
+        where = draw_corners(len(view), (view.shape[2], view.shape[3]), self.patch, self.gap, self.jitter, draws)
         patches = cut_patches(view, where, self.patch)
         targets = torch.arange(len(NEIGHBOURS), device=view.device).repeat(len(view))
-        logits = self._logits(coarsen(patches, self.coarse, self.resampling))
+        logits = self._logits(coarsen(patches, self.coarse, self.resampling, draws), draws)
         return logits, targets, informative_pairs(patches).flatten()
 
-    def _logits(self, patches: Tensor) -> Tensor:
+    def _logits(self, patches: Tensor, draws: Draws) -> Tensor:
         """(B, 9, C, P, P) → logits (B · 8, 8), the pairs of an input in a row."""
-        transform = {"drop": keep_one_channel, "project": remove_green_magenta, "keep": nn.Identity()}[self.colour]
+        if self.colour == "drop":
+            patches = keep_one_channel(patches, draws)
+        elif self.colour == "project":
+            patches = remove_green_magenta(patches)
         with keep_running_statistics(self.backbone):
-            features = self.backbone(transform(patches.flatten(0, 1))).unflatten(0, (-1, GRID**2))
+            features = self.backbone(patches.flatten(0, 1)).unflatten(0, (-1, GRID**2))
         middle = features[:, CENTRE, None].expand(-1, len(NEIGHBOURS), -1)
         return self.classifier(torch.cat([middle, features[:, NEIGHBOURS]], dim=2).flatten(0, 1)).float()
 
 
-def draw_corners(count: int, size: tuple[int, int], patch: int, gap: int, jitter: int, device: torch.device) -> Tensor:
+def draw_corners(count: int, size: tuple[int, int], patch: int, gap: int, jitter: int, draws: Draws) -> Tensor:
     """Upper left corners of the patches: the grid at a random position, each patch at one in its cell; int64 (B, 9, 2)."""
-    cell = torch.arange(GRID**2, device=device)
+    cell = torch.arange(GRID**2, device=draws.device)
     pitch = patch + jitter + gap
     grid = torch.stack([cell // GRID, cell % GRID], dim=1) * pitch
-    room = torch.tensor([side - (GRID * pitch - gap) + 1 for side in size], device=device)
-    anywhere = (torch.rand(count, 1, 2, device=device) * room).long()
-    moved = torch.randint(jitter + 1, (count, GRID**2, 2), device=device)
+    room = torch.tensor([side - (GRID * pitch - gap) + 1 for side in size], device=draws.device)
+    anywhere = (draws.uniform(count, 1, 2) * room).long()
+    moved = draws.integers(jitter + 1, count, GRID**2, 2)
     return grid + anywhere + moved
 
 
@@ -179,32 +185,32 @@ def resampling_matrices(patch: int) -> Tensor:
     return torch.stack([F.interpolate(small, (1, patch), mode="bilinear")[:, 0, 0].mT for small in smaller])
 
 
-def coarsen(patches: Tensor, fraction: float, resampling: Tensor) -> Tensor:
+def coarsen(patches: Tensor, fraction: float, resampling: Tensor, draws: Draws) -> Tensor:
     """Downsample a random fraction of the patches to a random size, and upsample them again (section 3.2).
 
     (B, N, C, P, P), (S, P, P) from `resampling_matrices` → (B, N, C, P, P).
     """
     if not fraction:
         return patches
-    chosen = torch.rand(patches.shape[:2], device=patches.device) < fraction
-    sides = torch.randint(len(resampling), (int(chosen.sum()),), device=patches.device)
-    lines = resampling[sides][:, None]
+    chosen = draws.uniform(*patches.shape[:2]) < fraction
+    sides = draws.integers(len(resampling), *patches.shape[:2])
+    lines = resampling[sides[chosen]][:, None]
     coarse = patches.clone()
     coarse[chosen] = (lines @ patches[chosen] @ lines.mT).to(patches.dtype)
     return coarse
 
 
-def keep_one_channel(patches: Tensor) -> Tensor:
-    """Replace all channels but a random one with faint noise (section 3.1): (B, C, P, P) → same shape."""
-    count, channels = patches.shape[:2]
-    stays = torch.randint(channels, (count, 1, 1, 1), device=patches.device)
-    kept = patches.take_along_dim(stays, 1)
-    noise = NOISE * kept.std((2, 3), keepdim=True) * torch.randn_like(patches)
+def keep_one_channel(patches: Tensor, draws: Draws) -> Tensor:
+    """Replace all channels but a random one with faint noise (section 3.1): (B, N, C, P, P) → same shape."""
+    count, number, channels = patches.shape[:3]
+    stays = draws.integers(channels, count, number, 1, 1, 1)
+    kept = patches.take_along_dim(stays, 2)
+    noise = NOISE * kept.std((3, 4), keepdim=True) * draws.normal(*patches.shape)
     return torch.where(torch.arange(channels, device=patches.device)[:, None, None] == stays, patches, noise)
 
 
 def remove_green_magenta(patches: Tensor) -> Tensor:
-    """Project out the green–magenta axis (−1, 2, −1) of colour space (section 3.1): (B, 3, P, P) → same shape."""
+    """Project out the green–magenta axis (−1, 2, −1) of colour space (section 3.1): (…, 3, P, P) → same shape."""
     axis = patches.new_tensor([-1.0, 2.0, -1.0]) / 6**0.5
-    along = torch.einsum("c,bcxy->bxy", axis, patches)
-    return patches - axis[:, None, None] * along[:, None]
+    along = torch.einsum("c,...cxy->...xy", axis, patches)
+    return patches - axis[:, None, None] * along[..., None, :, :]

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ssl_cli.data.types import UNKNOWN
 from ssl_cli.methods.base import Classifier, given
 from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.randomness import Draws
 
 
 def ramp(progress: Tensor, ramp_start: float, ramp_end: float) -> Tensor:
@@ -37,7 +38,7 @@ class PseudoLabel(Classifier):
         """(B, …) → logits (B, classes)."""
         return self.head(self.backbone(inputs))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean over labelled + α · mean over unlabelled inputs (Lee, 2013), which `UNKNOWN` marks."""
         (view,) = views
         labels = given(labels)

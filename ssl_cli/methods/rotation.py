@@ -10,6 +10,7 @@ from ssl_cli.config.schema import Shape
 from ssl_cli.methods.base import Answers, Projecting, accuracy
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.randomness import Draws
 
 ROTATIONS = 4
 LARGEST = 45  # degrees; augmentation by more makes quarter turns ambiguous
@@ -42,19 +43,19 @@ class Rotation(Projecting):
                 f"augment.pretrain.affine.rotation={affine.rotation:g} makes quarter turns ambiguous; it must be below {LARGEST}"
             )
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the rotation (section 3.1, equation 2); ln 4 at chance."""
         logits, targets = self._logits_and_targets(views)
         return F.cross_entropy(logits, targets), {"pretext_accuracy": accuracy(logits, targets)}
 
-    def answers(self, views: tuple[Tensor, ...]) -> Answers:
+    def answers(self, views: tuple[Tensor, ...], draws: Draws) -> Answers:
         """True and predicted rotations."""
         logits, targets = self._logits_and_targets(views)
         return Answers(
             "rotation", tuple(f"{90 * quarters}°" for quarters in range(ROTATIONS)), targets, logits.argmax(1)
         )
 
-    def pictures(self, views: tuple[Tensor, ...]) -> dict[str, Tensor]:
+    def pictures(self, views: tuple[Tensor, ...], draws: Draws) -> dict[str, Tensor]:
         """Views rotated by 0, 90, 180, 270, 0, … degrees, and rotated back by the predicted angle."""
         (view,) = views
         rotated = rotate_quarters(view, torch.arange(len(view), device=view.device) % ROTATIONS)

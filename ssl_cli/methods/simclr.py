@@ -14,6 +14,7 @@ from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.randomness import Draws
 
 MATRIX_BYTES = 256 << 20  # of similarities in memory at once: the whole matrix up to B = 4,096 in float32
 
@@ -116,7 +117,7 @@ class SimCLR(Projecting):
             self.teacher = copy_as_teacher(self.backbone, self.head)
             self.queue = Queue(torch.zeros(negatives.queue, self.head.outputs))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """NT-Xent of the projections, with the batches of all processes together."""
         z0, z1 = (gather(z) for z in self.project(views))
         options = self.negatives

@@ -8,6 +8,7 @@ from ssl_cli.config.schema import Count
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import MLP, HeadFactory
+from ssl_cli.randomness import Draws
 
 
 def negative_cosine(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -40,7 +41,7 @@ class SimSiam(Method):
         self.head = head(inputs=backbone.dim)
         self.predictor = predictor(self.head.outputs, predictor_width)
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The symmetrised negative cosine similarity (equation 4), at least −1."""
         z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)

@@ -9,6 +9,7 @@ from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.parts.prototypes import Prototypes
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.randomness import Draws
 
 
 @torch.no_grad()
@@ -53,7 +54,7 @@ class SwAV(Method):
         self.epsilon = epsilon
         self.rounds = rounds
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of each view's prediction against the other's code (equation 2).
 
         The metric `clusters` is the number of prototypes that are the nearest of some embedding in the batch.

@@ -11,6 +11,7 @@ from ssl_cli.data.types import Dataset
 from ssl_cli.methods.base import Projecting, accuracy, embedding_spread, given
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.randomness import Draws
 
 
 class Transfer(Projecting):
@@ -55,7 +56,7 @@ class Transfer(Projecting):
         self.classify = nn.Linear(self.head.outputs, len(self.source.classes))
         self.label_smoothing = label_smoothing
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the source's labels, which are in `labels`."""
         (view,) = views
         labels = given(labels)

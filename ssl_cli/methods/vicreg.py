@@ -11,6 +11,7 @@ from ssl_cli.config.schema import NonNegative
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.randomness import Draws
 
 SMALLEST_VARIANCE = 1e-4  # added before the square root, whose slope is infinite at 0
 
@@ -48,7 +49,7 @@ class VICReg(Method):
         self.head = head(inputs=backbone.dim)
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the three terms (equation 6, with the mean of both variance terms, as in the authors' code).
 
         The terms are logged without their weights.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl_cli.augment.views import encode
 from ssl_cli.data.types import Batch, Dataset
-from ssl_cli.randomness import derived_seed, generator, seed_network
+from ssl_cli.randomness import Draws, generator
 from ssl_cli.report import plots
 from ssl_cli.runs.files import write
 from ssl_cli.training.evaluate import confusion
@@ -42,10 +42,10 @@ def save_pretext(inputs: Tensor, views: Any, method: Any, seed: int, scale: floa
     """The method's `pictures` of ten inputs, if there are any."""
     inputs = inputs[:10].to(machine.device)
     seen = views(inputs, method.n_views, generator(seed, "shown views", 0, machine.device))
-    seed_network(derived_seed(seed, "shown pretext"), machine.device)  # a resumed run draws the same picture
+    draws = Draws(seed, "shown pretext", 0, machine.device)  # a resumed run draws the same picture
     method.eval()
     with torch.inference_mode(), machine.autocast():
-        shown = {name: images.float().cpu() / scale for name, images in method.pictures(seen).items()}
+        shown = {name: images.float().cpu() / scale for name, images in method.pictures(seen, draws).items()}
     if shown:
         save_rows(shown, path)
 
@@ -73,14 +73,14 @@ def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, scale
 def save_answers(dataset: Dataset, views: Any, method: Any, seed: int, machine: Any, path: Path) -> None:
     """The confusion matrix of the pretext task on up to 1,000 training inputs, if it has a few classes."""
     spaced = torch.linspace(0, len(dataset.train) - 1, min(len(dataset.train), PRETEXT_INPUTS)).long()
-    seed_network(derived_seed(seed, "shown answers"), machine.device)
     method.eval()
     found = []
     for part, items in enumerate(spaced.split(PRETEXT_INPUTS // 10)):
         inputs = dataset.train.inputs[items].to(machine.device)
         seen = views(inputs, method.n_views, generator(seed, "shown answers", part, machine.device))
         with torch.inference_mode(), machine.autocast():
-            found.append(method.answers(tuple(map(machine.layout, seen))))
+            draws = Draws(seed, "shown answers", part, machine.device)
+            found.append(method.answers(tuple(map(machine.layout, seen)), draws))
         if found[-1] is None:
             return
     each = [confusion(answers.predictions.cpu(), answers.targets.cpu(), len(answers.names)) for answers in found]

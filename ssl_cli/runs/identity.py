@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 # Raised whenever the program computes other results from the same settings, so that no older run is taken for a new one.
-FORMAT = 1
+FORMAT = 2
 
 
 def identity(shapes: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from ssl_cli.config.schema import Phase
 from ssl_cli.data.batches import Batches, CaseBatches, MixedBatches
 from ssl_cli.errors import Interrupted, TrainingError
 from ssl_cli.methods.base import Method
-from ssl_cli.randomness import derived_seed, generator, seed_network
+from ssl_cli.randomness import Draws, derived_seed, generator, seed_network
 from ssl_cli.runs.metrics import Metrics
 from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import not_finite
@@ -31,7 +32,14 @@ log = logging.getLogger("ssl_cli")
 
 Views = Callable[[Tensor, int, torch.Generator], tuple[Tensor, ...]]
 AnyBatches = Batches | CaseBatches | MixedBatches
-Prepared = tuple[tuple[Tensor, ...], Tensor | None]  # views, and labels if they may be seen
+
+
+class Prepared(NamedTuple):
+    """What a method's loss gets of a batch."""
+
+    views: tuple[Tensor, ...]
+    labels: Tensor | None  # None if they may not be seen
+    draws: Draws
 
 
 @dataclass
@@ -213,8 +221,7 @@ class _Training:
 
     def _sample(self) -> Tensor:
         """Inputs as the backbone gets them."""
-        seen, _ = prepare(self.batches, self.views, self.method, 0, self.seed, self.machine)
-        return torch.cat(seen)
+        return torch.cat(prepare(self.batches, self.views, self.method, 0, self.seed, self.machine).views)
 
     def finish(self) -> Fitted:
         """The method gets the weights that are kept; how it went."""
@@ -229,7 +236,7 @@ class _Training:
 
 
 def prepare(batches: AnyBatches, views: Views, method: Method, number: int, seed: int, machine: Machine) -> Prepared:
-    """What the method gets of a batch: views and labels, on the device; layers that draw are seeded too.
+    """What the method gets of a batch, on the device; layers that draw, such as dropout, are seeded too.
 
     Where inputs have partners, one view is of the input and the other of its partner.
 
@@ -243,13 +250,13 @@ def prepare(batches: AnyBatches, views: Views, method: Method, number: int, seed
     batch = batches.at(number)
     inputs = batch.inputs.to(machine.device, non_blocking=True)
     labels = None if batch.labels is None else batch.labels.to(machine.device, non_blocking=True)
-    draws = generator(seed, "views", number, machine.device)
+    source = generator(seed, "views", number, machine.device)
     if batch.partners is None:
-        seen = views(inputs, method.n_views, draws)
+        seen = views(inputs, method.n_views, source)
     else:
         partners = batch.partners.to(machine.device, non_blocking=True)
-        seen = views(inputs, 1, draws) + views(partners, 1, draws)
-    return tuple(map(machine.layout, seen)), labels
+        seen = views(inputs, 1, source) + views(partners, 1, source)
+    return Prepared(tuple(map(machine.layout, seen)), labels, Draws(seed, "network", number, machine.device))
 
 
 def take_step(
@@ -277,9 +284,9 @@ def take_step(
         for parameter in group["params"]:
             parameter.grad = None
     numbers: dict[str, Tensor] = {}
-    for seen, labels in parts:
+    for part in parts:
         with machine.autocast():
-            loss, said = method.loss(seen, labels)
+            loss, said = method.loss(*part)
         scaler.scale(loss / count if count > 1 else loss).backward()
         for key, value in {"loss": loss.detach(), **said}.items():
             share = value / count if count > 1 else value
