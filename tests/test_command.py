@@ -102,11 +102,11 @@ def test_a_comparison_killed_in_every_stage_goes_on_to_the_same_bytes(cli, tmp_p
     for arm, lines in (("labels-only", 3), ("pretrain", 5), ("same-head", 20)):
         wait_for_lines(tmp_path / "two/killed/seed0" / arm / "metrics.jsonl", lines, process)
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
         assert not (tmp_path / "two/killed/result.json").exists()
         process = start(tmp_path, "resume=two/killed")
     process.terminate()
-    process.wait()
+    process.communicate()
     (tmp_path / "two").rename(tmp_path / "moved")
     done = cli("resume=moved/killed")
     assert done.returncode == 0, done.stderr + done.stdout

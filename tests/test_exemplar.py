@@ -87,7 +87,7 @@ def test_all_inputs_take_part_in_clusters_and_the_run_says_in_which(smoke):
                         "budget.pretrain_on=rest")  # fmt: skip
     result = pretrain(config, run)
     assert (result["inputs"], result["surrogate_classes"]) == (200, 6)
-    rows = list(csv.DictReader((run.folder / "classes.csv").open()))
+    rows = list(csv.DictReader((run.folder / "classes.csv").read_text().splitlines()))
     budget = set(choose(load(config.dataset), config.budget, config.seed).all.tolist())
     assert {int(row["item"]) for row in rows} == set(range(256)) - budget
     assert {int(row["class"]) for row in rows} == set(range(6))
@@ -122,7 +122,7 @@ def test_features_are_those_of_the_backbone_asked_for(smoke, tmp_path):
     features = features_by(tmp_path / "first", dataset.train.inputs, here)
     torch.testing.assert_close(features, outputs(theirs, dataset.train.inputs, 2.0, here))
     pretrain(config, run)
-    rows = list(csv.DictReader((run.folder / "classes.csv").open()))
+    rows = list(csv.DictReader((run.folder / "classes.csv").read_text().splitlines()))
     wanted = cluster(features, 5, generator(config.seed, "surrogate classes"))
     assert [int(row["class"]) for row in rows] == wanted.tolist()
     assert not torch.equal(

@@ -226,7 +226,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(cli, tmp_path, method):
     process = start(tmp_path, *words, "hydra.run.dir=killed")
     wait_for_lines(tmp_path / "killed/metrics.jsonl", 20, process)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     assert not (tmp_path / "killed/result.json").exists()
     done = cli("resume=killed")
     assert done.returncode == 0, done.stderr + done.stdout

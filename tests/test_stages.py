@@ -84,7 +84,7 @@ def test_finetuning_leaves_all_that_is_promised(smoke):
     assert {path.name for path in run.folder.iterdir()} >= {
         "backbone.safetensors", "classifier.safetensors", "labels.csv", "confusion.png", "curves.png",
     }  # fmt: skip
-    rows = list(csv.DictReader((run.folder / "labels.csv").open()))
+    rows = list(csv.DictReader((run.folder / "labels.csv").read_text().splitlines()))
     assert [row["part"] for row in rows] == ["train"] * 15 + ["validation"] * 5
     labels = load(config.dataset).train.labels
     assert all(int(row["label"]) == labels[int(row["item"])] for row in rows)
