@@ -36,6 +36,11 @@ class Draws:
         self.device = torch.device(device)
         self.source = generator(seed, purpose, step, self.device)
         self.rank, self.processes = rank, processes
+        self._key = (seed, purpose, step)
+
+    def on(self, device: torch.device | str) -> "Draws":
+        """The same source of randomness with its numbers on another device."""
+        return Draws(*self._key, device, self.rank, self.processes)
 
     def uniform(self, count: int, *more: int) -> torch.Tensor:
         """Uniform in [0, 1): float32 (count, *more)."""

@@ -13,7 +13,7 @@ from ssl_cli.methods.distillation import Distillation
 from ssl_cli.randomness import Draws
 from ssl_cli.stages.distill import distill
 from ssl_cli.stages.finetune import finetune
-from ssl_cli.stages.networks import classifier_of
+from ssl_cli.stages.networks import classifier_of, plain_of
 from ssl_cli.stages.simclr_v2 import simclr_v2
 from ssl_cli.training.device import machine
 from ssl_cli.training.evaluate import outputs
@@ -75,7 +75,12 @@ def test_a_read_classifier_answers_as_the_run_did(smoke, overrides):
     config, run = smoke("stage=finetune", "budget.labels=20", *overrides)
     result = finetune(config, run)
     dataset = load(config.dataset)
-    answers = outputs(classifier_of(run.folder, config, dataset), dataset.test.inputs, 1.0, machine(config.runtime))
+    answers = outputs(
+        classifier_of(run.folder, config, dataset),
+        dataset.test.inputs,
+        plain_of(config, dataset),
+        machine(config.runtime),
+    )
     right = (answers.argmax(1) == dataset.test.labels).float().mean().item()
     assert right == pytest.approx(result["test_accuracy"], abs=1e-6)
 

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from ssl_cli.augment.views import encode
 from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.budget import choose
@@ -119,8 +120,10 @@ def test_features_are_those_of_the_backbone_asked_for(smoke, tmp_path):
     dataset, here = load(config.dataset), machine(config.runtime)
     theirs = pretraining_method(from_overrides("dataset=synthetic", "backbone.width=4"), dataset).backbone
     theirs.load_state_dict(load_file(tmp_path / "first/backbone.safetensors"))
-    features = features_by(tmp_path / "first", dataset.train.inputs, here)
-    torch.testing.assert_close(features, outputs(theirs, dataset.train.inputs, 2.0, here))
+    features = features_by(tmp_path / "first", dataset.train.inputs, dataset, here)
+    torch.testing.assert_close(
+        features, outputs(theirs, dataset.train.inputs, lambda inputs, device: encode(inputs.to(device), 2.0), here)
+    )
     pretrain(config, run)
     rows = list(csv.DictReader((run.folder / "classes.csv").read_text().splitlines()))
     wanted = cluster(features, 5, generator(config.seed, "surrogate classes"))
@@ -185,7 +188,7 @@ def test_features_of_other_inputs_are_refused(smoke, tmp_path):
     config, run = smoke(
         "method=exemplar", "stage=pretrain", "method.clusters=5", f"method.features={tmp_path / 'coloured'}"
     )
-    with pytest.raises(ConfigError, match="its backbone was trained on other inputs than 1×28×28"):
+    with pytest.raises(ConfigError, match="its backbone was trained on other inputs than inputs of 1×28×28"):
         pretrain(config, run)
 
 

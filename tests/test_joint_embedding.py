@@ -19,7 +19,7 @@ from ssl_cli.methods.parts.prototypes import Prototypes
 from ssl_cli.methods.simsiam import negative_cosine
 from ssl_cli.methods.swav import sinkhorn
 from ssl_cli.methods.vicreg import vicreg_terms
-from ssl_cli.randomness import Draws, generator
+from ssl_cli.randomness import Draws
 from ssl_cli.stages.networks import pretraining_method
 
 METHODS = ("barlow_twins", "vicreg", "simsiam", "byol", "nnclr", "swav", "dino")
@@ -39,7 +39,7 @@ def made(name: str, *overrides: str) -> tuple[Method, tuple[Tensor, ...]]:
     """A method on small networks, and two views of sixteen inputs."""
     config = from_overrides("dataset=synthetic", "backbone.width=4", f"method={name}", *overrides)
     dataset = load(config.dataset)
-    views = build(config.augment.pretrain, scale=1.0)(dataset.train.inputs[:16], 2, generator(0, "v"))
+    views = build(config.augment.pretrain, scale=1.0)(dataset.train.inputs[:16], 2, Draws(0, "v"))
     return pretraining_method(config, dataset), views
 
 

@@ -8,14 +8,14 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.methods.moco import MoCo, similarities
 from ssl_cli.methods.parts.queue import Queue
-from ssl_cli.randomness import Draws, generator
+from ssl_cli.randomness import Draws
 from ssl_cli.stages.networks import pretraining_method
 
 
 def made(*overrides: str) -> tuple[MoCo, tuple[Tensor, ...]]:
     config = from_overrides("method=moco", "dataset=synthetic", "backbone.width=2", *overrides)
     dataset = load(config.dataset)
-    views = build(config.augment.pretrain, scale=1.0)(dataset.train.inputs[:8], 2, generator(0, "v"))
+    views = build(config.augment.pretrain, scale=1.0)(dataset.train.inputs[:8], 2, Draws(0, "v"))
     return pretraining_method(config, dataset), views
 
 

@@ -10,7 +10,7 @@ from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.methods.simclr import gather, nt_xent, nt_xent_with
-from ssl_cli.randomness import Draws, generator
+from ssl_cli.randomness import Draws
 from ssl_cli.stages.networks import pretraining_method
 
 
@@ -73,7 +73,7 @@ def test_the_queue_keeps_the_latest_and_its_teacher_is_updated():
     views = build(config.augment.pretrain, scale=1.0)
 
     def seen(number: int) -> tuple[Tensor, ...]:
-        return views(dataset.train.inputs[:8], 2, generator(0, "v", number))
+        return views(dataset.train.inputs[:8], 2, Draws(0, "v", number))
 
     def step(number: int) -> Tensor:
         return method.loss(seen(number), None, Draws(0, "test"))[0]

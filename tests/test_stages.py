@@ -11,18 +11,19 @@ from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.data.dataset import load
+from ssl_cli.data.measures import confusion
 from ssl_cli.errors import ConfigError
-from ssl_cli.randomness import Draws, generator
+from ssl_cli.randomness import Draws
 from ssl_cli.report import table
 from ssl_cli.runs.metrics import read_metrics
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.compare import arms, compare
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.identity import pretraining_identity
-from ssl_cli.stages.networks import fresh_backbone, fresh_classifier, pretraining_method
+from ssl_cli.stages.networks import fresh_backbone, fresh_classifier, plain_of, pretraining_method
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.training.device import machine
-from ssl_cli.training.evaluate import confusion, knn_accuracy, outputs
+from ssl_cli.training.evaluate import knn_accuracy, outputs
 
 PROMISED = {
     "stage", "test_accuracy", "labels", "seed", "seconds", "images_per_second", "backbone_parameters", "run_id",
@@ -48,7 +49,7 @@ def test_gradient_reaches_every_weight_of_the_backbone(smoke, backbone):
     config, _ = smoke(f"backbone={backbone}", "stage=pretrain")
     dataset = load(config.dataset)
     method = pretraining_method(config, dataset)
-    views = build(config.augment.pretrain, scale=1.0)(dataset.train.inputs[:16], 2, generator(0, "v"))
+    views = build(config.augment.pretrain, scale=1.0)(dataset.train.inputs[:16], 2, Draws(0, "v"))
     method.loss(views, None, Draws(0, "test"))[0].backward()
     assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in method.backbone.parameters())
 
@@ -102,7 +103,7 @@ def test_saved_weights_give_back_the_tested_answers(smoke):
     method = fresh_classifier(replace(config, seed=99), dataset, None)
     method.backbone.load_state_dict(load_file(run.folder / "backbone.safetensors"))
     method.head.load_state_dict(load_file(run.folder / "classifier.safetensors"))
-    answers = outputs(method, dataset.test.inputs, 1.0, machine(config.runtime)).argmax(1)
+    answers = outputs(method, dataset.test.inputs, plain_of(config, dataset), machine(config.runtime)).argmax(1)
     assert int((answers == dataset.test.labels).sum()) / len(dataset.test) == pytest.approx(
         result["test_accuracy"], abs=1e-6
     )

@@ -6,7 +6,7 @@ import torch
 from ssl_cli.augment.views import Views
 from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
-from ssl_cli.randomness import generator
+from ssl_cli.randomness import Draws
 
 PLAIN = ("dataset=synthetic", "schedule=smoke")
 
@@ -23,34 +23,34 @@ def images(count: int = 6, channels: int = 1) -> torch.Tensor:
 
 def test_every_sample_and_every_view_has_its_own_draw():
     same = images(1).repeat(4, 1, 1, 1)
-    first, second = views("augment=digits")(same, 2, generator(0, "v"))
+    first, second = views("augment=digits")(same, 2, Draws(0, "v"))
     everything = torch.cat([first, second]).flatten(1)
     assert len(torch.unique(everything, dim=0)) == 8
 
 
 def test_one_draw_a_batch_moves_all_images_alike_and_each_view_differently():
     same = images(1).repeat(4, 1, 1, 1)
-    first, second = views("augment=warfield")(same, 2, generator(0, "v"))
+    first, second = views("augment=warfield")(same, 2, Draws(0, "v"))
     assert len(torch.unique(first.flatten(1), dim=0)) == 1
     assert not torch.allclose(first, second)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_there_are_as_many_views_as_asked_for(count):
-    made = views("augment=digits")(images(), count, generator(0, "v"))
+    made = views("augment=digits")(images(), count, Draws(0, "v"))
     assert [view.shape for view in made] == [torch.Size([6, 1, 28, 28])] * count
     assert all(view.dtype == torch.float32 for view in made)
 
 
 def test_the_same_source_draws_the_same_views():
-    one, other = (views("augment=digits")(images(), 2, generator(7, "v", 3)) for _ in range(2))
+    one, other = (views("augment=digits")(images(), 2, Draws(7, "v", 3)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def test_without_steps_a_view_is_the_image_in_its_range():
-    (view,) = views("augment=none")(images(), 1, generator(0, "v"))
+    (view,) = views("augment=none")(images(), 1, Draws(0, "v"))
     torch.testing.assert_close(view, images() / 255)
-    (view,) = views("augment=none", "augment.scale=255")(images(), 1, generator(0, "v"))
+    (view,) = views("augment=none", "augment.scale=255")(images(), 1, Draws(0, "v"))
     torch.testing.assert_close(view, images().float())
 
 
@@ -59,7 +59,7 @@ def test_pixels_stay_in_their_range():
         "augment=natural", "dataset=cifar10", "augment.pretrain.blur.p=0.5", "augment.pretrain.solarise.p=0.5",
         "augment.pretrain.erase.p=0.5", "augment.pretrain.affine.p=1", "augment.pretrain.affine.rotation=30",
     )  # fmt: skip
-    made = build(colourful.augment.pretrain, scale=1.0)(images(64, channels=3), 2, generator(0, "v"))
+    made = build(colourful.augment.pretrain, scale=1.0)(images(64, channels=3), 2, Draws(0, "v"))
     assert min(view.min() for view in made) >= 0
     assert max(view.max() for view in made) <= 1 + 1e-6
 
@@ -68,7 +68,7 @@ def test_a_step_applies_to_its_share_of_the_samples():
     steps = views("augment=none")
     steps = Views(**{**vars_of(steps), "flip": replace(steps.flip, p=0.3)})
     many = images(2000)
-    (made,) = steps(many, 1, generator(0, "v"))
+    (made,) = steps(many, 1, Draws(0, "v"))
     changed = ((made - many / 255).abs().flatten(1).max(1).values > 1e-3).float().mean()
     assert 0.25 < changed < 0.35
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ssl_cli.augment import pixels, warp
 from ssl_cli.config.schema import Affine, Blur, Colour, Crop, Erase, Flip, Grey, Perspective, Solarise
+from ssl_cli.randomness import Draws
 
 
 def encode(inputs: Tensor, scale: float) -> Tensor:
@@ -52,10 +53,17 @@ class Views:
         """Whether two views of an image can differ."""
         return self.warps or self.changes_pixels
 
-    def __call__(self, inputs: Tensor, count: int, source: torch.Generator) -> tuple[Tensor, ...]:
-        """uint8 (B, C, H, W) → `count` views, float (B, C, H, W) each, on the inputs' device."""
+    def plain(self, inputs: Tensor, device: torch.device) -> Tensor:
+        """The images without augmentation: uint8 (B, C, H, W) → float (B, C, H, W). Features (B, D) pass unchanged."""
+        return encode(inputs.to(device, non_blocking=True), self.scale)
+
+    def __call__(self, inputs: Tensor, count: int, draws: Draws) -> tuple[Tensor, ...]:
+        """uint8 (B, C, H, W) → `count` views, float (B, C, H, W) each, on the device of `draws`."""
         if not self.random:
-            return (encode(inputs, self.scale),) * count
+            return (self.plain(inputs, draws.device),) * count
+        return self._varied(inputs.to(draws.device, non_blocking=True), count, draws.source)
+
+    def _varied(self, inputs: Tensor, count: int, source: torch.Generator) -> tuple[Tensor, ...]:
         draws = _Draws(len(inputs), count, self.draw == "batch", source)
         images = encode(inputs, 1.0)
         if self.warps:

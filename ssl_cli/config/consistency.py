@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from ssl_cli.config import signatures
-from ssl_cli.config.schema import Budget, Config, DatasetComponent, Facts
+from ssl_cli.config.schema import Budget, Config, DatasetComponent, Facts, ImageFacts
 from ssl_cli.config.typecheck import shown
 
 PHASES = ("pretrain", "supervised", "distill", "semi")
@@ -162,6 +162,7 @@ def inputs_to_pretrain_on(config: Config, facts: Facts) -> int | None:
 
 
 def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
+    shape = facts.shape if isinstance(facts, ImageFacts) else None
     for name in ("pretrain", "supervised"):
         steps = getattr(config.augment, name).arguments
         where = f"augment.{name}"
@@ -178,15 +179,15 @@ def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         blur = steps.get("blur")
         if blur and blur.kernel % 2 == 0:
             yield f"{where}.blur.kernel={blur.kernel}: must be odd"
-        if blur and blur.p and facts and facts.shape and blur.kernel > 2 * min(facts.shape[1:]) - 1:
-            yield f"{where}.blur.kernel={blur.kernel}: is wider than inputs of {facts.shape[1]}×{facts.shape[2]} allow"
+        if blur and blur.p and shape and blur.kernel > 2 * min(shape[1:]) - 1:
+            yield f"{where}.blur.kernel={blur.kernel}: is wider than inputs of {shape[1]}×{shape[2]} allow"
         colour = steps.get("colour")
         if colour and colour.hue * colour.strength > 0.5:
             yield (
                 f"{where}.colour: hue={colour.hue:g} times strength={colour.strength:g} is {colour.hue * colour.strength:g}; "
                 "at most 0.5, half of the colour circle"
             )
-        if facts and facts.shape and facts.shape[0] == 1 and colour and colour.p and (colour.saturation or colour.hue):
+        if shape and shape[0] == 1 and colour and colour.p and (colour.saturation or colour.hue):
             yield (
                 f"{where}.colour: saturation={colour.saturation:g} and hue={colour.hue:g} need colour, and "
                 f"dataset={config.dataset.name} is grey; set both to 0, or augment=digits"

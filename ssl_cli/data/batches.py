@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ssl_cli.data.types import UNKNOWN, Batch
+from ssl_cli.data.tokens import Tokens, together
+from ssl_cli.data.types import UNKNOWN, Batch, Inputs, tensor
 from ssl_cli.randomness import generator
 
 
@@ -13,7 +14,7 @@ class Batches:
     """Full batches from some items of a split; the remainder of an epoch is dropped, and differs from epoch to epoch.
 
     Args:
-        inputs: (N, …), any device or a memory map.
+        inputs: N of them, on any device or mapped from a file.
         labels: int64 (N,), or None if they must not be used.
         items: int64 (M,), indices of the items; None for all.
         size: batch size; at most M.
@@ -24,7 +25,7 @@ class Batches:
 
     def __init__(
         self,
-        inputs: Tensor,
+        inputs: Inputs,
         labels: Tensor | None,
         items: Tensor | None,
         size: int,
@@ -81,7 +82,13 @@ class MixedBatches:
         if known.labels is None:
             raise ValueError("the labelled part of a mixed batch has no labels")
         unknown = known.labels.new_full((len(other),), UNKNOWN)
-        return Batch(torch.cat([known.inputs, other]), torch.cat([known.labels, unknown]))
+        return Batch(_both(known.inputs, other), torch.cat([known.labels, unknown]))
+
+
+def _both(first: Inputs, second: Inputs) -> Inputs:
+    if isinstance(first, Tokens) and isinstance(second, Tokens):
+        return together([first, second])
+    return torch.cat([tensor(first), tensor(second)])
 
 
 class CaseBatches:
@@ -91,14 +98,14 @@ class CaseBatches:
     inputs of a case are drawn at each step.
 
     Args:
-        inputs: (N, …), any device or a memory map.
+        inputs: N of them, on any device or mapped from a file.
         cases: int64 (N,), the case of each input.
         items, size, order, seed, steps_per_epoch: as in `Batches`; from `size` on, they count cases.
     """
 
     def __init__(
         self,
-        inputs: Tensor,
+        inputs: Inputs,
         cases: Tensor,
         items: Tensor | None,
         size: int,
@@ -116,7 +123,7 @@ class CaseBatches:
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs."""
-        cases = self._cases.at(step).inputs
+        cases = tensor(self._cases.at(step).inputs)
         counts, starts = self._counts[cases], self._starts[cases]
         draws = torch.rand(2, len(cases), generator=generator(self._seed, "pairs", step), dtype=torch.float64)
         one = (draws[0] * counts).long()

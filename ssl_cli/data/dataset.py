@@ -1,14 +1,16 @@
 """Loading data sets, and what is known of them before that."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import lru_cache
 
 import torch
+from torch import Tensor
 
 from ssl_cli.config.build import build, plain
-from ssl_cli.config.schema import DatasetComponent, Facts
-from ssl_cli.data.types import UNKNOWN, Dataset, Split
+from ssl_cli.config.schema import DatasetComponent, Facts, ImageFacts, TextFacts
+from ssl_cli.data.tokens import Tokens, Vocabulary
+from ssl_cli.data.types import UNKNOWN, Dataset, Inputs, Split
 from ssl_cli.errors import ConfigError
 
 
@@ -34,35 +36,55 @@ def _load_once(settings: str) -> Dataset:
 
 
 def described(target: DatasetComponent) -> Dataset | None:
-    """A data set on the meta device with the size and shape in its settings; None if they are incomplete."""
+    """A data set on the meta device with the size and form in its settings; None if they are incomplete."""
     facts = target.arguments.get("facts")
-    if not isinstance(facts, Facts):
+    if not isinstance(facts, Facts) or facts.inputs is None or facts.test is None or facts.classes is None:
         return None
-    inputs, test, names, shape = facts.inputs, facts.test, facts.classes, facts.shape
-    if inputs is None or test is None or names is None or shape is None:
+    if any(value is None for value in _form(facts).values()):
         return None
-    count = inputs + (facts.unlabelled or 0)
+    count = facts.inputs + (facts.unlabelled or 0)
 
     def split(size: int) -> Split:
-        labels = torch.empty(size, dtype=torch.int64, device="meta")
-        return Split(torch.empty(size, *shape, dtype=torch.uint8, device="meta"), labels)
+        return Split(_described_inputs(facts, size), torch.empty(size, dtype=torch.int64, device="meta"))
 
     cases = torch.empty(count, dtype=torch.int64, device="meta") if facts.cases else None
-    classes = tuple(map(str, range(names)))
-    return Dataset(split(count), split(test), classes, cases, target.name)
+    classes = tuple(map(str, range(facts.classes)))
+    return Dataset(split(count), split(facts.test), classes, cases, target.name, _described_vocabulary(facts))
+
+
+def _form(facts: Facts) -> dict[str, object]:
+    """The facts of one kind of inputs that other kinds do not have."""
+    common = {field.name for field in fields(Facts)}
+    return {key: value for key, value in vars(facts).items() if key not in common}
+
+
+def _described_inputs(facts: Facts, count: int) -> Inputs:
+    if isinstance(facts, ImageFacts):
+        return torch.empty(count, *(facts.shape or ()), dtype=torch.uint8, device="meta")
+    where = torch.empty(count, dtype=torch.int64, device="meta")
+    return Tokens(torch.empty(0, dtype=torch.int32, device="meta"), where, where)
+
+
+def _described_vocabulary(facts: Facts) -> Vocabulary | None:
+    if not isinstance(facts, TextFacts) or facts.vocabulary is None:
+        return None
+    languages = tuple(map(str, range(facts.languages or 0)))
+    return Vocabulary(facts.vocabulary, *range(6), languages=languages)
 
 
 def facts_of(dataset: Dataset) -> Facts:
     """The facts of a loaded data set."""
     known = dataset.train.labels != UNKNOWN
-    return Facts(
-        inputs=int(known.sum()),
-        unlabelled=int((~known).sum()),
-        test=len(dataset.test),
-        classes=len(dataset.classes),
-        shape=dataset.shape,
-        cases=0 if dataset.cases is None else len(dataset.cases.unique()),
-    )
+    common = {
+        "inputs": int(known.sum()),
+        "unlabelled": int((~known).sum()),
+        "test": len(dataset.test),
+        "classes": len(dataset.classes),
+        "cases": 0 if dataset.cases is None else len(dataset.cases.unique()),
+    }
+    if dataset.vocabulary is None:
+        return ImageFacts(**common, shape=dataset.shape)
+    return TextFacts(**common, vocabulary=dataset.vocabulary.size, languages=len(dataset.vocabulary.languages))
 
 
 def _compare_with(facts: Facts, dataset: Dataset, name: str) -> None:
@@ -91,14 +113,18 @@ def labelled(dataset: Dataset, key: str) -> Split:
 def overlap(dataset: Dataset, other: Split) -> float:
     """The fraction of a data set's inputs, training and test, that are also in `other`, byte for byte.
 
-    At most 4,096 evenly spaced inputs of each split are compared.
+    At most 4,096 evenly spaced inputs of each split are compared. Texts are compared by their tokens.
     """
-    if dataset.shape != tuple(other.inputs.shape[1:]):
+    if isinstance(other.inputs, Tensor) and dataset.shape != tuple(other.inputs.shape[1:]):
         return 0.0
-    there = {image.tobytes() for image in other.inputs.numpy()}
+    there = {_content(other.inputs, item) for item in range(len(other))}
     found = [
-        split.inputs[item].numpy().tobytes() in there
+        _content(split.inputs, item) in there
         for split in (dataset.train, dataset.test)
         for item in torch.linspace(0, len(split) - 1, min(len(split), 4096)).long().tolist()
     ]
     return sum(found) / len(found)
+
+
+def _content(inputs: Inputs, item: int) -> bytes:
+    return (inputs.text(item) if isinstance(inputs, Tokens) else inputs[item]).numpy().tobytes()

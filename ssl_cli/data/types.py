@@ -1,10 +1,19 @@
 """Types shared by data, methods and stages."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from ssl_cli.data.token_batch import TokenBatch
+from ssl_cli.data.tokens import Tokens, Vocabulary
+
+Inputs = Tensor | Tokens  # images: uint8 (N, C, H, W), in memory or memory-mapped; features: float (N, D); or texts
+View = Tensor | TokenBatch  # what networks get: float (B, C, H, W), float features (B, D), or packed texts
+Plain = Callable[[Inputs, torch.device], View]  # inputs as evaluation sees them, on a device
 
 UNKNOWN = -1  # the label of an unlabelled input
 
@@ -13,14 +22,25 @@ UNKNOWN = -1  # the label of an unlabelled input
 class Split:
     """Inputs with their labels.
 
-    inputs: uint8 (N, C, H, W), in memory or memory-mapped; labels: int64 (N,), −1 where unknown.
+    labels: int64 (N,), −1 where unknown.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     labels: Tensor
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+
+def tensor(inputs: Inputs) -> Tensor:
+    """Images or features, where inputs can be nothing else.
+
+    Raises:
+        TypeError: they are texts.
+    """
+    if isinstance(inputs, Tokens):
+        raise TypeError("these inputs are texts, and images or features are wanted")
+    return inputs
 
 
 @dataclass(frozen=True)
@@ -34,12 +54,30 @@ class Dataset:
         None  # int64 (N,): which training inputs belong together, such as those of one patient; None: unknown
     )
     name: str = ""  # as `dataset=NAME`; `load` fills it in
+    vocabulary: Vocabulary | None = None  # of texts; None for images
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """Channels, height, width."""
+        """Channels, height, width of images.
+
+        Raises:
+            TypeError: the inputs are texts.
+        """
+        if isinstance(self.train.inputs, Tokens):
+            raise TypeError(f"dataset={self.name}: has texts, which have no shape")
         _, channels, height, width = self.train.inputs.shape
         return channels, height, width
+
+    @property
+    def form(self) -> dict[str, Any]:
+        """What a constructor that is for such inputs names among its arguments, and its value."""
+        return {"shape": self.shape} if self.vocabulary is None else {"vocabulary": self.vocabulary}
+
+    def described(self) -> str:
+        """The form of the inputs in words."""
+        if self.vocabulary is None:
+            return f"inputs of {'×'.join(map(str, self.shape))}"
+        return f"texts with {self.vocabulary.size:,} tokens"
 
     def fingerprint(self) -> str:
         """A hash of the training inputs' number, shape and content (of 4,096 of them, evenly spaced, if there are more).
@@ -49,28 +87,33 @@ class Dataset:
         return fingerprint(self.train.inputs, *([] if self.cases is None else [self.cases]))
 
 
-def fingerprint(inputs: Tensor, *notes: Tensor) -> str:
+def fingerprint(inputs: Inputs, *notes: Tensor) -> str:
     """A hash of the number, shape and content of inputs (of 4,096 of them, evenly spaced, if there are more), and of notes.
 
     Args:
-        inputs: uint8 (N, C, H, W).
+        inputs: images or texts.
         notes: int64 (N,), such as their labels.
     """
     picked = inputs[torch.linspace(0, len(inputs) - 1, min(len(inputs), 4096)).long()]
-    digest = hashlib.sha256(str(tuple(inputs.shape)).encode())
-    for part in (picked, *notes):
+    if isinstance(picked, Tokens):
+        digest = hashlib.sha256(f"{len(inputs)} texts".encode())
+        languages = [] if picked.languages is None else [picked.languages]
+        content = [picked.packed().flat, picked.lengths, *languages]
+    else:
+        digest = hashlib.sha256(str((len(inputs), *picked.shape[1:])).encode())
+        content = [picked]
+    for part in (*content, *notes):
         digest.update(part.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """inputs: uint8 (B, C, H, W), or float features (B, D); labels: int64 (B,), `UNKNOWN` where there is none, or None in
-    pre-training.
+    """inputs: images, features or texts; labels: int64 (B,), `UNKNOWN` where there is none, or None in pre-training.
 
     partners: for each input another one of the same case, or None for methods without cases.
     """
 
-    inputs: Tensor
+    inputs: Inputs
     labels: Tensor | None
-    partners: Tensor | None = None
+    partners: Inputs | None = None

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.config.schema import Positive
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
@@ -43,7 +44,7 @@ class BarlowTwins(Method):
         self.head = head(inputs=backbone.dim)
         self.redundancy = redundancy
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """`barlow_loss` of the projections. The metric `invariance` is the mean of the diagonal, at most 1."""
         z0, z1 = self.project(views)
         correlation = cross_correlation(z0, z1)

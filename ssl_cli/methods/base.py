@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.data.types import Dataset
+from ssl_cli.data.token_batch import joined
+from ssl_cli.data.types import Dataset, View
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import ProjectionHead
 from ssl_cli.randomness import Draws
@@ -38,7 +39,8 @@ class Method(nn.Module):
     gets. The constructor receives those of the following that its signature names:
 
     - `backbone`, and `head`, the factory of projection heads: `head(inputs=D)` or `head(inputs=D, classes=C)`;
-    - `shape`: channels, height, width of the inputs; `scale`: their pixels are 0 to this;
+    - `shape`: channels, height, width of images, and `scale`: their pixels are 0 to this; or `vocabulary`: of texts. A method
+      that names one of them is for such inputs only;
     - `inputs`: number of inputs to pre-train on;
     - `cases`: which of them belong together, or None; a method that names it gets views of two inputs of the same case;
     - `read`: loads another data set.
@@ -64,11 +66,11 @@ class Method(nn.Module):
     def check_views(self, views: Any) -> None:
         """Raises ValueError if these augmentations would make the task impossible."""
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[Any, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, a scalar, and metrics to log.
 
         Args:
-            views: `n_views` of float (B, C, H, W).
+            views: `n_views` of float (B, C, H, W), or of packed texts.
             labels: int64 (B,); None in pre-training, unless there are `surrogate_classes` or a `source`.
             draws: the only source of random numbers, on the views' device.
         """
@@ -87,20 +89,20 @@ class Method(nn.Module):
         """
         return None
 
-    def project(self, views: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    def project(self, views: tuple[View, ...]) -> tuple[Tensor, ...]:
         """Projections of all views, which pass through the network as one batch: float32 (B, D) each."""
         if self.head is None:
             raise TypeError(f"{type(self).__name__} has no projection head")
-        return self.head(self.backbone(torch.cat(views))).float().chunk(len(views))
+        return self.head(self.backbone(joined(views))).float().chunk(len(views))
 
     def after_step(self, step: int, steps: int) -> None:
         """Update what learns without a gradient, after optimiser step `step` of `steps`."""
 
-    def pictures(self, views: tuple[Tensor, ...], draws: Draws) -> dict[str, Tensor]:
+    def pictures(self, views: tuple[Any, ...], draws: Draws) -> dict[str, Tensor]:
         """Rows of images that show the task, by name: (N, C, H, W), in the pixel range of the views."""
         return {}
 
-    def answers(self, views: tuple[Tensor, ...], draws: Draws) -> Answers | None:
+    def answers(self, views: tuple[Any, ...], draws: Draws) -> Answers | None:
         """Targets and predictions of the pretext task on these views, if it has a few classes."""
         return None
 

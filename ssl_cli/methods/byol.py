@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from ssl_cli.config.schema import Count, Fraction
+from ssl_cli.data.token_batch import joined
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Projecting, embedding_spread
 from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, cosine_momentum, update_teacher
 from ssl_cli.methods.simsiam import negative_cosine, predictor
@@ -30,12 +32,12 @@ class BYOL(Projecting):
         self.momentum = momentum
         self.teacher = copy_as_teacher(self.backbone, self.head)
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The squared distance between normalised predictions and targets, summed over both views (equations 2 and 3): 0 to 8."""
         z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)
         with torch.no_grad():
-            target0, target1 = self.teacher(torch.cat(views)).float().chunk(2)
+            target0, target1 = self.teacher(joined(views)).float().chunk(2)
         loss = 4 + 2 * negative_cosine(p0, target1) + 2 * negative_cosine(p1, target0)
         return loss, {"spread": embedding_spread(torch.cat([z0, z1]))}
 

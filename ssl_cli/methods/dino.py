@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.config.schema import Count, Fraction, Positive
+from ssl_cli.data.token_batch import joined
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Projecting, embedding_spread
 from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, cosine_momentum, update_teacher
 from ssl_cli.methods.parts.prototypes import Prototypes
@@ -58,7 +60,7 @@ class DINO(Projecting):
         self.teacher = copy_as_teacher(self.backbone, self.head, self.prototypes)
         self.register_buffer("centre", torch.zeros(prototypes))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The cross-entropy of the student's distribution for each view against the teacher's for the other (equation 3).
 
         `target_entropy` is the entropy of the teacher's mean distribution divided by ln K: 0 if one prototype takes everything.
@@ -66,7 +68,7 @@ class DINO(Projecting):
         z = torch.cat(self.project(views))
         logits0, logits1 = (self.prototypes(z) / self.temperature).chunk(2)
         with torch.no_grad():
-            teacher_logits = self.teacher(torch.cat(views))
+            teacher_logits = self.teacher(joined(views))
             targets = F.softmax((teacher_logits - self.centre) / self.teacher_temperature, dim=1)
             self.centre.lerp_(teacher_logits.mean(0), 1 - self.centre_momentum)
             mean = targets.mean(0)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.data.types import UNKNOWN
+from ssl_cli.data.types import UNKNOWN, View
 from ssl_cli.methods.base import Classifier, accuracy, given
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.randomness import Draws
@@ -31,7 +31,7 @@ class Distillation(Classifier):
         """(B, …) → logits (B, classes)."""
         return self.head(self.backbone(inputs))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """α · cross-entropy against the teacher + (1 − α) · cross-entropy of the known labels, each divided by B.
 
         The student gets the first view and the teacher the last, which may be the same one. The metric `agreement` is the

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.data.token_batch import joined
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Classifier, accuracy, given
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models.backbones.base import Backbone
@@ -69,7 +71,7 @@ class FixMatch(Classifier):
         """The EMA teacher's logits: (B, …) → (B, classes)."""
         return self.teacher(inputs)
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of the labels + λ_u · `consistency`; all of the student's inputs pass through it as one batch.
 
         Args:
@@ -80,10 +82,10 @@ class FixMatch(Classifier):
         unlabelled = len(strong)
         labelled = len(weak) - unlabelled
         if self.pseudo_labels_from == "student":
-            logits = self.head(self.backbone(torch.cat(views))).float()
+            logits = self.head(self.backbone(joined(views))).float()
             of_labelled, of_weak, of_strong = logits.split((labelled, unlabelled, unlabelled))
         else:
-            logits = self.head(self.backbone(torch.cat([weak[:labelled], strong]))).float()
+            logits = self.head(self.backbone(joined([weak[:labelled], strong]))).float()
             of_labelled, of_strong = logits.split((labelled, unlabelled))
             with torch.no_grad():
                 of_weak = self.teacher.eval()(weak[labelled:]).float()

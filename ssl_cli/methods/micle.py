@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.config.schema import Positive
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.simclr import nt_xent
 from ssl_cli.models.backbones.base import Backbone
@@ -37,7 +38,7 @@ class MICLe(Method):
         self.head = head(inputs=backbone.dim)
         self.temperature = temperature
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """NT-Xent of the projections."""
         z0, z1 = self.project(views)
         return nt_xent(z0, z1, self.temperature), {"spread": embedding_spread(torch.cat([z0, z1]))}

@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.config.schema import Count, Fraction, Positive
+from ssl_cli.data.token_batch import joined
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Projecting, accuracy, embedding_spread
 from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue, random_directions
@@ -55,12 +57,12 @@ class MoCo(Projecting):
         self.teacher = copy_as_teacher(self.backbone, self.head)
         self.queue = Queue(random_directions(queue, self.head.outputs))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """InfoNCE (equation 1), mean over queries; then the keys join the queue."""
         query_views, key_views = (views, views[::-1]) if self.symmetric else (views[:1], views[1:])
         queries = torch.cat(self.project(query_views))
         with torch.no_grad():
-            keys = self.teacher(torch.cat(key_views)).float()
+            keys = self.teacher(joined(key_views)).float()
         # A clone, because the backward pass needs the queue as it was before the update.
         logits = similarities(queries, keys, self.queue.embeddings.clone(), self.temperature)
         self.queue.add(keys)

@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ssl_cli.config import signatures
 from ssl_cli.config.build import build
-from ssl_cli.config.schema import BackboneComponent, DatasetComponent, Head, MethodComponent, Shape
+from ssl_cli.config.schema import BackboneComponent, Component, DatasetComponent, Head, MethodComponent
 from ssl_cli.data.dataset import load
 from ssl_cli.data.types import Dataset
 from ssl_cli.errors import ConfigError
@@ -28,21 +29,44 @@ from ssl_cli.runs.weights import read_weights
 class NetworkSettings:
     """What determines a network and its initial weights.
 
-    scale: pixels are 0 to this; inputs: number of inputs to pre-train on.
+    scale: pixels are 0 to this, None for texts; inputs: number of inputs to pre-train on.
     """
 
     backbone: BackboneComponent
     head: Head
     method: MethodComponent
-    scale: float
+    scale: float | None
     seed: int
     inputs: int
 
 
-def build_backbone(backbone: BackboneComponent, shape: Shape, seed: int) -> Backbone:
-    """The backbone with random weights, the same for pre-training and the baseline."""
+def build_backbone(backbone: BackboneComponent, dataset: Dataset, seed: int) -> Backbone:
+    """The backbone with random weights, the same for pre-training and the baseline.
+
+    Raises:
+        ConfigError: it is for other inputs than those of the data set.
+    """
     torch.manual_seed(derived_seed(seed, "backbone"))
-    return build(backbone, shape=shape)
+    return build_for(backbone, dataset)
+
+
+def build_for(component: Component, dataset: Dataset, **offered: Any) -> Any:
+    """A component that gets of what is offered, and of what the data set is, the arguments that it names.
+
+    Raises:
+        ConfigError: it needs what inputs of another kind have, or refuses what it gets.
+    """
+    offered = {**offered, **dataset.form}
+    taken = signatures.parameters(component.path)
+    kinds = {"shape": "images", "vocabulary": "texts"}
+    for name, kind in kinds.items():
+        if name in taken and taken[name].required and name not in offered:
+            own = "texts" if dataset.vocabulary else "images"
+            raise ConfigError(
+                f"{component.group}={component.name}: is for {kind}, and dataset={dataset.name} has {own}; take one that is "
+                "for them"
+            )
+    return build(component, **{name: value for name, value in offered.items() if name in taken})
 
 
 def build_method(
@@ -64,7 +88,7 @@ def build_method(
     Raises:
         ConfigError: the network does not fit the data, or the method the network; the message is the constructor's.
     """
-    backbone = build_backbone(settings.backbone, dataset.shape, settings.seed)
+    backbone = build_backbone(settings.backbone, dataset, settings.seed)
     head = heads.projection(settings.head)
     if start:
         load_backbone(backbone, start, f"init_from={start}", dataset.name)
@@ -74,14 +98,12 @@ def build_method(
     offered = {
         "backbone": backbone,
         "head": head,
-        "shape": dataset.shape,
         "scale": settings.scale,
         "inputs": settings.inputs,
         "cases": dataset.cases,
         "read": read,
     }
-    taken = signatures.parameters(settings.method.path)
-    return build(settings.method, **{name: value for name, value in offered.items() if name in taken})
+    return build_for(settings.method, dataset, **offered)
 
 
 def build_classifier(
@@ -92,7 +114,7 @@ def build_classifier(
     read: Callable[[DatasetComponent], Dataset] = load,
 ) -> Supervised:
     """Backbone and kept layers from a pre-training, or random; the new classifier is the same in every arm."""
-    backbone = build_backbone(settings.backbone, dataset.shape, settings.seed)
+    backbone = build_backbone(settings.backbone, dataset, settings.seed)
     projected = None if settings.head.keep == 0 else build_method(settings, dataset, read=read).head
     if start:
         load_backbone(backbone, start, f"checkpoint={start}", dataset.name)

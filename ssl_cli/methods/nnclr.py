@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.config.schema import Count, Positive
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.parts.queue import Queue, random_directions
 from ssl_cli.methods.simsiam import predictor
@@ -47,7 +48,7 @@ class NNCLR(Method):
         self.temperature = temperature
         self.queue = Queue(random_directions(queue, self.head.outputs))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """`info_nce` between one view's neighbour and the other view's prediction, symmetrised."""
         z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)

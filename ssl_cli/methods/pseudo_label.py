@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.data.types import UNKNOWN
+from ssl_cli.data.types import UNKNOWN, View
 from ssl_cli.methods.base import Classifier, given
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.randomness import Draws
@@ -38,7 +38,7 @@ class PseudoLabel(Classifier):
         """(B, …) → logits (B, classes)."""
         return self.head(self.backbone(inputs))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Mean over labelled + α · mean over unlabelled inputs (Lee, 2013), which `UNKNOWN` marks."""
         (view,) = views
         labels = given(labels)

@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.config.schema import Negatives, Positive
+from ssl_cli.data.token_batch import joined
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Projecting, embedding_spread
 from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue
@@ -117,7 +119,7 @@ class SimCLR(Projecting):
             self.teacher = copy_as_teacher(self.backbone, self.head)
             self.queue = Queue(torch.zeros(negatives.queue, self.head.outputs))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """NT-Xent of the projections, with the batches of all processes together."""
         z0, z1 = (gather(z) for z in self.project(views))
         options = self.negatives
@@ -128,7 +130,7 @@ class SimCLR(Projecting):
             loss = nt_xent_with(z0, z1, self.temperature, options.debias, options.cancel, queue)
             if options.queue:
                 with torch.no_grad():
-                    self.queue.add(gather(self.teacher(torch.cat(views)).float()))
+                    self.queue.add(gather(self.teacher(joined(views)).float()))
         return loss, {"spread": embedding_spread(torch.cat([z0, z1]))}
 
     def after_step(self, step: int, steps: int) -> None:

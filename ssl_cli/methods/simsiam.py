@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.config.schema import Count
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import MLP, HeadFactory
@@ -41,7 +42,7 @@ class SimSiam(Method):
         self.head = head(inputs=backbone.dim)
         self.predictor = predictor(self.head.outputs, predictor_width)
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The symmetrised negative cosine similarity (equation 4), at least −1."""
         z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)

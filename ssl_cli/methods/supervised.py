@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Classifier, accuracy, given
 from ssl_cli.randomness import Draws
 
@@ -19,7 +20,7 @@ class Supervised(Classifier):
         """(B, …) → logits (B, classes)."""
         return self.head(self.backbone(inputs))
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy, and training accuracy as a metric."""
         (view,) = views
         labels = given(labels)

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.config.schema import Count, Positive
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.parts.prototypes import Prototypes
 from ssl_cli.models.backbones.base import Backbone
@@ -54,7 +55,7 @@ class SwAV(Method):
         self.epsilon = epsilon
         self.rounds = rounds
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """Cross-entropy of each view's prediction against the other's code (equation 2).
 
         The metric `clusters` is the number of prototypes that are the nearest of some embedding in the batch.

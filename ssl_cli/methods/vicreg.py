@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.config.schema import NonNegative
+from ssl_cli.data.types import View
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
@@ -49,7 +50,7 @@ class VICReg(Method):
         self.head = head(inputs=backbone.dim)
         self.weights = {"invariance": invariance, "variance": variance, "covariance": covariance}
 
-    def loss(self, views: tuple[Tensor, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of the three terms (equation 6, with the mean of both variance terms, as in the authors' code).
 
         The terms are logged without their weights.

@@ -10,62 +10,60 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.augment.views import encode
-from ssl_cli.data.types import Batch, Dataset
-from ssl_cli.randomness import Draws, generator
+from ssl_cli.data.measures import confusion
+from ssl_cli.data.types import Batch, Dataset, Inputs, tensor
+from ssl_cli.randomness import Draws
 from ssl_cli.report import plots
 from ssl_cli.runs.files import write
-from ssl_cli.training.evaluate import confusion
 
 PRETEXT_INPUTS = 1000  # training inputs in a pretext task's confusion matrix
 
 
-def save_views(batch: Batch, views: Any, count: int, seed: int, scale: float, path: Path) -> None:
+def save_views(batch: Batch, views: Any, count: int, seed: int, path: Path) -> None:
     """Ten inputs, each above `count` views of it, with more draws if a method uses fewer than four.
 
     If inputs have partners, each input and one view of it are above its partner and one view of that.
     """
-    inputs = batch.inputs[:10]
+    inputs, scale = tensor(batch.inputs[:10]), views.scale
     shown = {"input": encode(inputs, 1.0)}
     if batch.partners is not None:
-        partners, source = batch.partners[:10], generator(seed, "shown views", 0)
-        shown["its view"] = views(inputs, 1, source)[0].cpu().float() / scale
+        partners, draws = tensor(batch.partners[:10]), Draws(seed, "shown views")
+        shown["its view"] = views(inputs, 1, draws)[0].cpu().float() / scale
         shown["same case"] = encode(partners, 1.0)
-        shown["that one's view"] = views(partners, 1, source)[0].cpu().float() / scale
+        shown["that one's view"] = views(partners, 1, draws)[0].cpu().float() / scale
     else:
         for draw in range(math.ceil(4 / count)):
-            for view in views(inputs, count, generator(seed, "shown views", draw)):
+            for view in views(inputs, count, Draws(seed, "shown views", draw)):
                 shown[f"view {len(shown)}"] = view.cpu().float() / scale
     save_rows(shown, path)
 
 
-def save_pretext(inputs: Tensor, views: Any, method: Any, seed: int, scale: float, machine: Any, path: Path) -> None:
+def save_pretext(inputs: Inputs, views: Any, method: Any, seed: int, machine: Any, path: Path) -> None:
     """The method's `pictures` of ten inputs, if there are any."""
-    inputs = inputs[:10].to(machine.device)
-    seen = views(inputs, method.n_views, generator(seed, "shown views", 0, machine.device))
+    seen = views(inputs[:10], method.n_views, Draws(seed, "shown views", 0, machine.device))
     draws = Draws(seed, "shown pretext", 0, machine.device)  # a resumed run draws the same picture
     method.eval()
     with torch.inference_mode(), machine.autocast():
-        shown = {name: images.float().cpu() / scale for name, images in method.pictures(seen, draws).items()}
+        shown = {name: images.float().cpu() / views.scale for name, images in method.pictures(seen, draws).items()}
     if shown:
         save_rows(shown, path)
 
 
-def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, scale: float, path: Path) -> None:
+def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, path: Path) -> None:
     """One row per surrogate class, for ten of them: up to ten inputs without augmentation, and views of them if there are fewer.
 
     Args:
         dataset, views: of the pre-training.
         classes: int64 (N,), of every training input; negative for none.
         seed: of the views.
-        scale: pixels of views are 0 to this.
         path: of the PNG.
     """
     shown = {}
     for number in classes[classes >= 0].unique()[:10].tolist():
         members = (classes == number).nonzero()[:10, 0]
-        inputs = dataset.train.inputs[members.repeat(10)[:10]]
-        (varied,) = views(inputs, 1, generator(seed, "shown classes", number))
-        row = torch.cat([encode(inputs[: len(members)], 1.0), varied.float() / scale])
+        inputs = tensor(dataset.train.inputs)[members.repeat(10)[:10]]
+        (varied,) = views(inputs, 1, Draws(seed, "shown classes", number))
+        row = torch.cat([encode(inputs[: len(members)], 1.0), varied.float() / views.scale])
         shown[f"class {number}"] = row[:10]
     save_rows(shown, path)
 
@@ -76,8 +74,8 @@ def save_answers(dataset: Dataset, views: Any, method: Any, seed: int, machine: 
     method.eval()
     found = []
     for part, items in enumerate(spaced.split(PRETEXT_INPUTS // 10)):
-        inputs = dataset.train.inputs[items].to(machine.device)
-        seen = views(inputs, method.n_views, generator(seed, "shown answers", part, machine.device))
+        inputs = dataset.train.inputs[items]
+        seen = views(inputs, method.n_views, Draws(seed, "shown answers", part, machine.device))
         with torch.inference_mode(), machine.autocast():
             draws = Draws(seed, "shown answers", part, machine.device)
             found.append(method.answers(tuple(map(machine.layout, seen)), draws))

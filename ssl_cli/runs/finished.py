@@ -8,6 +8,7 @@ import yaml
 
 from ssl_cli.config.build import plain
 from ssl_cli.config.schema import BackboneComponent, Config, HeadComponent
+from ssl_cli.config.typecheck import shown
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.result import FORMAT, finished_runs, read_result
 from ssl_cli.runs.saved import saved_settings
@@ -53,13 +54,18 @@ def finished_at(key: str, folder: Path, ends_in: tuple[str, ...], instead: str) 
 
 
 def finished_pretraining(
-    key: str, folder: Path, otherwise: str, scale: float, backbone: BackboneComponent, projection: HeadComponent | None
+    key: str,
+    folder: Path,
+    otherwise: str,
+    scale: float | None,
+    backbone: BackboneComponent,
+    projection: HeadComponent | None,
 ) -> Path:
     """The folder of the finished pre-training that `key`=`folder` names, if its network is the one that is wanted.
 
     Args:
         key, folder: as typed; `otherwise` is the other value that the key can have.
-        scale: of pixels.
+        scale: of pixels; None for texts.
         backbone: the settings of the backbone that gets its weights.
         projection: those of the projection head, layers of which are kept; None where it is not.
 
@@ -71,7 +77,7 @@ def finished_pretraining(
     problems: list[str] = []
     asked = f"{key}={folder}"
     if theirs["augment"]["scale"] != scale:
-        problems.append(f"augment.scale={scale:g}: {asked} was trained with {theirs['augment']['scale']:g}")
+        problems.append(f"augment.scale={shown(scale)}: {asked} was trained with {shown(theirs['augment']['scale'])}")
     for group, own in (("backbone", backbone), ("head", projection)):
         other = theirs[group] if group == "backbone" else theirs[group]["projection"]
         if own is not None and {**plain(own), "name": ""} != {**other, "name": ""}:

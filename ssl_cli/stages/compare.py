@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.config.build import build
 from ssl_cli.config.consistency import projects
 from ssl_cli.config.schema import Config, ViewsComponent
 from ssl_cli.report import page, plots, table
@@ -101,14 +100,14 @@ def side_by_side(
 
 def arms(config: Config) -> Iterator[tuple[str, Config]]:
     """The settings of every arm, by the name of its folder; the same budget, schedule and new classifier in each."""
-    plain = replace(config.augment, supervised=_without_randomness(config))
-    augmented = build(config.augment.supervised, scale=config.augment.scale).random
+    still = _without_randomness(config)
+    plain = replace(config.augment, supervised=still)
     new, same = replace(config.head, keep=0), replace(config.head, keep="all")
     baseline, tuned = SupervisedStage("baseline", frozen=False), SupervisedStage("finetune", frozen=False)
 
     yield "random-frozen", replace(config, stage=replace(baseline, frozen=True), head=new)
     yield "labels-only", replace(config, stage=baseline, head=new, augment=plain)
-    if augmented:
+    if still != config.augment.supervised:
         yield "labels-augmented", replace(config, stage=baseline, head=new)
     yield "pretrained-frozen", replace(config, stage=replace(tuned, frozen=True), head=new)
     if projects(config):

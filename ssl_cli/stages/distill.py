@@ -7,23 +7,23 @@ from typing import Any
 
 import torch
 
-from ssl_cli.augment.views import Views, encode
-from ssl_cli.config.build import build
 from ssl_cli.config.schema import Config
+from ssl_cli.config.typecheck import shown
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen
 from ssl_cli.data.dataset import load
-from ssl_cli.data.types import UNKNOWN, Dataset, Split
+from ssl_cli.data.types import UNKNOWN, Dataset, Inputs, Split, View
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.distillation import Distillation
 from ssl_cli.methods.networks import count_parameters
+from ssl_cli.randomness import Draws
 from ssl_cli.runs.files import short
 from ssl_cli.runs.finished import origin, settings_of
 from ssl_cli.runs.result import finished_result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.distill_settings import DistillStage
 from ssl_cli.stages.finetune import closing, next_steps, opened, tested, tuned, watcher
-from ssl_cli.stages.networks import classifier_of, fresh_classifier
+from ssl_cli.stages.networks import classifier_of, fresh_classifier, views_of
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.loop import fit
 
@@ -60,16 +60,17 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
         f"{sum(p.numel() for p in teacher.backbone.parameters()):,}", f"{len(dataset.train):,}", config.dataset.name,
         here.described(), short(run.folder),
     )  # fmt: skip
-    views = build(config.augment.supervised, scale=config.augment.scale)
+    views = views_of(config, dataset)
+    plain = views.plain
     if stage.teacher_input == "image":
-        views = _WithInputs(views, config.augment.scale)
+        views = _WithInputs(views)
     phase = config.schedule.distill
     seen = _seen(dataset, chosen)
     batches = Batches(
         dataset.train.inputs, seen, None, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch
     )
     held_out = Split(dataset.train.inputs[chosen.validation], dataset.train.labels[chosen.validation])
-    monitor, _ = watcher("last", config.augment.scale, held_out, dataset.test, here)
+    monitor, _ = watcher("last", plain, held_out, dataset.test, here)
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor)
 
     taught = finished_result(teacher_folder)
@@ -107,31 +108,27 @@ def _check(config: Config, folder: Path, teacher: Config, dataset: Dataset, chos
         )
     if teacher.augment.scale != config.augment.scale:
         problems.append(
-            f"augment.scale={config.augment.scale:g}: stage.teacher={asked} was trained with {teacher.augment.scale:g}"
+            f"augment.scale={shown(config.augment.scale)}: stage.teacher={asked} was trained with "
+            f"{shown(teacher.augment.scale)}"
         )
     theirs, own = load(teacher.dataset), dataset
-    if theirs.shape != own.shape or len(theirs.classes) != len(own.classes):
+    if theirs.form != own.form or len(theirs.classes) != len(own.classes):
         problems.append(
             f"stage.teacher={asked}: was trained on dataset={teacher.dataset.name} with {len(theirs.classes)} "
-            f"classes and inputs of {_sides(theirs)}; dataset={config.dataset.name} has {len(own.classes)} and {_sides(own)}"
+            f"classes and {theirs.described()}; dataset={config.dataset.name} has {len(own.classes)} and {own.described()}"
         )
     if problems:
         raise ConfigError(*problems)
 
 
-def _sides(dataset: Dataset) -> str:
-    return "×".join(map(str, dataset.shape))
-
-
 @dataclass(frozen=True)
 class _WithInputs:
-    """Views for the student, images without augmentation for the teacher."""
+    """Views for the student, inputs without augmentation for the teacher."""
 
-    views: Views
-    scale: float
+    views: Any
 
-    def __call__(self, inputs: torch.Tensor, count: int, source: torch.Generator) -> tuple[torch.Tensor, ...]:
-        return (*self.views(inputs, count, source), encode(inputs, self.scale))
+    def __call__(self, inputs: Inputs, count: int, draws: Draws) -> tuple[View, ...]:
+        return (*self.views(inputs, count, draws), self.views.plain(inputs, draws.device))
 
 
 def _seen(dataset: Dataset, chosen: Chosen) -> torch.Tensor:

@@ -15,7 +15,7 @@ from ssl_cli.augment.views import encode
 from ssl_cli.config.build import plain
 from ssl_cli.config.schema import Config
 from ssl_cli.data.dataset import load
-from ssl_cli.data.types import Dataset, Split, fingerprint
+from ssl_cli.data.types import Dataset, Plain, Split, fingerprint, tensor
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.randomness import generator
@@ -26,7 +26,7 @@ from ssl_cli.runs.identity import identity
 from ssl_cli.runs.result import Result, finished_result, read_result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.evaluate_settings import EvaluateStage
-from ssl_cli.stages.networks import classifier_of
+from ssl_cli.stages.networks import classifier_of, plain_of
 from ssl_cli.stages.simclr_v2 import named
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import BATCH, class_accuracy, outputs
@@ -74,14 +74,17 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
     runs, parameters = [], 0
     for trained in found:
         network = here.place(classifier_of(trained.folder, trained.config, dataset))
-        scale, parameters = trained.config.augment.scale, count_parameters(network.backbone)
+        scale, seen = trained.config.augment.scale or 1.0, plain_of(trained.config, dataset)
+        parameters = count_parameters(network.backbone)
         corruptions = {
-            name: [_accuracy(network, dataset.test, name, strength, scale, config.seed, here) for strength in values]
+            name: [
+                _accuracy(network, dataset.test, name, strength, scale, seen, config.seed, here) for strength in values
+            ]
             for name, values in strengths.items()
         }
         if stage.other and other:
-            corruptions[stage.other.name] = [class_accuracy(network, other.test, scale, here)]
-        clean = class_accuracy(network, dataset.test, scale, here)
+            corruptions[stage.other.name] = [class_accuracy(network, other.test, seen, here)]
+        clean = class_accuracy(network, dataset.test, seen, here)
         runs.append(_record(trained, clean, corruptions))
         log.info(
             "%s, seed %s: clean %.1f %%; %s",
@@ -142,8 +145,8 @@ def _classifiers(folder: Path) -> Iterator[Trained]:
 
 
 def _check_fit(stage: EvaluateStage, name: str, theirs: Config, other: Dataset, dataset: Dataset) -> None:
-    if (other.shape, len(other.classes)) != (dataset.shape, len(dataset.classes)):
-        said = [f"{len(d.classes)} classes and inputs of {'×'.join(map(str, d.shape))}" for d in (other, dataset)]
+    if (other.form, len(other.classes)) != (dataset.form, len(dataset.classes)):
+        said = [f"{len(d.classes)} classes and {d.described()}" for d in (other, dataset)]
         raise ConfigError(
             f"dataset@stage.other={name}: has {said[0]}; stage.run={stage.run} was trained on "
             f"dataset={theirs.dataset.name} with {said[1]}"
@@ -151,14 +154,14 @@ def _check_fit(stage: EvaluateStage, name: str, theirs: Config, other: Dataset, 
 
 
 def _accuracy(
-    network: nn.Module, split: Split, name: str, strength: float, scale: float, seed: int, here: Machine
+    network: nn.Module, split: Split, name: str, strength: float, scale: float, plain: Plain, seed: int, here: Machine
 ) -> float:
     """Accuracy on a corrupted split, which is corrupted batch by batch so that memory does not grow with N."""
     right = 0
     for part in range(0, len(split), BATCH):
-        images = encode(split.inputs[part : part + BATCH].to(here.device), 1.0)
+        images = encode(tensor(split.inputs[part : part + BATCH]).to(here.device), 1.0)
         corrupted = CORRUPTIONS[name](images, strength, generator(seed, f"shift {name}", part))
-        answers = outputs(network, corrupted * scale, scale, here).argmax(1)
+        answers = outputs(network, corrupted * scale, plain, here).argmax(1)
         right += int((answers == split.labels[part : part + BATCH]).sum())
     return right / len(split)
 
@@ -178,7 +181,7 @@ def _record(trained: Trained, clean: float, corruptions: dict[str, list[float]])
 
 def _save_inputs(dataset: Dataset, strengths: dict[str, list[float]], seed: int, path: Path) -> None:
     """Two test inputs, clean and at each strength, one row per corruption."""
-    images = encode(dataset.test.inputs[:2], 1.0)
+    images = encode(tensor(dataset.test.inputs[:2]), 1.0)
     longest = 1 + max(map(len, strengths.values()))
     rows = {}
     for name, values in strengths.items():

@@ -8,18 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from ssl_cli.config.build import build
 from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen, choose
-from ssl_cli.data.types import Dataset, Split
+from ssl_cli.data.measures import confusion
+from ssl_cli.data.types import Dataset, Inputs, Plain, Split, tensor
 from ssl_cli.methods.base import Classifier
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models import heads
+from ssl_cli.randomness import Draws
 from ssl_cli.report import plots
 from ssl_cli.runs.files import quoted, short, write
 from ssl_cli.runs.finished import origin
@@ -28,10 +28,10 @@ from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import classifier_identity
-from ssl_cli.stages.networks import fresh_classifier
+from ssl_cli.stages.networks import fresh_classifier, plain_of, views_of
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine, machine_of
-from ssl_cli.training.evaluate import class_accuracy, confusion, outputs
+from ssl_cli.training.evaluate import class_accuracy, outputs
 from ssl_cli.training.loop import Fitted, Views, fit
 
 log = logging.getLogger("ssl_cli")
@@ -86,11 +86,12 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
         arm, config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen), config.dataset.name,
         here.described(), short(run.folder),
     )  # fmt: skip
-    slope = _softmax_slope(method, dataset, chosen, config, here)
+    plain = plain_of(config, dataset)
+    slope = _softmax_slope(method, dataset, chosen, plain, here)
     backbone = method.backbone
     views, train, validation, test = _views_and_data(config, dataset, chosen, method, here)
     phase = config.schedule.supervised
-    monitor, select = watcher(phase.select, config.augment.scale, validation, test, here)
+    monitor, select = watcher(phase.select, plain, validation, test, here)
     batches = Batches(*train, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
     note_smaller_batches("schedule.supervised.batch_size", phase.batch_size, batches, "labels to train on")
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor, select)
@@ -134,7 +135,7 @@ def tested(
 
     `starts_from` are the folders of the runs whose weights it began with or learnt from.
     """
-    answers = outputs(method, test.inputs, config.augment.scale, here)
+    answers = outputs(method, test.inputs, plain_of(config, dataset), here)
     run.save_weights("backbone", backbone)
     run.save_weights("classifier", method.head)
     table = confusion(answers.argmax(1), test.labels, len(dataset.classes))
@@ -161,7 +162,7 @@ def tested(
 
 def _views_and_data(
     config: Config, dataset: Dataset, chosen: Chosen, method: Supervised, here: Machine
-) -> tuple[Views, tuple[Tensor, Tensor, Tensor | None], Split, Split]:
+) -> tuple[Views, tuple[Inputs, Tensor, Tensor | None], Split, Split]:
     """Views, training data (inputs, labels, items), validation and test split.
 
     Where the backbone is frozen its features take the inputs' place, computed once.
@@ -169,26 +170,25 @@ def _views_and_data(
     train, test = dataset.train, dataset.test
     held_out = Split(train.inputs[chosen.validation], train.labels[chosen.validation])
     if not config.stage_as(SupervisedStage).frozen:
-        views = build(config.augment.supervised, scale=config.augment.scale)
-        return views, (train.inputs, train.labels, chosen.train), held_out, test
-    backbone = method.backbone
+        return views_of(config, dataset), (train.inputs, train.labels, chosen.train), held_out, test
+    backbone, plain = method.backbone, plain_of(config, dataset)
     method.backbone = nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]  # what it gets are features
 
     def featured(split: Split) -> Split:
-        return Split(outputs(backbone, split.inputs, config.augment.scale, here), split.labels) if len(split) else split
+        return Split(outputs(backbone, split.inputs, plain, here), split.labels) if len(split) else split
 
     seen = featured(Split(train.inputs[chosen.train], train.labels[chosen.train]))
-    method.head = here.place(nn.Sequential(heads.Standardise(seen.inputs), method.head))
+    method.head = here.place(nn.Sequential(heads.Standardise(tensor(seen.inputs)), method.head))
     return as_they_are, (seen.inputs, seen.labels, None), featured(held_out), featured(test)
 
 
-def as_they_are(inputs: Tensor, count: int, _source: torch.Generator) -> tuple[Tensor, ...]:
+def as_they_are(inputs: Tensor, count: int, draws: Draws) -> tuple[Tensor, ...]:
     """The views of features: there is nothing to vary."""
-    return (inputs,) * count
+    return (inputs.to(draws.device),) * count
 
 
 def watcher(
-    choice: str, scale: float, validation: Split, test: Split, here: Machine
+    choice: str, plain: Plain, validation: Split, test: Split, here: Machine
 ) -> tuple[Callable[[nn.Module], dict[str, float]] | None, str | None]:
     """What is watched while training, and which number chooses the weights. The test set is, only if asked for."""
     select = {"last": None, "best_validation": "validation_accuracy", "best_test": "test_accuracy"}[choice]
@@ -197,7 +197,7 @@ def watcher(
         watched["test_accuracy"] = test
 
     def monitor(method: nn.Module) -> dict[str, float]:
-        return {name: class_accuracy(method, split, scale, here) for name, split in watched.items()}
+        return {name: class_accuracy(method, split, plain, here) for name, split in watched.items()}
 
     return (monitor if watched else None), select
 
@@ -228,11 +228,11 @@ def caveats(config: Config, batches: Batches) -> list[str]:
     return found
 
 
-def _softmax_slope(method: Supervised, dataset: Dataset, chosen: Chosen, config: Config, here: Machine) -> float | None:
+def _softmax_slope(method: Supervised, dataset: Dataset, chosen: Chosen, plain: Plain, here: Machine) -> float | None:
     """How much gradient the head's softmax lets through before training; None where there is no softmax inside."""
     if not any(isinstance(module, nn.Softmax) for module in method.head.modules()):
         return None
-    answers = outputs(method, dataset.train.inputs[chosen.train], config.augment.scale, here)
+    answers = outputs(method, dataset.train.inputs[chosen.train], plain, here)
     return round(heads.saturation(answers), 5)
 
 

@@ -9,18 +9,20 @@ import os
 import torch
 from torch import nn
 
-from ssl_cli.config.build import build
 from ssl_cli.config.consistency import data_problems, inputs_to_pretrain_on, labels_to_train_on
 from ssl_cli.config.schema import Config, DatasetComponent, Facts, Runtime
 from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.data.dataset import described, facts_of, load
-from ssl_cli.data.types import Dataset
+from ssl_cli.data.token_batch import sample
+from ssl_cli.data.types import Dataset, View
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import NetworkSettings, build_classifier, build_method
+from ssl_cli.stages.networks import views_of
 
 log = logging.getLogger("ssl_cli")
 
+SAMPLED = 8  # tokens of a text, where networks are tried
 BATCHED = ("supervised", "distill")  # phases in which a classifier sees nothing but one batch of `batch_size`
 
 
@@ -130,16 +132,17 @@ def _try_method(config: Config, place: str, dataset: Dataset, facts: Facts) -> N
             )
     method = build_method(_settings(config, inputs_to_pretrain_on(config, facts)), dataset, read=_described)
     _check_memory(config, "method", method)
-    check_views(config, method)
+    check_views(config, dataset, method)
     problems = list(config.stage.network_problems(config, method))
     if problems:
         raise ConfigError(*problems)
 
 
-def check_views(config: Config, method: Method) -> None:
-    """Raises ConfigError where the views of pre-training spoil the method's task."""
+def check_views(config: Config, dataset: Dataset, method: Method) -> None:
+    """Raises ConfigError where the views of pre-training are for other inputs, or spoil the method's task."""
+    views = views_of(config, dataset, "pretrain")
     try:
-        method.check_views(build(config.augment.pretrain, scale=config.augment.scale))
+        method.check_views(views)
     except ValueError as error:
         raise ConfigError(f"method={config.method.name}: {error}") from error
 
@@ -161,6 +164,7 @@ def _try_classifier(config: Config, dataset: Dataset, facts: Facts) -> None:
     settings = _settings(config, inputs)
     classifier = build_classifier(settings, dataset, None, label_smoothing=0.0, read=_described)
     _check_memory(config, "classifier", classifier)
+    views_of(config, dataset)
     labels = labels_to_train_on(config.budget, facts.inputs or 0)
     for name in BATCHED:
         if name not in config.stage.phases:
@@ -172,7 +176,7 @@ def _try_classifier(config: Config, dataset: Dataset, facts: Facts) -> None:
 
 def _try_batch(config: Config, classifier: nn.Module, dataset: Dataset, size: int, key: str) -> None:
     try:
-        classifier(torch.empty(size, *dataset.shape))
+        classifier(_sample(dataset, size))
     except ValueError as error:  # PyTorch's batch norm, of one value a channel
         if size > 1:
             raise
@@ -180,7 +184,13 @@ def _try_batch(config: Config, classifier: nn.Module, dataset: Dataset, size: in
             f"{key}: a batch has one input, from which batch norm cannot learn; it must have at least 2"
         ) from error
     except RuntimeError as error:
-        shape = "×".join(map(str, dataset.shape))
         raise ConfigError(
-            f"backbone={config.backbone.name}, head={config.head.name}: inputs of {shape} do not pass ({error})"
+            f"backbone={config.backbone.name}, head={config.head.name}: {dataset.described()} do not pass ({error})"
         ) from error
+
+
+def _sample(dataset: Dataset, size: int) -> View:
+    """A batch as the network gets it, without content."""
+    if dataset.vocabulary is None:
+        return torch.empty(size, *dataset.shape)
+    return sample(dataset.vocabulary, size, SAMPLED, "meta")

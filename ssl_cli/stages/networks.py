@@ -1,15 +1,17 @@
 """Networks by the settings of a run: where `Config` ends and values begin."""
 
 from pathlib import Path
+from typing import Any
 
 from ssl_cli.config.schema import Config
 from ssl_cli.data.budget import unlabelled_items
-from ssl_cli.data.types import Dataset
+from ssl_cli.data.types import Dataset, Plain
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import (
     NetworkSettings,
     build_backbone,
     build_classifier,
+    build_for,
     build_method,
     load_backbone,
     read_classifier,
@@ -25,9 +27,24 @@ def network_settings(config: Config, dataset: Dataset) -> NetworkSettings:
     return NetworkSettings(config.backbone, config.head, config.method, config.augment.scale, config.seed, inputs=count)
 
 
+def views_of(config: Config, dataset: Dataset, part: str = "supervised") -> Any:
+    """The views of `augment.PART`, pretrain or supervised; `plain` of the latter is what evaluation sees.
+
+    Raises:
+        ConfigError: they are for other inputs than those of the data set.
+    """
+    offered = {} if config.augment.scale is None else {"scale": config.augment.scale}
+    return build_for(getattr(config.augment, part), dataset, **offered)
+
+
+def plain_of(config: Config, dataset: Dataset) -> Plain:
+    """Inputs as evaluation sees them."""
+    return views_of(config, dataset).plain
+
+
 def fresh_backbone(config: Config, dataset: Dataset) -> Backbone:
     """The backbone with its first weights."""
-    return build_backbone(config.backbone, dataset.shape, config.seed)
+    return build_backbone(config.backbone, dataset, config.seed)
 
 
 def pretrained_backbone(config: Config, dataset: Dataset, start: Path) -> Backbone:

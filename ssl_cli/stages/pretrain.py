@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.augment.views import Views
-from ssl_cli.config.build import build
 from ssl_cli.config.consistency import pairs
 from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches, CaseBatches
@@ -24,7 +22,7 @@ from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.fit import check_views, note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import pretraining_identity
-from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.networks import plain_of, pretraining_method, views_of
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import knn_monitor
 from ssl_cli.training.loop import fit
@@ -83,21 +81,19 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         sizes = classes[classes != UNKNOWN].unique(return_counts=True)[1]
         found = len(sizes)
         log.info("Surrogate classes: %s, of %s to %s inputs", f"{found:,}", int(sizes.min()), int(sizes.max()))
-        pictures.save_classes(dataset, views, classes, config.seed, config.augment.scale, run.folder / "classes.png")
+        pictures.save_classes(dataset, views, classes, config.seed, run.folder / "classes.png")
     shown = batches.at(0)
-    pictures.save_views(shown, views, method.n_views, config.seed, config.augment.scale, run.folder / "views.png")
+    pictures.save_views(shown, views, method.n_views, config.seed, run.folder / "views.png")
     monitor = None
     if phase.evaluate_every:
-        monitor = knn_monitor(dataset.train, dataset.cases, config.augment.scale, here, config.seed)
+        monitor = knn_monitor(dataset.train, dataset.cases, plain_of(config, dataset), here, config.seed)
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor)
 
     run.save_weights("backbone", method.backbone)
     if method.head is not None:
         run.save_weights("head", method.head)
     plots.save_curves(run.folder, run.folder / "curves.png")
-    pictures.save_pretext(
-        shown.inputs, views, method, config.seed, config.augment.scale, here, run.folder / "pretext.png"
-    )
+    pictures.save_pretext(shown.inputs, views, method, config.seed, here, run.folder / "pretext.png")
     pictures.save_answers(dataset, views, method, config.seed, here, run.folder / "pretext_confusion.png")
     spread = fitted.last.get("spread")
     return run.finish(
@@ -124,11 +120,11 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     )
 
 
-def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple[Method, Batches | CaseBatches, Views]:
+def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple[Method, Batches | CaseBatches, Any]:
     """What a pre-training is made of: the method on its device, its batches, its views."""
     inputs, items = dataset.train.inputs, unlabelled_items(dataset, config.budget, config.seed)
     method = here.place(pretraining_method(config, dataset, check_sources(config)))
-    check_views(config, method)
+    check_views(config, dataset, method)
     if method.source is not None:
         source = labelled(method.source, f"dataset@method.source={method.source.name}")
         _check_source(config, dataset, source)
@@ -138,7 +134,7 @@ def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple
         items = items if classes is None else (classes != UNKNOWN).nonzero()[:, 0]
     phase = config.schedule.pretrain
     how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
-    views = build(config.augment.pretrain, scale=config.augment.scale)
+    views = views_of(config, dataset, "pretrain")
     if pairs(config):
         if dataset.cases is None:
             raise ConfigError(

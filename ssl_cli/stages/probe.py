@@ -26,7 +26,7 @@ from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import read_weights
 from ssl_cli.stages.finetune import as_they_are, opened
 from ssl_cli.stages.identity import classifier_identity
-from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.networks import plain_of, pretraining_method
 from ssl_cli.stages.probe_settings import ProbeStage, head_layers, layer_names
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine
@@ -72,7 +72,7 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     methods = {"random": pretraining_method(config, dataset), "pretrained": _pretrained(config, dataset, start)}
     for weights, method in methods.items():
         names = layer_names(method)
-        for layer in _layers(config, here.place(method), names, labelled, dataset.test, here):
+        for layer in _layers(config, here.place(method), names, labelled, dataset, here):
             rows.append(
                 {"weights": weights, "layer": layer.number, "name": layer.name, "features": layer.test.shape[1]}
             )
@@ -144,11 +144,14 @@ class _Layers(nn.Module):
         return torch.cat(picked, dim=1)
 
 
-def _layers(config: Config, method: Method, names: list[str], train: Split, test: Split, here: Machine) -> list[Layer]:
+def _layers(
+    config: Config, method: Method, names: list[str], train: Split, dataset: Dataset, here: Machine
+) -> list[Layer]:
     asked = config.stage_as(ProbeStage).layers
+    plain = plain_of(config, dataset)
     numbers = list(range(1, len(names) + 1)) if asked == "all" else sorted(set(asked))
     network = _Layers(method, numbers)
-    features = [outputs(network, split.inputs, config.augment.scale, here) for split in (train, test)]
+    features = [outputs(network, split.inputs, plain, here) for split in (train, dataset.test)]
     parts = zip(*(whole.split(network.widths, dim=1) for whole in features), strict=True)
     return [
         Layer(number, names[number - 1], seen.contiguous(), asked.contiguous())
@@ -176,7 +179,7 @@ def _probed(
     batches = Batches(layer.train, labelled.labels, None, *how)
     child = run.child(str(Path(weights) / layer.name.replace(" ", "")), config)
     fit(method, batches, as_they_are, phase, child, here, config.seed)
-    right = class_accuracy(method, Split(layer.test, dataset.test.labels), config.augment.scale, here)
+    right = class_accuracy(method, Split(layer.test, dataset.test.labels), plain_of(config, dataset), here)
     return {"linear": round(right, 6), "knn": round(voted, 6)}
 
 

@@ -5,27 +5,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from ssl_cli.augment.views import Views, encode
-from ssl_cli.config.build import build
 from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches, MixedBatches
 from ssl_cli.data.budget import Chosen
-from ssl_cli.data.types import Dataset, Split
+from ssl_cli.data.token_batch import joined
+from ssl_cli.data.types import Dataset, Inputs, Split, View
 from ssl_cli.methods.fixmatch import FixMatch
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.methods.pseudo_label import PseudoLabel
 from ssl_cli.methods.supervised import Supervised
-from ssl_cli.randomness import derived_seed
+from ssl_cli.randomness import Draws, derived_seed
 from ssl_cli.runs.files import short
 from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import finished_result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune import closing, next_steps, opened, tested, tuned, watcher
 from ssl_cli.stages.fit import note_smaller_batches
-from ssl_cli.stages.networks import classifier_of, fresh_classifier
+from ssl_cli.stages.networks import classifier_of, fresh_classifier, plain_of, views_of
 from ssl_cli.stages.semi_settings import SemiStage
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine
@@ -51,12 +47,12 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
         stage.arm(config), config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen),
         f"{batches.unlabelled.count:,}", config.dataset.name, here.described(), short(run.folder),
     )  # fmt: skip
-    views = build(config.augment.supervised, scale=config.augment.scale)
+    views, plain = views_of(config, dataset), plain_of(config, dataset)
     if stage.method == "fixmatch":
-        strong = build(getattr(config.augment, stage.fixmatch.strong), scale=config.augment.scale)
+        strong = views_of(config, dataset, stage.fixmatch.strong)
         views = WeakAndStrong(views, strong, batches.labelled.size, stage.fixmatch.teacher_input)
     held_out = Split(dataset.train.inputs[chosen.validation], dataset.train.labels[chosen.validation])
-    monitor, _ = watcher("last", config.augment.scale, held_out, dataset.test, here)
+    monitor, _ = watcher("last", plain, held_out, dataset.test, here)
     fitted = fit(method, batches, views, config.schedule.semi, run, here, config.seed, monitor)
 
     averaged = isinstance(method, FixMatch)
@@ -115,15 +111,15 @@ class WeakAndStrong:
     With `teacher_input=image`, the latter stand in place of their weak views without augmentation.
     """
 
-    weak: Views
-    strong: Views
+    weak: Any
+    strong: Any
     labelled: int
     teacher_input: str
 
-    def __call__(self, inputs: Tensor, _count: int, source: torch.Generator) -> tuple[Tensor, ...]:
-        """uint8 (L + U, C, H, W) → weak views (L + U, C, H, W), strong ones (U, C, H, W)."""
+    def __call__(self, inputs: Inputs, _count: int, draws: Draws) -> tuple[View, ...]:
+        """L + U inputs → weak views of all, strong ones of U."""
         known, other = inputs[: self.labelled], inputs[self.labelled :]
-        (strong,) = self.strong(other, 1, source)
+        (strong,) = self.strong(other, 1, draws)
         if self.teacher_input == "weak_view":
-            return (*self.weak(inputs, 1, source), strong)
-        return torch.cat([*self.weak(known, 1, source), encode(other, self.weak.scale)]), strong
+            return (*self.weak(inputs, 1, draws), strong)
+        return joined([*self.weak(known, 1, draws), self.weak.plain(other, draws.device)]), strong

@@ -8,8 +8,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
+from ssl_cli.data.token_batch import TokenBatch
+from ssl_cli.data.types import View
 from ssl_cli.runs.files import write
 from ssl_cli.runs.run import Run
 from ssl_cli.training.device import Machine
@@ -22,7 +24,7 @@ REPEATS = 5
 
 
 def compile_if_faster(
-    backbone: nn.Module, inputs: Callable[[], Tensor], steps: int, run: Run, machine: Machine
+    backbone: nn.Module, inputs: Callable[[], View], steps: int, run: Run, machine: Machine
 ) -> dict[str, Any]:
     """Compile a backbone in place as `runtime.compile` says; what was decided, and why.
 
@@ -45,12 +47,14 @@ def compile_if_faster(
 
 
 def _decided(
-    backbone: nn.Module, inputs: Callable[[], Tensor], steps: int, setting: bool | str, machine: Machine
+    backbone: nn.Module, inputs: Callable[[], View], steps: int, setting: bool | str, machine: Machine
 ) -> dict[str, Any]:
     if setting != "auto":
         return {"compiled": setting, "reason": f"runtime.compile={str(setting).lower()}"}
     if not any(parameter.requires_grad for parameter in backbone.parameters()):
         return {"compiled": False, "reason": "nothing in it is trained"}
+    if isinstance(inputs(), TokenBatch):
+        return {"compiled": False, "reason": "a batch of texts has another size each time"}
     if steps < 100:
         return {"compiled": False, "reason": "a training this short makes no trial"}
     trial = copy.deepcopy(backbone)  # batch norm's running means must not know of it
@@ -76,7 +80,7 @@ def _decided(
     return {"compiled": gains, "reason": reason, "eager_seconds": eager, "compiled_seconds": compiled}
 
 
-def _seconds(backbone: nn.Module, inputs: Tensor, repeats: int, machine: Machine) -> float:
+def _seconds(backbone: nn.Module, inputs: View, repeats: int, machine: Machine) -> float:
     """The median time of forward and backward, after one that warms up."""
     taken = []
     for _ in range(repeats + 1):

@@ -7,7 +7,7 @@ import os
 import platform
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -51,9 +51,9 @@ class Machine:
         layout = torch.channels_last if self.channels_last else torch.contiguous_format
         return module.to(self.device, memory_format=layout)  # pyright: ignore[reportCallIssue]  # missing in torch's stubs
 
-    def layout(self, inputs: Tensor) -> Tensor:
-        """Inputs in the memory layout of the weights."""
-        is_image = inputs.ndim == 4 and self.channels_last
+    def layout(self, inputs: Any) -> Any:
+        """Images in the memory layout of the weights; other inputs as they are."""
+        is_image = isinstance(inputs, Tensor) and inputs.ndim == 4 and self.channels_last
         return inputs.contiguous(memory_format=torch.channels_last) if is_image else inputs
 
     def described(self) -> str:

@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ssl_cli.augment.views import encode
-from ssl_cli.data.types import UNKNOWN, Split
+from ssl_cli.data.types import UNKNOWN, Inputs, Plain, Split
 from ssl_cli.methods.base import Method, accuracy
 from ssl_cli.randomness import generator
 from ssl_cli.training.device import Machine
@@ -17,27 +16,21 @@ NEIGHBOURS = 20
 
 
 @torch.inference_mode()
-def outputs(network: nn.Module, inputs: Tensor, scale: float, machine: Machine) -> Tensor:
-    """What a network in evaluation mode gives for inputs as they are: (N, …) → float32 (N, D) on the CPU."""
+def outputs(network: nn.Module, inputs: Inputs, plain: Plain, machine: Machine) -> Tensor:
+    """What a network in evaluation mode gives for inputs as they are: N of them → float32 (N, D) on the CPU."""
     was_training = network.training
     network.eval()
     given = []
     for part in inputs.split(BATCH):
         with machine.autocast():
-            batch = machine.layout(encode(part.to(machine.device), scale))
-            given.append(network(batch).float().cpu())
+            given.append(network(machine.layout(plain(part, machine.device))).float().cpu())
     network.train(was_training)
     return torch.cat(given)
 
 
-def class_accuracy(network: nn.Module, split: Split, scale: float, machine: Machine) -> float:
+def class_accuracy(network: nn.Module, split: Split, plain: Plain, machine: Machine) -> float:
     """The share of a split that a classifier gets right."""
-    return float(accuracy(outputs(network, split.inputs, scale, machine), split.labels))
-
-
-def confusion(predicted: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """How often class i (row) was taken for class j (column): int64 (N,), (N,) → (C, C)."""
-    return torch.bincount(labels * classes + predicted, minlength=classes * classes).view(classes, classes)
+    return float(accuracy(outputs(network, split.inputs, plain, machine), split.labels))
 
 
 def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_labels: Tensor, neighbours: int) -> float:
@@ -54,7 +47,7 @@ def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_label
 
 
 def knn_monitor(
-    split: Split, cases: Tensor | None, scale: float, machine: Machine, seed: int
+    split: Split, cases: Tensor | None, plain: Plain, machine: Machine, seed: int
 ) -> Callable[[Method], dict[str, float]]:
     """The kNN accuracy of a method's backbone on held-apart training items: a display, by training labels, of progress.
 
@@ -72,7 +65,7 @@ def knn_monitor(
     def monitor(method: Method) -> dict[str, float]:
         if not asked:
             return {}
-        features = outputs(method.backbone, split.inputs[torch.cat([queries, bank])], scale, machine)
+        features = outputs(method.backbone, split.inputs[torch.cat([queries, bank])], plain, machine)
         voted = knn_accuracy(features[asked:], split.labels[bank], features[:asked], split.labels[queries], NEIGHBOURS)
         return {"knn_accuracy": voted}
 

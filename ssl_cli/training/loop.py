@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,9 +14,11 @@ from tqdm import tqdm
 
 from ssl_cli.config.schema import Phase
 from ssl_cli.data.batches import Batches, CaseBatches, MixedBatches
+from ssl_cli.data.token_batch import joined
+from ssl_cli.data.types import View
 from ssl_cli.errors import Interrupted, TrainingError
 from ssl_cli.methods.base import Method
-from ssl_cli.randomness import Draws, derived_seed, generator, seed_network
+from ssl_cli.randomness import Draws, derived_seed, seed_network
 from ssl_cli.runs.metrics import Metrics
 from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import not_finite
@@ -30,14 +32,14 @@ from ssl_cli.training.state import WHAT_TO_TRY, Monitor, State
 
 log = logging.getLogger("ssl_cli")
 
-Views = Callable[[Tensor, int, torch.Generator], tuple[Tensor, ...]]
+Views = Callable[[Any, int, Draws], tuple[Any, ...]]
 AnyBatches = Batches | CaseBatches | MixedBatches
 
 
 class Prepared(NamedTuple):
     """What a method's loss gets of a batch."""
 
-    views: tuple[Tensor, ...]
+    views: tuple[Any, ...]
     labels: Tensor | None  # None if they may not be seen
     draws: Draws
 
@@ -219,9 +221,9 @@ class _Training:
             log.info("Going on after step %s.", f"{state.step:,}")
         return state
 
-    def _sample(self) -> Tensor:
+    def _sample(self) -> View:
         """Inputs as the backbone gets them."""
-        return torch.cat(prepare(self.batches, self.views, self.method, 0, self.seed, self.machine).views)
+        return joined(prepare(self.batches, self.views, self.method, 0, self.seed, self.machine).views)
 
     def finish(self) -> Fitted:
         """The method gets the weights that are kept; how it went."""
@@ -248,14 +250,12 @@ def prepare(batches: AnyBatches, views: Views, method: Method, number: int, seed
     """
     seed_network(derived_seed(seed, "network", number), machine.device)
     batch = batches.at(number)
-    inputs = batch.inputs.to(machine.device, non_blocking=True)
     labels = None if batch.labels is None else batch.labels.to(machine.device, non_blocking=True)
-    source = generator(seed, "views", number, machine.device)
+    draws = Draws(seed, "views", number, machine.device)
     if batch.partners is None:
-        seen = views(inputs, method.n_views, source)
+        seen = views(batch.inputs, method.n_views, draws)
     else:
-        partners = batch.partners.to(machine.device, non_blocking=True)
-        seen = views(inputs, 1, source) + views(partners, 1, source)
+        seen = views(batch.inputs, 1, draws) + views(batch.partners, 1, draws)
     return Prepared(tuple(map(machine.layout, seen)), labels, Draws(seed, "network", number, machine.device))
 
 

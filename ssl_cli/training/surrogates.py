@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_cli.config.build import build
-from ssl_cli.data.types import UNKNOWN, Dataset
+from ssl_cli.data.types import UNKNOWN, Dataset, Inputs
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
+from ssl_cli.methods.networks import build_for
 from ssl_cli.randomness import generator
 from ssl_cli.runs.files import write
 from ssl_cli.runs.finished import settings_of
@@ -49,7 +49,7 @@ def surrogate_classes(
     items = torch.arange(len(dataset.train)) if items is None else items
 
     def features(name: str | Path) -> Tensor:
-        return features_by(name, dataset.train.inputs[items], here)
+        return features_by(name, dataset.train.inputs[items], dataset, here)
 
     found = method.surrogate_classes(len(items), features, generator(seed, "surrogate classes"))
     if found is None:
@@ -59,22 +59,29 @@ def surrogate_classes(
     return classes
 
 
-def features_by(name: str | Path, inputs: Tensor, here: Machine) -> Tensor:
-    """Pixels as they are, or what the backbone of the pre-training in a folder gives: (N, C, H, W) → float32 (N, D).
+def features_by(name: str | Path, inputs: Inputs, dataset: Dataset, here: Machine) -> Tensor:
+    """Pixels as they are, or what the backbone of the pre-training in a folder gives: N inputs → float32 (N, D).
 
     Raises:
         ConfigError: the folder is not that of a finished pre-training, or its backbone does not fit.
     """
     if name == PIXELS:
+        if not isinstance(inputs, Tensor):
+            raise ConfigError(
+                f"method.features={PIXELS}: dataset={dataset.name} has texts; name a pre-training's folder"
+            )
         return inputs.flatten(1).float()
     theirs = settings_of("method.features", Path(name), "pre-training")
-    backbone = build(theirs.backbone, shape=tuple(inputs.shape[1:]))
+    backbone = build_for(theirs.backbone, dataset)
     try:
         backbone.load_state_dict(read_weights(Path(name), "backbone"))
     except RuntimeError as error:
-        sides = "×".join(map(str, inputs.shape[1:]))
-        raise ConfigError(f"method.features={name}: its backbone was trained on other inputs than {sides}") from error
-    return outputs(here.place(backbone), inputs, theirs.augment.scale, here)
+        raise ConfigError(
+            f"method.features={name}: its backbone was trained on other inputs than {dataset.described()}"
+        ) from error
+    scale = {} if theirs.augment.scale is None else {"scale": theirs.augment.scale}
+    plain = build_for(theirs.augment.supervised, dataset, **scale).plain
+    return outputs(here.place(backbone), inputs, plain, here)
 
 
 def _table(classes: Tensor) -> str:

@@ -14,6 +14,7 @@ from ssl_cli.config.schema.basics import (
     Count,
     DatasetComponent,
     Degrees,
+    Dropout,
     Fraction,
     HeadComponent,
     MethodComponent,
@@ -24,11 +25,25 @@ from ssl_cli.config.schema.basics import (
     Shape,
     ViewsComponent,
 )
-from ssl_cli.config.schema.data import Budget, Facts
+from ssl_cli.config.schema.data import Budget, Facts, ImageFacts, TextFacts
 from ssl_cli.config.schema.networks import Head, Negatives
 from ssl_cli.config.schema.stage import Ending, Network, Stage
 from ssl_cli.config.schema.training import Optimiser, Phase, Rate, Schedule, Stop, Supervised
-from ssl_cli.config.schema.views import Affine, Augment, Blur, Colour, Crop, Erase, Flip, Grey, Perspective, Solarise
+from ssl_cli.config.schema.views import (
+    Affine,
+    Augment,
+    Blur,
+    Colour,
+    Crop,
+    Erase,
+    Flip,
+    Grey,
+    Length,
+    Perspective,
+    Solarise,
+    Span,
+    TokenDropout,
+)
 
 __all__ = [
     "Affine",
@@ -43,6 +58,7 @@ __all__ = [
     "Crop",
     "DatasetComponent",
     "Degrees",
+    "Dropout",
     "Ending",
     "Erase",
     "Facts",
@@ -51,6 +67,8 @@ __all__ = [
     "Grey",
     "Head",
     "HeadComponent",
+    "ImageFacts",
+    "Length",
     "MethodComponent",
     "Negatives",
     "Network",
@@ -66,9 +84,12 @@ __all__ = [
     "Schedule",
     "Shape",
     "Solarise",
+    "Span",
     "Stage",
     "Stop",
     "Supervised",
+    "TextFacts",
+    "TokenDropout",
     "ViewsComponent",
 ]
 

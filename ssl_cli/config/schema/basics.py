@@ -8,6 +8,7 @@ NonNegativeInt = Annotated[int, "[0, inf)"]
 Positive = Annotated[float, "(0, inf)"]
 NonNegative = Annotated[float, "[0, inf)"]
 Fraction = Annotated[float, "[0, 1]"]  # a probability or a fraction
+Dropout = Annotated[float, "[0, 1)"]
 Degrees = Annotated[float, "[0, 180]"]
 Range = tuple[float, float]
 Shape = tuple[Count, Count, Count]  # channels, height, width
@@ -41,7 +42,7 @@ class ViewsComponent(Component):
     """Makes random views of a batch."""
 
     group: ClassVar[str] = "augment"
-    given: ClassVar[tuple[str, ...]] = ("scale",)
+    given: ClassVar[tuple[str, ...]] = ("scale", "vocabulary")
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class BackboneComponent(Component):
     """Makes a backbone."""
 
     group: ClassVar[str] = "backbone"
-    given: ClassVar[tuple[str, ...]] = ("shape",)
+    given: ClassVar[tuple[str, ...]] = ("shape", "vocabulary")
 
 
 @dataclass(frozen=True)
@@ -65,4 +66,4 @@ class MethodComponent(Component):
     """Makes a pre-training method."""
 
     group: ClassVar[str] = "method"
-    given: ClassVar[tuple[str, ...]] = ("backbone", "head", "shape", "scale", "inputs", "cases", "read")
+    given: ClassVar[tuple[str, ...]] = ("backbone", "head", "shape", "vocabulary", "scale", "inputs", "cases", "read")

@@ -10,17 +10,31 @@ from ssl_cli.config.schema.basics import Count, NonNegativeInt, Shape
 class Facts:
     """What is known of a data set before it is read, so that mistakes show before anything is read.
 
-    Reading checks them. `null` where they cannot be known.
+    Reading checks them. `null` where they cannot be known. A data set has `ImageFacts` or `TextFacts`.
     """
 
     inputs: Count | None  # training inputs that have labels
     unlabelled: NonNegativeInt | None
     test: Count | None
     classes: Annotated[int, "[2, inf)"] | None
-    shape: Shape | None
     cases: (
         NonNegativeInt | None
     )  # that the training inputs show, such as patients; 0 where nothing says which belong together
+
+
+@dataclass(frozen=True)
+class ImageFacts(Facts):
+    """Of images."""
+
+    shape: Shape | None
+
+
+@dataclass(frozen=True)
+class TextFacts(Facts):
+    """Of texts."""
+
+    vocabulary: Count | None  # number of tokens
+    languages: NonNegativeInt | None  # 0 where nothing says which text is in which
 
 
 @dataclass(frozen=True)

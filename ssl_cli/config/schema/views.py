@@ -92,9 +92,27 @@ class Erase:
 
 @dataclass(frozen=True)
 class Augment:
-    """The views of pre-training and of supervised training, and the range of a pixel, 0 to `scale`."""
+    """The views of pre-training and of supervised training, and the range of a pixel, 0 to `scale`; null for texts."""
 
     name: str
-    scale: Positive
+    scale: Positive | None
     pretrain: ViewsComponent
     supervised: ViewsComponent
+
+
+Length = Annotated[int, "[4, inf)"]  # of a text in tokens
+
+
+@dataclass(frozen=True)
+class Span:
+    """A random part of a text, by its share of the tokens; otherwise the text from its beginning."""
+
+    p: Fraction
+    share: Range
+
+
+@dataclass(frozen=True)
+class TokenDropout:
+    """Each token left out with probability `p`; a text keeps at least one."""
+
+    p: Annotated[float, "[0, 1)"]

@@ -6,13 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_cli.config.schema import Facts
+from ssl_cli.config.schema import ImageFacts
 from ssl_cli.data.images.channels import channels_second
 from ssl_cli.data.types import UNKNOWN, Dataset, Split
 from ssl_cli.errors import ConfigError
 
 
-def arrays(root: Path, facts: Facts) -> Dataset:
+def arrays(root: Path, facts: ImageFacts) -> Dataset:
     """Your own inputs, as memory-mapped NumPy files.
 
     `train_inputs.npy`, `test_inputs.npy`: uint8, (N, H, W), (N, H, W, 3) or (N, C, H, W). `train_labels.npy`,

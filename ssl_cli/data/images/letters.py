@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ssl_cli.config.schema import Facts
+from ssl_cli.config.schema import ImageFacts
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
 
@@ -24,7 +24,7 @@ STROKES = (0, 1, 2)  # outline width in pixels: each face in three weights
 SIDE, BOX = 28, 20  # of an image, and of the box that a letter fills, as in MNIST
 
 
-def letters(facts: Facts) -> Dataset:
+def letters(facts: ImageFacts) -> Dataset:
     """Upper- and lower-case letters, white on black, in 26 classes, since many look alike in both cases.
 
     Each face is rendered in three weights. The test set has separate faces. As in MNIST, a letter fills a box of 20 × 20

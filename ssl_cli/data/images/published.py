@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from ssl_cli.config.schema import Facts
+from ssl_cli.config.schema import ImageFacts
 from ssl_cli.data.images.channels import channels_second
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
@@ -21,7 +21,7 @@ def from_torchvision(
     which: Literal["MNIST", "FashionMNIST", "KMNIST", "CIFAR10", "CIFAR100", "SVHN", "STL10"],
     root: Path,
     download: bool,
-    facts: Facts,
+    facts: ImageFacts,
 ) -> Dataset:
     """A data set that torchvision reads and, if allowed, downloads.
 
@@ -43,7 +43,7 @@ def from_torchvision(
     return Dataset(_split(train), _split(test), tuple(map(str, classes)))
 
 
-def _numbers(facts: Facts) -> range:
+def _numbers(facts: ImageFacts) -> range:
     if facts.classes is None:
         raise ValueError("dataset.facts.classes must be given, since torchvision has no names of the classes")
     return range(facts.classes)

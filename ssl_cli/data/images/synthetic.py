@@ -4,11 +4,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ssl_cli.config.schema import Facts
+from ssl_cli.config.schema import ImageFacts
 from ssl_cli.data.types import UNKNOWN, Dataset, Split
 
 
-def synthetic(facts: Facts) -> Dataset:
+def synthetic(facts: ImageFacts) -> Dataset:
     """Each class is a fixed pattern with noise. Equal facts give equal data."""
     known, test, classes, shape = facts.inputs, facts.test, facts.classes, facts.shape
     if known is None or test is None or classes is None or shape is None:
@@ -28,7 +28,7 @@ def synthetic(facts: Facts) -> Dataset:
     return Dataset(split(known, facts.unlabelled or 0), split(test, 0), names)
 
 
-def synthetic_cases(facts: Facts) -> Dataset:
+def synthetic_cases(facts: ImageFacts) -> Dataset:
     """Several images of each object, which differ in lighting and position.
 
     An object is its class's pattern with individual details. Each image of it is shifted by up to two pixels, under uneven

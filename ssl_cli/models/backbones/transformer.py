@@ -1,0 +1,148 @@
+"""A transformer over tokens (Vaswani et al., 2017), shaped as BERT (Devlin et al., 2019) or as GPT-2 (Radford et al., 2019)."""
+
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_cli.config.schema import Count, Dropout, Length, Positive
+from ssl_cli.data.token_batch import TokenBatch
+from ssl_cli.data.tokens import Vocabulary
+from ssl_cli.models.backbones.text import EMBEDDING_STD, TextBackbone
+
+ROTARY_BASE = 10_000.0
+
+
+class Transformer(TextBackbone):
+    """Embeddings of tokens, positions, segments and languages, then transformer layers.
+
+    Args:
+        vocabulary: of the texts.
+        dim: width of a token's state, and number of features.
+        layers: number of transformer layers.
+        heads: attention heads in each layer.
+        mlp_ratio: width of a layer's hidden layer over `dim`.
+        causal: whether a token sees only those before it.
+        positions: `learned` embeddings (BERT, GPT-2), or `rotary`: queries and keys turned by their position (Su et al., 2021).
+        norm: layer norm `pre`, before attention and hidden layer (GPT-2), or `post`, after them (BERT).
+        max_length: of a text in tokens.
+        segments: whether the second text of a pair has an embedding of its own.
+        languages: whether each language has an embedding of its own, added to each token (XLM).
+        dropout: of embeddings, attention and the outputs of layers.
+        pooling: features are the mean of the states, or the state of the first or the last token.
+
+    Raises:
+        ValueError: `heads` does not divide `dim`, or a causal transformer pools by its first token, which sees no other.
+    """
+
+    def __init__(
+        self,
+        vocabulary: Vocabulary,
+        dim: Count,
+        layers: Annotated[int, "[1, 200]"],
+        heads: Count,
+        mlp_ratio: Positive,
+        causal: bool,
+        positions: Literal["learned", "rotary"],
+        norm: Literal["pre", "post"],
+        max_length: Length,
+        segments: bool,
+        languages: bool,
+        dropout: Dropout,
+        pooling: Literal["mean", "first", "last"],
+    ):
+        if dim % heads or (positions == "rotary" and (dim // heads) % 2):
+            even = ", and dim / heads even for rotary positions" if positions == "rotary" else ""
+            raise ValueError(f"dim={dim}: must be a multiple of heads={heads}{even}")
+        if causal and pooling == "first":
+            raise ValueError("pooling=first: the first token sees no other with causal=true; take mean or last")
+        if languages and not vocabulary.languages:
+            raise ValueError("languages=true: nothing says in which languages the texts are; set it to false")
+        super().__init__(vocabulary, dim, pooling)
+        self.causal, self.max_length = causal, max_length
+        self.position_embedding = nn.Embedding(max_length, dim) if positions == "learned" else None
+        self.segment_embedding = nn.Embedding(2, dim) if segments else None
+        self.language_embedding = nn.Embedding(len(vocabulary.languages), dim) if languages else None
+        self.embedding_norm = nn.LayerNorm(dim) if norm == "post" else nn.Identity()
+        self.dropout = nn.Dropout(dropout)
+        self.stages = nn.ModuleList(
+            Layer(dim, heads, round(mlp_ratio * dim), norm == "pre", positions == "rotary", dropout)
+            for _ in range(layers)
+        )
+        self.last_norm = nn.LayerNorm(dim) if norm == "pre" else nn.Identity()
+        for module in self.modules():
+            if isinstance(module, (nn.Linear, nn.Embedding)):
+                nn.init.normal_(module.weight, std=EMBEDDING_STD)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+    def check_length(self, length: int) -> None:
+        """Raises ValueError if texts of this length do not fit."""
+        if self.position_embedding is not None and length > self.max_length:
+            raise ValueError(f"max_length={self.max_length}: views have up to {length} tokens; at least that many")
+
+    def layer_states(self, batch: TokenBatch) -> list[Tensor]:
+        """The states after every layer: (R, T, dim) each."""
+        states, found = self.dropout(self.embedding_norm(self._embedded(batch))), []
+        mask = None if batch.is_one_text_a_row else batch.attention_mask(self.causal)
+        for layer in self.stages:
+            states = layer(states, mask, self.causal, batch.positions)
+            found.append(states)
+        return [*found[:-1], self.last_norm(found[-1])]
+
+    def _embedded(self, batch: TokenBatch) -> Tensor:
+        states = self.embedding(batch.ids)
+        if self.position_embedding is not None:
+            states = states + self.position_embedding(batch.positions)
+        if self.segment_embedding is not None:
+            states = states + self.segment_embedding(batch.segments)
+        if self.language_embedding is not None and batch.languages is not None:
+            states = states + self.language_embedding(batch.languages)
+        return states
+
+
+class Layer(nn.Module):
+    """Attention, then a hidden layer with GELU, each with a residual connection and a layer norm before or after it."""
+
+    def __init__(self, dim: int, heads: int, hidden: int, norm_first: bool, rotary: bool, dropout: float):
+        super().__init__()
+        self.heads, self.norm_first, self.rotary, self.attention_dropout = heads, norm_first, rotary, dropout
+        self.norm_attention, self.norm_hidden = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.up, self.down = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, states: Tensor, mask: Tensor | None, causal: bool, positions: Tensor) -> Tensor:
+        """(R, T, dim), bool (R, 1, T, T), int64 (R, T) → (R, T, dim)."""
+        if self.norm_first:
+            states = states + self.dropout(self._attended(self.norm_attention(states), mask, causal, positions))
+            return states + self.dropout(self._hidden(self.norm_hidden(states)))
+        states = self.norm_attention(states + self.dropout(self._attended(states, mask, causal, positions)))
+        return self.norm_hidden(states + self.dropout(self._hidden(states)))
+
+    def _hidden(self, states: Tensor) -> Tensor:
+        return self.down(F.gelu(self.up(states)))
+
+    def _attended(self, states: Tensor, mask: Tensor | None, causal: bool, positions: Tensor) -> Tensor:
+        queries, keys, values = self.qkv(states).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        if self.rotary:
+            queries, keys = rotated(queries, positions), rotated(keys, positions)
+        dropout = self.attention_dropout if self.training else 0.0
+        attended = F.scaled_dot_product_attention(
+            queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None
+        )
+        return self.out(attended.transpose(1, 2).flatten(2))
+
+
+def rotated(vectors: Tensor, positions: Tensor) -> Tensor:
+    """Rotary position embeddings: pairs of components turned by an angle that grows with the position (equation 34).
+
+    (R, heads, T, D), int64 (R, T) → (R, heads, T, D); products of two such vectors depend on the distance of their positions.
+    """
+    half = vectors.shape[-1] // 2
+    rates = ROTARY_BASE ** (-torch.arange(half, device=vectors.device) / half)
+    angles = positions[:, None, :, None] * rates
+    cos, sin = angles.cos().to(vectors.dtype), angles.sin().to(vectors.dtype)
+    first, second = vectors.chunk(2, dim=-1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], dim=-1)
