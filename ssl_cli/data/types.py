@@ -43,6 +43,17 @@ def tensor(inputs: Inputs) -> Tensor:
     return inputs
 
 
+def texts(inputs: Inputs) -> Tokens:
+    """Texts, where inputs can be nothing else.
+
+    Raises:
+        TypeError: they are images or features.
+    """
+    if not isinstance(inputs, Tokens):
+        raise TypeError("these inputs are images or features, and texts are wanted")
+    return inputs
+
+
 @dataclass(frozen=True)
 class Dataset:
     """Training and test data. Pre-training uses all training inputs; of the labels, only those in the budget are used."""

@@ -98,8 +98,8 @@ class Method(nn.Module):
     def after_step(self, step: int, steps: int) -> None:
         """Update what learns without a gradient, after optimiser step `step` of `steps`."""
 
-    def pictures(self, views: tuple[Any, ...], draws: Draws) -> dict[str, Tensor]:
-        """Rows of images that show the task, by name: (N, C, H, W), in the pixel range of the views."""
+    def pictures(self, views: tuple[Any, ...], draws: Draws) -> dict[str, Any]:
+        """Rows that show the task, by name: images (N, C, H, W) in the pixel range of the views, or lists of N texts."""
         return {}
 
     def answers(self, views: tuple[Any, ...], draws: Draws) -> Answers | None:

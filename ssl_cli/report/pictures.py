@@ -11,9 +11,11 @@ from torch import Tensor
 
 from ssl_cli.augment.views import encode
 from ssl_cli.data.measures import confusion
-from ssl_cli.data.types import Batch, Dataset, Inputs, tensor
+from ssl_cli.data.tokens import Tokens
+from ssl_cli.data.types import Batch, Dataset, Inputs, tensor, texts
 from ssl_cli.randomness import Draws
 from ssl_cli.report import plots
+from ssl_cli.report.texts import save_texts, texts_of
 from ssl_cli.runs.files import write
 
 PRETEXT_INPUTS = 1000  # training inputs in a pretext task's confusion matrix
@@ -24,6 +26,9 @@ def save_views(batch: Batch, views: Any, count: int, seed: int, path: Path) -> N
 
     If inputs have partners, each input and one view of it are above its partner and one view of that.
     """
+    if isinstance(batch.inputs, Tokens):
+        save_texts(_text_views(batch, views, count, seed), path)
+        return
     inputs, scale = tensor(batch.inputs[:10]), views.scale
     shown = {"input": encode(inputs, 1.0)}
     if batch.partners is not None:
@@ -38,15 +43,34 @@ def save_views(batch: Batch, views: Any, count: int, seed: int, path: Path) -> N
     save_rows(shown, path)
 
 
+def _text_views(batch: Batch, views: Any, count: int, seed: int) -> list[tuple[str, str]]:
+    """Five texts, each above its views, and with a partner above those of it."""
+    inputs, known = texts(batch.inputs)[:5], views.vocabulary
+    shown = {"text": texts_of(known, inputs)}
+    if batch.partners is not None:
+        partners, draws = texts(batch.partners)[:5], Draws(seed, "shown views")
+        shown["its view"] = texts_of(known, views(inputs, 1, draws)[0])
+        shown["same case"] = texts_of(known, partners)
+        shown["that one's view"] = texts_of(known, views(partners, 1, draws)[0])
+    else:
+        for number, view in enumerate(views(inputs, max(count, 2), Draws(seed, "shown views")), start=1):
+            shown[f"view {number}"] = texts_of(known, view)
+    return [(name, shown_texts[item]) for item in range(len(inputs)) for name, shown_texts in shown.items()]
+
+
 def save_pretext(inputs: Inputs, views: Any, method: Any, seed: int, machine: Any, path: Path) -> None:
     """The method's `pictures` of ten inputs, if there are any."""
     seen = views(inputs[:10], method.n_views, Draws(seed, "shown views", 0, machine.device))
     draws = Draws(seed, "shown pretext", 0, machine.device)  # a resumed run draws the same picture
     method.eval()
     with torch.inference_mode(), machine.autocast():
-        shown = {name: images.float().cpu() / views.scale for name, images in method.pictures(seen, draws).items()}
-    if shown:
-        save_rows(shown, path)
+        shown = method.pictures(seen, draws)
+    if not shown:
+        return
+    if isinstance(next(iter(shown.values())), list):
+        save_texts([(name, said[item]) for item in range(len(inputs[:10])) for name, said in shown.items()], path)
+    else:
+        save_rows({name: images.float().cpu() / views.scale for name, images in shown.items()}, path)
 
 
 def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, path: Path) -> None:
@@ -58,6 +82,8 @@ def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, path:
         seed: of the views.
         path: of the PNG.
     """
+    if isinstance(dataset.train.inputs, Tokens):
+        return
     shown = {}
     for number in classes[classes >= 0].unique()[:10].tolist():
         members = (classes == number).nonzero()[:10, 0]

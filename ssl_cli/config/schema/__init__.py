@@ -25,7 +25,7 @@ from ssl_cli.config.schema.basics import (
     Shape,
     ViewsComponent,
 )
-from ssl_cli.config.schema.data import Budget, Facts, ImageFacts, TextFacts
+from ssl_cli.config.schema.data import Bpe, Budget, Columns, Facts, ImageFacts, TextFacts
 from ssl_cli.config.schema.networks import Head, Negatives
 from ssl_cli.config.schema.stage import Ending, Network, Stage
 from ssl_cli.config.schema.training import Optimiser, Phase, Rate, Schedule, Stop, Supervised
@@ -50,8 +50,10 @@ __all__ = [
     "Augment",
     "BackboneComponent",
     "Blur",
+    "Bpe",
     "Budget",
     "Colour",
+    "Columns",
     "Component",
     "Config",
     "Count",

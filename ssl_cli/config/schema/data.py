@@ -46,3 +46,33 @@ class Budget:
     fraction: Annotated[float, "(0, 1]"] | None
     validation: Annotated[float, "[0, 1)"]
     pretrain_on: Literal["all", "rest"]
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Names of the columns; null where there is none.
+
+    second: of the other text of a pair; language: of the text; document: rows with the same value, one after the other, are the
+    sentences of one text; split: `train` or `test`.
+    """
+
+    text: str
+    label: str | None
+    second: str | None
+    language: str | None
+    document: str | None
+    split: str | None
+
+
+@dataclass(frozen=True)
+class Bpe:
+    """The tokenizer that is trained on the training texts.
+
+    vocabulary: number of tokens, at least the bytes and the special ones.
+    sample: number of training texts that it is trained on, evenly spaced.
+    lowercase: whether letters lose their case.
+    """
+
+    vocabulary: Annotated[int, "[300, inf)"]
+    sample: Count
+    lowercase: bool

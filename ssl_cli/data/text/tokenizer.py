@@ -1,0 +1,82 @@
+"""Byte-level BPE (Sennrich et al., 2016): a vocabulary of one's own that has a token for every text in any language."""
+
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ssl_cli.config.schema import Bpe
+from ssl_cli.data.tokens import Vocabulary
+from ssl_cli.errors import ConfigError
+
+SPECIAL = ("[PAD]", "[MASK]", "[CLS]", "[SEP]", "[PAIR]", "[SENTENCE]")  # in the order of `Vocabulary`'s fields
+ALPHABET = 256  # bytes, each of which is a token
+
+
+def library() -> Any:
+    """The tokenizers library.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import tokenizers
+    except ImportError as error:
+        raise ConfigError("texts need the package tokenizers: pip install 'ssl-cli[text]'") from error
+    return tokenizers
+
+
+def train_tokenizer(texts: Iterable[str], settings: Bpe) -> Any:
+    """A tokenizer trained on these texts; equal texts give equal tokenizers, byte for byte."""
+    parts = library()
+    tokenizer = parts.Tokenizer(parts.models.BPE())
+    steps = [parts.normalizers.NFC(), *([parts.normalizers.Lowercase()] if settings.lowercase else [])]
+    tokenizer.normalizer = parts.normalizers.Sequence(steps)
+    tokenizer.pre_tokenizer = parts.pre_tokenizers.ByteLevel(add_prefix_space=True)
+    tokenizer.decoder = parts.decoders.ByteLevel()
+    trainer = parts.trainers.BpeTrainer(
+        vocab_size=settings.vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=sorted(parts.pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(texts, trainer)
+    return as_text(tokenizer)
+
+
+def load_tokenizer(path: Path) -> Any:
+    """The tokenizer in a `tokenizer.json`.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return as_text(library().Tokenizer.from_file(str(path)))
+    except Exception as error:  # the library raises nothing more specific
+        raise ConfigError(f"{path}: is no tokenizer ({error})") from error
+
+
+@lru_cache(maxsize=4)
+def from_text(content: str) -> Any:
+    """The tokenizer whose `tokenizer.json` this is."""
+    return as_text(library().Tokenizer.from_str(content))
+
+
+def as_text(tokenizer: Any) -> Any:
+    """So that `[MASK]` in somebody's text is six characters and not the special token."""
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def vocabulary_of(tokenizer: Any, languages: tuple[str, ...], has_sentences: bool) -> Vocabulary:
+    """The vocabulary of a tokenizer that this program trained."""
+    ids = [tokenizer.token_to_id(token) for token in SPECIAL]
+    if not has_sentences:
+        ids[-1] = None
+    return Vocabulary(tokenizer.get_vocab_size(), *ids, languages=languages, tokenizer=tokenizer.to_str())
+
+
+def encoded(tokenizer: Any, texts: list[str]) -> Iterator[list[int]]:
+    """The tokens of each text, without any around it."""
+    for found in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
+        yield found.ids

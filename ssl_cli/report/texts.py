@@ -1,0 +1,57 @@
+"""Pictures of texts: each a PNG with a line, or a few, for each text."""
+
+import io
+import textwrap
+from pathlib import Path
+
+from torch import Tensor
+
+from ssl_cli.data.text.tokenizer import from_text
+from ssl_cli.data.token_batch import TokenBatch
+from ssl_cli.data.tokens import Tokens, Vocabulary
+from ssl_cli.runs.files import write
+
+WIDTH = 110  # letters of a line
+LINES = 3  # of a text; more is cut
+
+
+def decoded(vocabulary: Vocabulary, ids: Tensor) -> str:
+    """The text of tokens, with the special ones left out, but for `[MASK]`, which is shown as ▁."""
+    shown = [number for number in ids.tolist() if number not in vocabulary.special or number == vocabulary.mask]
+    return from_text(vocabulary.tokenizer).decode(shown, skip_special_tokens=False).replace("[MASK]", " ▁").strip()
+
+
+def texts_of(vocabulary: Vocabulary, inputs: Tokens | TokenBatch) -> list[str]:
+    """All texts, decoded."""
+    if isinstance(inputs, Tokens):
+        return [decoded(vocabulary, inputs.text(item)) for item in range(len(inputs))]
+    flat = inputs.ids.flatten()
+    spans = zip(inputs.firsts.tolist(), inputs.lasts.tolist(), strict=True)
+    return [decoded(vocabulary, flat[first : last + 1]) for first, last in spans]
+
+
+def save_texts(rows: list[tuple[str, str]], path: Path) -> None:
+    """Lines of a name and a text; an empty name continues a group, and groups have a space between them."""
+    import matplotlib
+    from PIL import Image, ImageDraw, ImageFont
+
+    # DejaVu has the letters of most languages; Pillow's own font has those of few.
+    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    font, bold = (ImageFont.truetype(str(fonts / f"DejaVuSans{kind}.ttf"), 14) for kind in ("", "-Bold"))
+    lines = []
+    for number, (name, text) in enumerate(rows):
+        parts = textwrap.wrap(text, WIDTH, max_lines=LINES, placeholder=" …") or [""]
+        lines += [("", "")] * bool(name == rows[0][0] and number) + [
+            (name, parts[0]),
+            *(("", part) for part in parts[1:]),
+        ]
+    margin = 24 + max(int(bold.getlength(name)) for name, _ in lines)
+    width = margin + 12 + max(int(font.getlength(text)) for _, text in lines)
+    canvas = Image.new("RGB", (width, 20 * len(lines) + 16), "white")
+    draw = ImageDraw.Draw(canvas)
+    for row, (name, text) in enumerate(lines):
+        draw.text((12, 8 + 20 * row), name, fill="black", font=bold)
+        draw.text((margin, 8 + 20 * row), text, fill="black", font=font)
+    buffer = io.BytesIO()
+    canvas.save(buffer, format="png")
+    write(path, buffer.getvalue())
