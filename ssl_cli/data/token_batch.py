@@ -50,6 +50,17 @@ class TokenBatch:
         return self.texts != IGNORED
 
     @property
+    def places(self) -> Tensor:
+        """How many tokens of its text are before each token: int64 (R, T), 0 for padding."""
+        flat = torch.arange(self.ids.numel(), device=self.device).view_as(self.ids)
+        return torch.where(self.present, flat - self.firsts[self.texts.clamp_min(0)], 0)
+
+    @property
+    def longest(self) -> int:
+        """Most tokens that a text can have: the width of the rows."""
+        return self.ids.shape[1]
+
+    @property
     def is_one_text_a_row(self) -> bool:
         """Whether no two texts share a row and there is no padding, so that nothing must be hidden from attention."""
         return self.ids.shape[0] == len(self) and self.ids.numel() == int((self.lasts - self.firsts + 1).sum())

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ssl_cli.augment.views import encode
 from ssl_cli.data.measures import confusion
+from ssl_cli.data.text.tokenizer import texts_of
 from ssl_cli.data.tokens import Tokens
 from ssl_cli.data.types import Batch, Dataset, Inputs, tensor, texts
 from ssl_cli.randomness import Draws
 from ssl_cli.report import plots
-from ssl_cli.report.texts import save_texts, texts_of
+from ssl_cli.report.texts import save_texts
 from ssl_cli.runs.files import write
 
 PRETEXT_INPUTS = 1000  # training inputs in a pretext task's confusion matrix

@@ -4,30 +4,10 @@ import io
 import textwrap
 from pathlib import Path
 
-from torch import Tensor
-
-from ssl_cli.data.text.tokenizer import from_text
-from ssl_cli.data.token_batch import TokenBatch
-from ssl_cli.data.tokens import Tokens, Vocabulary
 from ssl_cli.runs.files import write
 
 WIDTH = 110  # letters of a line
 LINES = 3  # of a text; more is cut
-
-
-def decoded(vocabulary: Vocabulary, ids: Tensor) -> str:
-    """The text of tokens, with the special ones left out, but for `[MASK]`, which is shown as ▁."""
-    shown = [number for number in ids.tolist() if number not in vocabulary.special or number == vocabulary.mask]
-    return from_text(vocabulary.tokenizer).decode(shown, skip_special_tokens=False).replace("[MASK]", " ▁").strip()
-
-
-def texts_of(vocabulary: Vocabulary, inputs: Tokens | TokenBatch) -> list[str]:
-    """All texts, decoded."""
-    if isinstance(inputs, Tokens):
-        return [decoded(vocabulary, inputs.text(item)) for item in range(len(inputs))]
-    flat = inputs.ids.flatten()
-    spans = zip(inputs.firsts.tolist(), inputs.lasts.tolist(), strict=True)
-    return [decoded(vocabulary, flat[first : last + 1]) for first, last in spans]
 
 
 def save_texts(rows: list[tuple[str, str]], path: Path) -> None:

@@ -5,8 +5,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from ssl_cli.config.schema import Bpe
-from ssl_cli.data.tokens import Vocabulary
+from ssl_cli.data.token_batch import TokenBatch
+from ssl_cli.data.tokens import Tokens, Vocabulary
 from ssl_cli.errors import ConfigError
 
 SPECIAL = ("[PAD]", "[MASK]", "[CLS]", "[SEP]", "[PAIR]", "[SENTENCE]")  # in the order of `Vocabulary`'s fields
@@ -80,3 +83,18 @@ def encoded(tokenizer: Any, texts: list[str]) -> Iterator[list[int]]:
     """The tokens of each text, without any around it."""
     for found in tokenizer.encode_batch_fast(texts, add_special_tokens=False):
         yield found.ids
+
+
+def decoded(vocabulary: Vocabulary, ids: Tensor) -> str:
+    """The text of tokens, with the special ones left out, but for `[MASK]`, which is shown as ▁."""
+    shown = [number for number in ids.tolist() if number not in vocabulary.special or number == vocabulary.mask]
+    return from_text(vocabulary.tokenizer).decode(shown, skip_special_tokens=False).replace("[MASK]", " ▁").strip()
+
+
+def texts_of(vocabulary: Vocabulary, inputs: Tokens | TokenBatch) -> list[str]:
+    """All texts, decoded."""
+    if isinstance(inputs, Tokens):
+        return [decoded(vocabulary, inputs.text(item)) for item in range(len(inputs))]
+    flat = inputs.ids.flatten()
+    spans = zip(inputs.firsts.tolist(), inputs.lasts.tolist(), strict=True)
+    return [decoded(vocabulary, flat[first : last + 1]) for first, last in spans]

@@ -24,6 +24,8 @@ class TextBackbone(nn.Module):
     """
 
     embedding: nn.Embedding
+    causal: bool  # of those with context: whether a token sees only those before it
+    max_length: int  # of those with positions: most tokens of a text
 
     def __init__(self, vocabulary: Vocabulary, dim: int, pooling: Pooling):
         super().__init__()

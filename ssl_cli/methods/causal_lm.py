@@ -1,0 +1,89 @@
+"""Causal language modelling (GPT, Radford et al., 2018)."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ssl_cli.config.schema import Fraction
+from ssl_cli.data.text.tokenizer import decoded
+from ssl_cli.data.token_batch import TokenBatch
+from ssl_cli.data.tokens import Vocabulary
+from ssl_cli.methods.base import Method, accuracy
+from ssl_cli.methods.parts.language_model import TokenOutput, require_text_backbone
+from ssl_cli.models.backbones.text import TextBackbone
+from ssl_cli.randomness import Draws
+
+CONTINUED = 24  # tokens that a picture's texts are continued by
+
+
+class CausalLM(Method):
+    """Predict each token from those before it.
+
+    Args:
+        backbone: a causal transformer.
+        vocabulary: of the texts.
+        temperature: of the continuations that pictures show; 0 takes the most probable token.
+
+    Raises:
+        ValueError: the backbone is not causal, so that it would see what it predicts.
+    """
+
+    backbone: TextBackbone  # pyright: ignore[reportIncompatibleVariableOverride]  # the constructor takes no other
+
+    def __init__(self, backbone: TextBackbone, vocabulary: Vocabulary, temperature: Fraction):
+        super().__init__(backbone)  # pyright: ignore[reportArgumentType]
+        require_text_backbone(backbone, "causal_lm")
+        if not backbone.causal:
+            raise ValueError(
+                "each token is predicted from those before it; set backbone.causal=true and backbone.pooling=last"
+            )
+        self.vocabulary, self.temperature = vocabulary, temperature
+        self.output = TokenOutput(backbone, transform=False)
+
+    def loss(self, views: tuple[TokenBatch], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
+        """The mean cross-entropy of the next token (equation 1); ln V at chance."""
+        (view,) = views
+        each, logits, targets = next_token_losses(self.backbone.states(view), view, self.output, self.backbone)
+        loss = each.mean()
+        return loss, {"perplexity": loss.detach().exp(), "next_token_accuracy": accuracy(logits, targets)}
+
+    def pictures(self, views: tuple[TokenBatch], draws: Draws) -> dict[str, Any]:
+        """The beginnings of texts, and how the model goes on."""
+
+        (view,) = views
+        flat = view.ids.flatten()
+        shown: dict[str, list[str]] = {"text": [], "continued": []}
+        for first, last in zip(view.firsts.tolist(), view.lasts.tolist(), strict=True):
+            begun = flat[first : first + max(2, (last - first) // 2)]
+            shown["text"].append(decoded(self.vocabulary, begun))
+            shown["continued"].append(decoded(self.vocabulary, self._continued(begun, draws)[len(begun) :]))
+        return shown
+
+    def _continued(self, ids: Tensor, draws: Draws) -> Tensor:
+        """A text with tokens drawn one after the other: int64 (T,) → (T + up to `CONTINUED`,)."""
+        for _ in range(min(CONTINUED, self.backbone.max_length - len(ids))):
+            one = torch.arange(len(ids), device=ids.device)[None]
+            batch = TokenBatch(
+                ids[None], torch.zeros_like(one), one, torch.zeros_like(one), None, one[0, :1], one[0, -1:]
+            )
+            logits = self.output(self.backbone.states(batch)[0, -1:], self.backbone.embedding)[0]
+            if self.temperature:
+                # The Gumbel maximum of logits is a draw from their softmax.
+                noise = -(-draws.uniform(len(logits)).clamp_min(1e-20).log()).log()
+                logits = logits / self.temperature + noise
+            ids = torch.cat([ids, logits.argmax()[None]])
+            if int(ids[-1]) == self.vocabulary.last:
+                break
+        return ids
+
+
+def next_token_losses(
+    states: Tensor, batch: TokenBatch, output: TokenOutput, backbone: TextBackbone
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The cross-entropy of every token but the first of its text, from the state before: (M,), logits (M, V), targets (M,)."""
+    follows = batch.texts[:, 1:] == batch.texts[:, :-1]
+    follows &= batch.present[:, 1:]
+    logits, targets = output(states[:, :-1][follows], backbone.embedding), batch.ids[:, 1:][follows]
+    return F.cross_entropy(logits, targets, reduction="none"), logits, targets

@@ -1,0 +1,76 @@
+"""What language models share: an output layer over the vocabulary, and which tokens are masked."""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ssl_cli.data.token_batch import TokenBatch
+from ssl_cli.data.tokens import Vocabulary
+from ssl_cli.models.backbones.text import TextBackbone
+from ssl_cli.randomness import Draws
+
+KEPT, RANDOM = 0.1, 0.1  # of the masked tokens: those that stay, and those that become a random one
+
+
+class TokenOutput(nn.Module):
+    """Logits over the vocabulary from states of tokens; the weights are those of the token embeddings.
+
+    Args:
+        backbone: whose states and embeddings these are.
+        transform: whether a linear layer, GELU and layer norm come first, as in BERT.
+    """
+
+    def __init__(self, backbone: TextBackbone, transform: bool):
+        super().__init__()
+        dim = backbone.dim
+        self.transform = (
+            nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim)) if transform else nn.Identity()
+        )
+        self.bias = nn.Parameter(torch.zeros(backbone.vocabulary.size))
+
+    def forward(self, states: Tensor, embedding: nn.Embedding) -> Tensor:
+        """(M, dim) → logits (M, V)."""
+        return F.linear(self.transform(states), embedding.weight, self.bias).float()
+
+
+def require_text_backbone(backbone: Any, method: str) -> None:
+    """Raises ValueError for a backbone that gives no states of tokens, or none that depend on other tokens."""
+    if not isinstance(backbone, TextBackbone) or not hasattr(backbone, "causal"):
+        raise ValueError(f"{method} learns from the states of tokens in their context; take backbone=transformer")
+
+
+def mask_tokens(
+    batch: TokenBatch, vocabulary: Vocabulary, ratio: float, draws: Draws, may: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Which tokens are predicted, and what the network sees instead (BERT, Devlin et al., 2019, section 3.1).
+
+    Each token but special ones is predicted with probability `ratio`; of those, 80 % become the mask token, 10 % a random one
+    and 10 % stay.
+
+    Args:
+        batch: of N texts in rows (R, T).
+        vocabulary: with the special tokens.
+        ratio: of tokens that are predicted.
+        draws: random numbers.
+        may: bool (R, T), which tokens may be predicted at all; None for all but special ones.
+
+    Returns:
+        bool (R, T), the predicted ones; int64 (R, T), the ids that the network sees.
+    """
+    special = torch.tensor(vocabulary.special, device=batch.device)
+    allowed = batch.present & ~torch.isin(batch.ids, special)
+    allowed = allowed if may is None else allowed & may
+    chosen = of_each_token(draws.uniform(len(batch), batch.longest), batch) < ratio
+    chosen &= allowed
+    fate = of_each_token(draws.uniform(len(batch), batch.longest), batch)
+    random = of_each_token(draws.integers(vocabulary.size, len(batch), batch.longest), batch)
+    seen = torch.where(chosen & (fate < 1 - KEPT), random, batch.ids)
+    seen = torch.where(chosen & (fate < 1 - KEPT - RANDOM), vocabulary.mask, seen)
+    return chosen, seen
+
+
+def of_each_token(values: Tensor, batch: TokenBatch) -> Tensor:
+    """A value for each text and place in it, where the tokens stand: (N, longest) → (R, T); that of text 0 where padding is."""
+    return values[batch.texts.clamp_min(0), batch.places]

@@ -1,0 +1,57 @@
+"""Pairs of a text's beginning and a continuation, which is another text's half of the time (BERT, section 3.1, task 2)."""
+
+import torch
+from torch import Tensor
+
+from ssl_cli.data.token_batch import TokenBatch, pack
+from ssl_cli.data.tokens import Vocabulary, flat_positions
+from ssl_cli.randomness import Draws
+
+
+def sentence_pairs(batch: TokenBatch, vocabulary: Vocabulary, draws: Draws) -> tuple[TokenBatch, Tensor]:
+    """Cut each text at a random sentence's end; the second part is that of another text with probability 1/2.
+
+    Texts of one sentence stay as they are.
+
+    Returns:
+        N texts, `[CLS] A [PAIR] B [SEP]` with segments 0 and 1; int64 (N,): 1 where B is another text's, 0 where it is the true
+        one, −1 where there is no second part.
+    """
+    flat, device = batch.ids.flatten(), batch.device
+    count, lengths = len(batch), batch.lasts - batch.firsts + 1
+    cut = _cuts(batch, vocabulary, draws)  # places of the marks between A and B; 0 where there is none
+    can = cut > 0
+    others = can.nonzero()[:, 0]
+    is_random = torch.where(can, (draws.uniform(count) < 0.5).long(), -1)
+    # The continuation of the next text that has one, so that each is used once.
+    source = torch.arange(count, device=device)
+    source[others] = torch.where(is_random[others] == 1, others.roll(-1), others)
+    is_random = torch.where(can & (source == torch.arange(count, device=device)) & (is_random == 1), 0, is_random)
+    before = torch.where(can, cut, lengths)  # tokens of A with the first one, without the mark
+    after = torch.where(can, (lengths - cut)[source], 0)  # the mark, B, and the last one
+    after = torch.minimum(after, (batch.longest - before).clamp_min(0))
+    starts = torch.stack([batch.firsts, (batch.firsts + cut)[source]], dim=1).flatten()
+    sizes = torch.stack([before, after], dim=1).flatten()
+    tokens = flat_positions(starts, sizes)
+    whole = before + after
+    ids = flat[tokens].clone()
+    heads = (whole.cumsum(0) - whole + before)[can & (after > 0)]
+    ids[heads] = vocabulary.pair
+    ids[whole.cumsum(0) - 1] = vocabulary.last
+    positions = flat_positions(torch.zeros_like(whole), whole)
+    which = torch.arange(count, device=device).repeat_interleave(whole)
+    segments = ((positions > before[which]) & can[which]).long()
+    languages = None if batch.languages is None else batch.languages.flatten()[tokens]
+    return pack(whole.cpu(), ids, positions, segments, languages, batch.longest), is_random
+
+
+def _cuts(batch: TokenBatch, vocabulary: Vocabulary, draws: Draws) -> Tensor:
+    """The place in each text of a random mark between sentences; 0 where there is none. int64 (N,)."""
+    marks = batch.ids == vocabulary.sentence
+    scores = draws.uniform(len(batch), batch.longest)[batch.texts.clamp_min(0), batch.places]
+    scores = torch.where(marks & batch.present, scores, -1.0).flatten()
+    texts = batch.texts.flatten().clamp_min(0)
+    best = torch.full((len(batch),), -1.0, device=batch.device).scatter_reduce_(0, texts, scores, "amax")
+    is_best = (scores >= 0) & (scores == best[texts])
+    places = torch.where(is_best, batch.places.flatten(), 0)
+    return torch.zeros(len(batch), dtype=torch.int64, device=batch.device).scatter_reduce_(0, texts, places, "amax")
