@@ -42,6 +42,11 @@ def reading(extra_folder: str | None) -> Generator[None]:
         yield
 
 
+def key_of(word: str) -> str:
+    """What a word of the command line sets, adds or takes out."""
+    return word.partition("=")[0].lstrip("+~")
+
+
 def parsed_override(text: str, problems: list[str]) -> Override | None:
     """A word as Hydra reads it; None, and a sentence among the problems, where it cannot."""
     if not text.partition("=")[0].strip("+~ "):
