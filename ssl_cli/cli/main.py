@@ -66,6 +66,11 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
         raise ConfigError(
             f"--config-dir={asked.config_dir}: is no folder; it must be one with folders such as method/ in it"
         )
+    if asked.config_path:
+        raise ConfigError(
+            f"--config-path={asked.config_path}: the settings of this program stand in its own folder; "
+            "--config-dir=FOLDER adds those of another one"
+        )
     stages = groups.groups(asked.config_dir)["stage"].choices
     asked.overrides = [f"stage={word}" if word in stages else word for word in asked.overrides]
     sys.argv = [sys.argv[0], *options, *asked.overrides]
