@@ -63,6 +63,30 @@ def test_a_probe_trains_for_the_steps_that_are_asked_for(smoke):
     assert json.loads(lines[-1])["step"] == 1
 
 
+@pytest.mark.parametrize("select", ["best_validation", "best_test"])
+def test_a_probe_keeps_the_weights_that_are_asked_for(smoke, select):
+    words = (
+        "schedule.supervised.epochs=6", "schedule.supervised.max_steps=null", "schedule.supervised.evaluate_every=2",
+        "schedule.supervised.batch_size=10", "budget.validation=0.5", f"schedule.supervised.select={select}",
+    )  # fmt: skip
+    config, run = smoke("stage=probe", "budget.labels=40", "stage.layers=[1]", *words)
+    result = probe(config, run)
+    name = select.replace("best_", "") + "_accuracy"
+    for row in result["layers"]:
+        lines = (run.folder / row["weights"] / "backbone1/metrics.jsonl").read_text().splitlines()
+        measured = [number for line in lines if (number := json.loads(line).get(name)) is not None]
+        assert len(measured) == 3
+        assert select != "best_test" or row["linear"] == round(max(measured), 6)
+    assert ("chosen on the test set" in result["protocol"]) == (select == "best_test")
+    assert ("best validation accuracy; test set read once a layer" in result["protocol"]) == (select != "best_test")
+    assert any("optimistic" in caveat for caveat in result["caveats"]) == (select == "best_test")
+
+
+def test_a_probe_says_where_batches_are_smaller_than_asked_for(smoke, caplog):
+    text = said(caplog, probe, *smoke("stage=probe", "budget.labels=10", "stage.layers=[1]"))
+    assert text.count("Note: schedule.supervised.batch_size=16: there are 10 labels to train on, so a batch has") == 1
+
+
 @pytest.mark.parametrize("place", ["afile", "afile/inside", "/proc/nowhere/run"])
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)

@@ -12,7 +12,6 @@ from torch import nn
 from ssl_cli.config.build import build
 from ssl_cli.config.consistency import data_problems, inputs_to_pretrain_on, labels_to_train_on
 from ssl_cli.config.schema import Config, DatasetComponent, Facts, Runtime
-from ssl_cli.data.batches import Batches, CaseBatches
 from ssl_cli.data.dataset import described, facts_of, load
 from ssl_cli.data.types import Dataset
 from ssl_cli.errors import ConfigError
@@ -109,10 +108,10 @@ def _machine_problems(runtime: Runtime) -> list[str]:
     return [f"runtime.threads={runtime.threads}: this machine has {cores} processor cores; at most that many, or auto"]
 
 
-def note_smaller_batches(key: str, asked: int, batches: Batches | CaseBatches, what: str) -> None:
+def note_smaller_batches(key: str, asked: int, size: int, what: str) -> None:
     """Say so where batches are smaller than a setting asks for, since there is no more to fill them with."""
-    if batches.size < asked:
-        log.info("Note: %s=%s: there are %s %s, so a batch has as many.", key, f"{asked:,}", f"{batches.size:,}", what)
+    if size < asked:
+        log.info("Note: %s=%s: there are %s %s, so a batch has as many.", key, f"{asked:,}", f"{size:,}", what)
 
 
 def _settings(config: Config, inputs: int | None) -> NetworkSettings:

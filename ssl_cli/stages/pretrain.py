@@ -147,7 +147,7 @@ def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple
         batches, what = CaseBatches(inputs, dataset.cases, *how), "cases"
     else:
         batches, what = Batches(inputs, classes, *how), "inputs to train on"
-    note_smaller_batches("schedule.pretrain.batch_size", phase.batch_size, batches, what)
+    note_smaller_batches("schedule.pretrain.batch_size", phase.batch_size, batches.size, what)
     return method, batches, views
 
 
