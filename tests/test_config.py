@@ -171,6 +171,14 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("hydra.sweeper.max_batch_size=2", "hydra.sweeper.max_batch_size=2: is for a sweep; add -m"),
         ("hydra/launcher=basic", "hydra/launcher=basic: is for a sweep; add -m"),
         ("hydra.runtime.cwd=/tmp", "hydra.runtime.cwd=/tmp: is written by Hydra, whatever is typed; leave it out"),
+        (
+            "dataset=synthetic budget.labels=255 budget.pretrain_on=rest",
+            "budget.pretrain_on=rest: of all inputs, one is not in the budget; it must leave at least 2 to pre-train on",
+        ),
+        (
+            "dataset=synthetic dataset.facts.inputs=1 budget=random budget.labels=1 stage=pretrain",
+            "stage=pretrain: there is one input to pre-train on; there must be at least 2",
+        ),
         ("hydra.run.dir=null", "hydra.run.dir=null: is none of the values that Hydra takes there"),
         ("seed=1e3", "seed=1000.0: must be a whole number"),
         ("seed=9223372036854775808", "seed=9223372036854775808: must be at most 9.223e+18, the largest"),
@@ -225,6 +233,10 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
 )
 def test_a_mistake_gets_its_sentence(overrides, sentence):
     assert sentence in problems(*overrides.split())
+
+
+def test_one_input_that_a_budget_leaves_is_said_once():
+    assert problems("dataset=synthetic", "budget.labels=255", "budget.pretrain_on=rest").count("\n") == 0
 
 
 def test_all_mistakes_come_back_at_once():

@@ -125,7 +125,9 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         yield f"method={config.method.name}: tells cases apart, and dataset={name} has one; it must have at least 2"
     for name in phases:
         phase, count = getattr(config.schedule, name), counts[name]
-        if name == "pretrain" and count == 1:  # one case, or one input that a budget leaves: has its own sentence
+        if name == "pretrain" and count == 1:
+            if config.budget.pretrain_on == "all" and facts.cases != 1:  # the others have a sentence of their own
+                yield f"stage={config.stage.name}: there is one input to pre-train on; there must be at least 2"
             continue
         things = "cases" if name == "pretrain" and pairs(config) else "inputs"
         if name != "supervised" and count and phase.batch_size > count:

@@ -30,8 +30,8 @@ def hydra_problems(hydra: DictConfig, typed: Iterable[Override], multirun: bool)
     if hydra.output_subdir is not None:
         yield f"hydra.output_subdir={hydra.output_subdir}: must be null; a run's folder has a config.yaml of its own"
     for group in ("job_logging", "hydra_logging"):
-        handlers = cast(dict[str, Any], hydra[group] or {}).get("handlers") or {}
-        if any("filename" in (handlers[name] or {}) for name in handlers):
+        handlers = cast(dict[str, dict[str, Any] | None], hydra.get(group, {}).get("handlers") or {})
+        if any("filename" in (handler or {}) for handler in handlers.values()):
             yield f"hydra/{group}: must write no file, since a run's folder has a run.log of its own; leave it out"
     for override in typed:
         key = override.key_or_group.replace("/", ".")
