@@ -6,9 +6,9 @@ from functools import lru_cache
 
 import torch
 
-from ssl_cli.config.build import build, plain
+from ssl_cli.config.build import build, named, plain
 from ssl_cli.config.schema import DatasetComponent, Facts
-from ssl_cli.data.types import UNKNOWN, Dataset, Split
+from ssl_cli.data.types import UNKNOWN, Dataset, Split, problems_of
 from ssl_cli.errors import ConfigError
 
 
@@ -26,11 +26,19 @@ def _load_once(settings: str) -> Dataset:
     from ssl_cli.config.typecheck import anything, typed
 
     target = typed(json.loads(settings), DatasetComponent, "dataset", [], anything)
+    problems = contradictions(target)
+    if problems:
+        raise ConfigError(*problems)
     dataset = replace(build(target), name=target.name)
     facts = target.arguments.get("facts")
     if isinstance(facts, Facts):
         _compare_with(facts, dataset, target.name)
     return dataset
+
+
+def contradictions(target: DatasetComponent) -> list[str]:
+    """What is wrong with the settings of a data set, as far as what makes it can tell before it does."""
+    return problems_of(named(target), target.arguments)
 
 
 def described(target: DatasetComponent) -> Dataset | None:

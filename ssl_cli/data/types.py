@@ -1,10 +1,14 @@
 """Types shared by data, methods and stages."""
 
 import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+_Maker = TypeVar("_Maker", bound=Callable[..., "Dataset"])
 
 UNKNOWN = -1  # the label of an unlabelled input
 
@@ -74,3 +78,23 @@ class Batch:
     inputs: Tensor
     labels: Tensor | None
     partners: Tensor | None = None
+
+
+def refused_by(problems: Callable[..., Iterator[str]]) -> Callable[[_Maker], _Maker]:
+    """For a function that makes a data set: what its arguments contradict is said before anything is made.
+
+    Args:
+        problems: gets the same arguments, and gives a sentence for each that is wrong.
+    """
+
+    def mark(make: _Maker) -> _Maker:
+        vars(make)["problems"] = problems
+        return make
+
+    return mark
+
+
+def problems_of(make: Callable[..., Any], arguments: dict[str, Any]) -> list[str]:
+    """What a function that makes a data set says of its arguments before it is called."""
+    problems = getattr(make, "problems", None)
+    return [] if problems is None else list(problems(**arguments))
