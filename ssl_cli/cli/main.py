@@ -189,6 +189,7 @@ def _run(settings: Config, folder: Path, sweep: Path | None = None) -> None:
     """One stage in its folder, and the closing words."""
     from ssl_cli.runs.files import quoted
     from ssl_cli.runs.run import Run, logged
+    from ssl_cli.training.memory import is_out_of_memory, what_to_lower
 
     run = Run(folder, settings)
     if run.result:
@@ -208,6 +209,10 @@ def _run(settings: Config, folder: Path, sweep: Path | None = None) -> None:
         except ConfigError:
             run.discard()  # what only shows once data is read leaves nothing either
             raise
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(what_to_lower(error, settings.stage.batch_sizes(settings))) from error
         except Interrupted:
             log.info("Go on with: ssl-cli resume=%s", quoted(sweep or folder))
             raise
