@@ -8,6 +8,7 @@ from ssl_cli.cli.main import _check_can_be_made
 from ssl_cli.config.compose import folder_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.stages.finetune import finetune
+from ssl_cli.stages.fit import check_fit
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.stages.probe import probe
 from ssl_cli.stages.semi import semi
@@ -61,6 +62,68 @@ def test_a_probe_trains_for_the_steps_that_are_asked_for(smoke):
     probe(config, run)
     (lines,) = [path.read_text().splitlines() for path in run.folder.glob("random/*/metrics.jsonl")]
     assert json.loads(lines[-1])["step"] == 1
+
+
+def test_inputs_that_a_budget_leaves_must_not_all_be_of_one_case(smoke):
+    facts = "dataset.facts={inputs:6,unlabelled:0,test:4,classes:2,shape:[1,28,28],cases:2}"
+    words = (
+        "dataset=synthetic_cases",
+        facts,
+        "method=micle",
+        "budget=random",
+        "budget.labels=4",
+        "budget.pretrain_on=rest",
+    )
+    said = set()
+    for seed in range(8):  # which inputs are left
+        config, run = smoke(
+            "stage=pretrain", *words, f"seed={seed}", "schedule.pretrain.batch_size=2", folder=f"run{seed}"
+        )
+        check_fit(config)
+        try:
+            said.add(pretrain(config, run)["inputs"])
+        except ConfigError as error:
+            said.add(str(error))
+            assert not list(run.folder.rglob("metrics.jsonl"))
+    assert said == {2, "budget.pretrain_on=rest: leaves 1 of the cases; it must be at least 2, which are told apart"}
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("steps_per_epoch=9", "steps_per_epoch=9: an epoch has 1 batches of 5 inputs to train on"),
+        ("gradient_accumulation=2", "gradient_accumulation=2: an epoch has 1 batches of 5 inputs to train on"),
+    ],
+)
+def test_more_batches_than_a_methods_own_choice_of_inputs_fills_are_refused(smoke, word, sentence):
+    config, run = smoke("stage=pretrain", "method=exemplar", "method.seeds=5", f"schedule.pretrain.{word}")
+    with pytest.raises(ConfigError, match=sentence):
+        pretrain(config, run)
+    assert not list(run.folder.rglob("metrics.jsonl"))
+
+
+@pytest.mark.parametrize("select", ["best_validation", "best_test"])
+def test_a_probe_keeps_the_weights_that_are_asked_for(smoke, select):
+    words = (
+        "schedule.supervised.epochs=6", "schedule.supervised.max_steps=null", "schedule.supervised.evaluate_every=2",
+        "schedule.supervised.batch_size=10", "budget.validation=0.5", f"schedule.supervised.select={select}",
+    )  # fmt: skip
+    config, run = smoke("stage=probe", "budget.labels=40", "stage.layers=[1]", *words)
+    result = probe(config, run)
+    name = select.replace("best_", "") + "_accuracy"
+    for row in result["layers"]:
+        lines = (run.folder / row["weights"] / "backbone1/metrics.jsonl").read_text().splitlines()
+        measured = [number for line in lines if (number := json.loads(line).get(name)) is not None]
+        assert len(measured) == 3
+        assert select != "best_test" or row["linear"] == round(max(measured), 6)
+    assert ("chosen on the test set" in result["protocol"]) == (select == "best_test")
+    assert ("best validation accuracy; test set read once a layer" in result["protocol"]) == (select != "best_test")
+    assert any("optimistic" in caveat for caveat in result["caveats"]) == (select == "best_test")
+
+
+def test_a_probe_says_where_batches_are_smaller_than_asked_for(smoke, caplog):
+    text = said(caplog, probe, *smoke("stage=probe", "budget.labels=10", "stage.layers=[1]"))
+    assert text.count("Note: schedule.supervised.batch_size=16: there are 10 labels to train on, so a batch has") == 1
 
 
 @pytest.mark.parametrize("place", ["afile", "afile/inside", "/proc/nowhere/run"])

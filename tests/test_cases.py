@@ -1,3 +1,4 @@
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -186,8 +187,33 @@ def test_synthetic_cases_are_a_nuisance_and_no_labels():
 def test_what_the_settings_say_of_cases_is_compared_with_what_is_read():
     with pytest.raises(ConfigError, match=r"dataset\.facts\.cases=3000: must be in \[1, 2048\]"):
         load(from_overrides("dataset=synthetic_cases", "dataset.facts.cases=3000").dataset)
-    with pytest.raises(ConfigError, match=r"dataset\.facts\.cases=5: dataset=synthetic as read has 0"):
+    with pytest.raises(
+        ConfigError, match=r"dataset\.facts\.cases=5: must be 0, since no inputs that are made here belong"
+    ):
         load(from_overrides("dataset=synthetic", "dataset.facts.cases=5").dataset)
+    with pytest.raises(ConfigError, match=r"dataset\.facts\.cases=5: dataset=mnist5k as read has 0"):
+        load(from_overrides("dataset=mnist5k", "dataset.facts.cases=5").dataset)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("dataset=synthetic dataset.facts.cases=5", "dataset.facts.cases=5: must be 0"),
+        (
+            "dataset=synthetic dataset.facts.shape=null",
+            "dataset.facts.shape=null: must be given, since the data is made",
+        ),
+        ("dataset=synthetic_cases dataset.facts.cases=3000", "dataset.facts.cases=3000: must be in [1, 2048]"),
+        ("dataset=synthetic_cases dataset.facts.cases=0", "dataset.facts.cases=0: must be in [1, 2048]"),
+        (
+            "method=transfer dataset@method.source=synthetic method.source.facts.cases=5",
+            "dataset=synthetic: dataset.facts.cases=5: must be 0",
+        ),
+    ],
+)
+def test_facts_that_made_data_would_contradict_are_found_before_it_is_made(fitting, words, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        fitting("stage=pretrain", "budget.labels=20", *words.split())
 
 
 def test_the_picture_of_views_shows_both_inputs_of_a_case(smoke, monkeypatch):

@@ -24,6 +24,12 @@ TINY = [
         (["--version"], 0, "ssl-cli "),
         (["budget.lables=5"], 2, "ssl-cli: budget.lables: no such key; did you mean budget.labels?\n"),
         (["baseline", "seed=x", "backbone=smal"], 2, "ssl-cli: backbone=smal: no such choice; did you mean small?"),
+        (
+            ["baseline", "--config-path=mine"],
+            2,
+            "ssl-cli: --config-path=mine: the settings of this program stand in its",
+        ),
+        (["baseline", "hydra.output_subdir=x"], 2, "ssl-cli: hydra.output_subdir=x: must be null; a run's folder has"),
         (["resume=nowhere"], 2, "ssl-cli: resume=nowhere: is no run's folder"),
     ],
 )

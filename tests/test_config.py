@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -162,6 +163,22 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("stage=benchmark stage.methods=null", "stage.methods=null: must be settings by name"),
         ("seed.more=1", "seed.more: no such key; did you mean seed?"),
         ("backbone.width=${nowhere}", "backbone.width: Interpolation key 'nowhere' not found"),
+        ("hydra.mode=MULTIRUN", "hydra.mode=MULTIRUN: is a sweep; add -m instead"),
+        ("hydra.job.chdir=true", "hydra.job.chdir=true: must be false; paths count from the folder where"),
+        ("hydra.output_subdir=hydra", "hydra.output_subdir=hydra: must be null; a run's folder has a config.yaml"),
+        ("hydra/job_logging=default", "hydra/job_logging: must write no file, since a run's folder has a run.log"),
+        ("hydra.sweep.dir=x", "hydra.sweep.dir=x: is for a sweep; add -m, or leave it out"),
+        ("hydra.sweeper.max_batch_size=2", "hydra.sweeper.max_batch_size=2: is for a sweep; add -m"),
+        ("hydra/launcher=basic", "hydra/launcher=basic: is for a sweep; add -m"),
+        ("hydra.runtime.cwd=/tmp", "hydra.runtime.cwd=/tmp: is written by Hydra, whatever is typed; leave it out"),
+        (
+            "dataset=synthetic budget.labels=255 budget.pretrain_on=rest",
+            "budget.pretrain_on=rest: of all inputs, one is not in the budget; it must leave at least 2 to pre-train on",
+        ),
+        (
+            "dataset=synthetic dataset.facts.inputs=1 budget=random budget.labels=1 stage=pretrain",
+            "stage=pretrain: there is one input to pre-train on; there must be at least 2",
+        ),
         ("hydra.run.dir=null", "hydra.run.dir=null: is none of the values that Hydra takes there"),
         ("seed=1e3", "seed=1000.0: must be a whole number"),
         ("seed=9223372036854775808", "seed=9223372036854775808: must be at most 9.223e+18, the largest"),
@@ -218,6 +235,10 @@ def test_a_mistake_gets_its_sentence(overrides, sentence):
     assert sentence in problems(*overrides.split())
 
 
+def test_one_input_that_a_budget_leaves_is_said_once():
+    assert problems("dataset=synthetic", "budget.labels=255", "budget.pretrain_on=rest").count("\n") == 0
+
+
 def test_all_mistakes_come_back_at_once():
     found = problems("backbone=resnt18", "budget.lables=3", "seed=x", "method.temperature=-1").splitlines()
     assert len(found) == 4
@@ -226,6 +247,33 @@ def test_all_mistakes_come_back_at_once():
 def test_a_sweep_is_checked_as_a_whole_before_it_begins():
     with pytest.raises(ConfigError, match=r"budget\.labels=9999: dataset=mnist5k has 4,000"):
         precheck(["budget.labels=100,9999", "seed=0,1"], multirun=True)
+
+
+@pytest.mark.parametrize(
+    ("word", "sentence"),
+    [
+        ("hydra.run.dir=x", "hydra.run.dir=x: is for a single run; a sweep takes hydra.sweep.dir"),
+        ("hydra.mode=RUN", "hydra.mode=RUN: is no sweep, and -m is one"),
+        ("hydra.job.chdir=true", "hydra.job.chdir=true: must be false"),
+    ],
+)
+def test_a_sweep_refuses_what_hydra_would_pass_over(word, sentence):
+    with pytest.raises(ConfigError, match=re.escape(sentence)):
+        precheck(["seed=0,1", word], multirun=True)
+
+
+def test_what_hydra_does_may_be_set_where_it_is_obeyed():
+    assert len(precheck(["seed=0,1", "hydra.sweep.dir=x", "hydra.launcher._target_=a.b"], multirun=True)) == 2
+    assert precheck(
+        ["hydra.run.dir=x", "hydra.verbose=true", "hydra.mode=RUN", "+hydra.job.env_set.A=b"], multirun=False
+    )
+
+
+def test_hydras_settings_in_ones_own_folder_are_checked_too(tmp_path):
+    (tmp_path / "experiment").mkdir()
+    (tmp_path / "experiment/mine.yaml").write_text("# @package _global_\nhydra: {job: {chdir: true}}\n")
+    with pytest.raises(ConfigError, match=r"hydra\.job\.chdir=true: must be false"):
+        precheck(["experiment=mine"], multirun=False, extra_folder=str(tmp_path))
 
 
 def test_paths_are_resolved_where_the_command_was_typed(monkeypatch, tmp_path):

@@ -66,6 +66,11 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
         raise ConfigError(
             f"--config-dir={asked.config_dir}: is no folder; it must be one with folders such as method/ in it"
         )
+    if asked.config_path:
+        raise ConfigError(
+            f"--config-path={asked.config_path}: the settings of this program stand in its own folder; "
+            "--config-dir=FOLDER adds those of another one"
+        )
     stages = groups.groups(asked.config_dir)["stage"].choices
     asked.overrides = [f"stage={word}" if word in stages else word for word in asked.overrides]
     sys.argv = [sys.argv[0], *options, *asked.overrides]
@@ -184,6 +189,7 @@ def _run(settings: Config, folder: Path, sweep: Path | None = None) -> None:
     """One stage in its folder, and the closing words."""
     from ssl_cli.runs.files import quoted
     from ssl_cli.runs.run import Run, logged
+    from ssl_cli.training.memory import is_out_of_memory, what_to_lower
 
     run = Run(folder, settings)
     if run.result:
@@ -203,6 +209,10 @@ def _run(settings: Config, folder: Path, sweep: Path | None = None) -> None:
         except ConfigError:
             run.discard()  # what only shows once data is read leaves nothing either
             raise
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(what_to_lower(error, settings.stage.batch_sizes(settings))) from error
         except Interrupted:
             log.info("Go on with: ssl-cli resume=%s", quoted(sweep or folder))
             raise

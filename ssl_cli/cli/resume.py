@@ -9,6 +9,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
 from ssl_cli.config import trust
+from ssl_cli.config.overrides import key_of
 from ssl_cli.config.schema import Config
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.saved import saved_settings
@@ -80,7 +81,7 @@ def sweep_arguments(folder: Path) -> list[str]:
         raise ConfigError(f"{asked}: its {SWEEP} is not what Hydra writes")
     kept, problems = [], []
     for word in words:
-        if _key(word) in GIVEN_AGAIN:
+        if key_of(word) in GIVEN_AGAIN:
             continue
         kept.append(word)
         problems += [f"{asked}: its override {word}: {why}" for why in _override_problems(word)]
@@ -92,10 +93,6 @@ def sweep_arguments(folder: Path) -> list[str]:
     own = [word for path in folders for word in ("--config-dir", path)]
     quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
     return ["-m", *own, *kept, f"hydra.sweep.dir='{quoted}'"]
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~")
 
 
 def _override_problems(word: str) -> list[str]:

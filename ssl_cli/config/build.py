@@ -16,13 +16,18 @@ def build(target: Component, **given: Any) -> Any:
     Raises:
         ConfigError: it was refused by its own constructor (ValueError).
     """
-    module_name, _, name = target.path.rpartition(".")
-    thing = getattr(importlib.import_module(module_name), name)
+    thing = named(target)
     try:
         return thing(**target.arguments, **given)
     except ValueError as error:
         asked = target.name if "." in target.name else f"{target.group or 'component'}={target.name}"
         raise ConfigError(f"{asked}: {error}") from error
+
+
+def named(target: Component) -> Any:
+    """The class or function that a target names."""
+    module_name, _, name = target.path.rpartition(".")
+    return getattr(importlib.import_module(module_name), name)
 
 
 def plain(value: Any) -> Any:

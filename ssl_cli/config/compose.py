@@ -12,7 +12,18 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli.config.consistency import contradictions
-from ssl_cli.config.overrides import NAME, composed_with, first_line, jobs, parsed_override, reading
+from ssl_cli.config.hydra_settings import hydra_problems
+from ssl_cli.config.overrides import (
+    CANNOT,
+    NAME,
+    composed_with,
+    first_line,
+    hydra_settings,
+    is_of_hydra,
+    jobs,
+    parsed_override,
+    reading,
+)
 from ssl_cli.config.schema import Config
 from ssl_cli.config.typecheck import Allowed, anything, shown, typed
 from ssl_cli.errors import ConfigError
@@ -83,11 +94,14 @@ def precheck(
     configs: list[Config] = []
     with reading(extra_folder):
         parsed = [override for text in overrides if (override := parsed_override(text, problems)) is not None]
+        asks_hydra = bool(extra_folder or name) or any(is_of_hydra(override) for override in parsed)
         for job in jobs(parsed, multirun, problems):
             try:
                 configs.append(_job(job, name or NAME, allowed))
             except ConfigError as error:
                 problems += [problem for problem in error.problems if problem not in problems]
+            if asks_hydra:
+                problems += [problem for problem in _of_hydra(job, name or NAME, multirun) if problem not in problems]
     if problems:
         raise ConfigError(*problems)
     return configs
@@ -116,6 +130,15 @@ def folder_of(
         raise ConfigError(f"{key}={shown(asked)}: must be a path")
     own = any(override.key_or_group == key for override in parsed)
     return (key if own else "outputs"), Path(asked).absolute()
+
+
+def _of_hydra(overrides: list[str], name: str, multirun: bool) -> list[str]:
+    """What is wrong with Hydra's own settings for a job; nothing where they cannot be composed, which `_job` says."""
+    try:
+        hydra, typed = hydra_settings(overrides, name)
+    except CANNOT:
+        return []
+    return list(hydra_problems(hydra, typed, multirun))
 
 
 def _job(overrides: list[str], name: str, allowed: Allowed) -> Config:

@@ -61,8 +61,10 @@ def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
             f"budget.validation={budget.validation}: leaves {labels - held_out} of {labels} labels to train on, "
             f"fewer than the {facts.classes} classes"
         )
-    if budget.pretrain_on == "rest" and labels >= facts.inputs + (facts.unlabelled or 0):
-        yield "budget.pretrain_on=rest: all inputs are in the budget, none is left to pre-train on"
+    left = facts.inputs + (facts.unlabelled or 0) - labels
+    if budget.pretrain_on == "rest" and left < 2:
+        found = "one is" if left == 1 else "none is"
+        yield f"budget.pretrain_on=rest: of all inputs, {found} not in the budget; it must leave at least 2 to pre-train on"
 
 
 def _label_count(budget: Budget, labelled: int) -> int:
@@ -123,6 +125,10 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         yield f"method={config.method.name}: tells cases apart, and dataset={name} has one; it must have at least 2"
     for name in phases:
         phase, count = getattr(config.schedule, name), counts[name]
+        if name == "pretrain" and count == 1:
+            if config.budget.pretrain_on == "all" and facts.cases != 1:  # the others have a sentence of their own
+                yield f"stage={config.stage.name}: there is one input to pre-train on; there must be at least 2"
+            continue
         things = "cases" if name == "pretrain" and pairs(config) else "inputs"
         if name != "supervised" and count and phase.batch_size > count:
             yield (

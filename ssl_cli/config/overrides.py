@@ -42,6 +42,11 @@ def reading(extra_folder: str | None) -> Generator[None]:
         yield
 
 
+def key_of(word: str) -> str:
+    """What a word of the command line sets, adds or takes out."""
+    return word.partition("=")[0].lstrip("+~")
+
+
 def parsed_override(text: str, problems: list[str]) -> Override | None:
     """A word as Hydra reads it; None, and a sentence among the problems, where it cannot."""
     if not text.partition("=")[0].strip("+~ "):
@@ -110,6 +115,20 @@ def composed_with(overrides: list[str], name: str) -> tuple[DictConfig, list[str
     return settings, problems, in_place
 
 
+def hydra_settings(overrides: list[str], name: str) -> tuple[DictConfig, list[Override]]:
+    """Hydra's own settings with the overrides of a job, and those of the overrides that are of Hydra."""
+    groups = GlobalHydra.instance().config_loader().list_groups("")
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    choices = [_typed_text(override) for override in parsed if _is_choice(override, groups)]
+    composed = hydra_compose(name, overrides=choices, return_hydra_config=True)
+    return composed.hydra, [override for override in parsed if is_of_hydra(override)]
+
+
+def is_of_hydra(override: Override) -> bool:
+    """Whether it sets what Hydra does, and nothing of a run."""
+    return override.key_or_group.replace("/", ".").split(".")[0] == "hydra"
+
+
 def _set(settings: DictConfig, override: Override, keys: list[str]) -> str | None:
     """Carry out one override that sets a value; why that cannot be, or None."""
     key, plain = override.key_or_group, not (override.is_add() or override.is_delete() or override.is_force_add())
@@ -147,7 +166,7 @@ def _put(settings: DictConfig, override: Override, keys: list[str]) -> bool:
 def _is_choice(override: Override, groups: list[str]) -> bool:
     """Whether it decides which files are composed; all else sets a value in what they give."""
     key = override.key_or_group
-    return key in groups or "/" in key or override.package is not None or key.split(".")[0] == "hydra"
+    return key in groups or "/" in key or override.package is not None or is_of_hydra(override)
 
 
 def _sorted_out(choices: list[Override], name: str) -> tuple[list[str], list[str]]:

@@ -7,10 +7,10 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from ssl_cli.config.build import build, plain
+from ssl_cli.config.build import build, named, plain
 from ssl_cli.config.schema import DatasetComponent, Facts, ImageFacts, TextFacts
 from ssl_cli.data.tokens import Tokens, Vocabulary
-from ssl_cli.data.types import UNKNOWN, Dataset, Inputs, Split
+from ssl_cli.data.types import UNKNOWN, Dataset, Inputs, Split, problems_of
 from ssl_cli.errors import ConfigError
 
 
@@ -28,11 +28,19 @@ def _load_once(settings: str) -> Dataset:
     from ssl_cli.config.typecheck import anything, typed
 
     target = typed(json.loads(settings), DatasetComponent, "dataset", [], anything)
+    problems = contradictions(target)
+    if problems:
+        raise ConfigError(*problems)
     dataset = replace(build(target), name=target.name)
     facts = target.arguments.get("facts")
     if isinstance(facts, Facts):
         _compare_with(facts, dataset, target.name)
     return dataset
+
+
+def contradictions(target: DatasetComponent) -> list[str]:
+    """What is wrong with the settings of a data set, as far as what makes it can tell before it does."""
+    return problems_of(named(target), target.arguments)
 
 
 def described(target: DatasetComponent) -> Dataset | None:

@@ -1,9 +1,9 @@
 """Types shared by data, methods and stages."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from ssl_cli.data.tokens import Tokens, Vocabulary
 Inputs = Tensor | Tokens  # images: uint8 (N, C, H, W), in memory or memory-mapped; features: float (N, D); or texts
 View = Tensor | TokenBatch  # what networks get: float (B, C, H, W), float features (B, D), or packed texts
 Plain = Callable[[Inputs, torch.device], View]  # inputs as evaluation sees them, on a device
+_Maker = TypeVar("_Maker", bound=Callable[..., "Dataset"])
 
 UNKNOWN = -1  # the label of an unlabelled input
 
@@ -128,3 +129,23 @@ class Batch:
     inputs: Inputs
     labels: Tensor | None
     partners: Inputs | None = None
+
+
+def refused_by(problems: Callable[..., Iterator[str]]) -> Callable[[_Maker], _Maker]:
+    """For a function that makes a data set: what its arguments contradict is said before anything is made.
+
+    Args:
+        problems: gets the same arguments, and gives a sentence for each that is wrong.
+    """
+
+    def mark(make: _Maker) -> _Maker:
+        vars(make)["problems"] = problems
+        return make
+
+    return mark
+
+
+def problems_of(make: Callable[..., Any], arguments: dict[str, Any]) -> list[str]:
+    """What a function that makes a data set says of its arguments before it is called."""
+    problems = getattr(make, "problems", None)
+    return [] if problems is None else list(problems(**arguments))

@@ -35,6 +35,7 @@ from typing import Any, cast
 import yaml
 
 from ssl_cli.config.build import plain
+from ssl_cli.config.overrides import key_of
 from ssl_cli.errors import ConfigError, TrainingError
 from ssl_cli.runs import checkpoint, claim
 from ssl_cli.runs.files import open_to_append, others, remove_partials, sha256, short, write
@@ -151,8 +152,8 @@ class Run:
             for word in typed
             if word not in ("-m", "--multirun")
             and not re.match(r"[+~]*(stage|hydra)[=.@/]", word)
-            and _key(word) not in changed
-            and _key(word).partition(".")[0] not in groups
+            and key_of(word) not in changed
+            and key_of(word).partition(".")[0] not in groups
         ]
         said = [word for word in words if not word.endswith("=")]
         return shlex.join(["ssl-cli", *said, *kept])
@@ -242,10 +243,6 @@ class Run:
         }
         write(self.folder / "result.json", json.dumps(written, indent=1, ensure_ascii=False) + "\n")
         return written
-
-
-def _key(word: str) -> str:
-    return word.partition("=")[0].lstrip("+~")
 
 
 def _rebuilt(value: Any) -> Any:

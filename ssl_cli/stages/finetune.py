@@ -93,7 +93,7 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     phase = config.schedule.supervised
     monitor, select = watcher(phase.select, plain, validation, test, here)
     batches = Batches(*train, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
-    note_smaller_batches("schedule.supervised.batch_size", phase.batch_size, batches, "labels to train on")
+    note_smaller_batches("schedule.supervised.batch_size", phase.batch_size, batches.size, "labels to train on")
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor, select)
 
     result = tested(config, run, method, backbone, test, dataset, chosen, fitted, here, start)
@@ -187,6 +187,11 @@ def as_they_are(inputs: Tensor, count: int, draws: Draws) -> tuple[Tensor, ...]:
     return (inputs.to(draws.device),) * count
 
 
+def stored(inputs: Inputs, device: torch.device) -> Tensor:
+    """Features as evaluation sees them: as they are."""
+    return tensor(inputs).to(device)
+
+
 def watcher(
     choice: str, plain: Plain, validation: Split, test: Split, here: Machine
 ) -> tuple[Callable[[nn.Module], dict[str, float]] | None, str | None]:
@@ -220,6 +225,12 @@ def caveats(config: Config, batches: Batches) -> list[str]:
     found = []
     if config.head.classifier.arguments.get("output") == "softmax":
         found.append("the head ends in a softmax and the cross-entropy takes another")
+    return found + training_caveats(config, batches)
+
+
+def training_caveats(config: Config, batches: Batches) -> list[str]:
+    """Those of them that are about labels, whatever is trained on them."""
+    found: list[str] = []
     unseen = batches.count - _trained_on(batches)
     if unseen:
         found.append(f"{unseen} of {batches.count} labels were never trained on")

@@ -11,8 +11,8 @@ from torch import nn
 
 from ssl_cli.config.consistency import data_problems, inputs_to_pretrain_on, labels_to_train_on
 from ssl_cli.config.schema import Config, DatasetComponent, Facts, Runtime
-from ssl_cli.data.batches import Batches, CaseBatches
-from ssl_cli.data.dataset import described, facts_of, load
+from ssl_cli.config.trust import components
+from ssl_cli.data.dataset import contradictions, described, facts_of, load
 from ssl_cli.data.token_batch import sample
 from ssl_cli.data.types import Dataset, View
 from ssl_cli.errors import ConfigError
@@ -54,7 +54,10 @@ def check_fit(config: Config, dataset: Dataset | None = None) -> None:
         ConfigError: with a sentence for each thing that does not fit.
     """
     known = dataset or described(config.dataset)
-    problems = _machine_problems(config.runtime) if dataset is None else list(data_problems(config, facts_of(dataset)))
+    if dataset is None:
+        problems = _machine_problems(config.runtime) + _dataset_problems(config)
+    else:
+        problems = list(data_problems(config, facts_of(dataset)))
     if known is None:
         if problems:
             raise ConfigError(*problems)
@@ -111,10 +114,20 @@ def _machine_problems(runtime: Runtime) -> list[str]:
     return [f"runtime.threads={runtime.threads}: this machine has {cores} processor cores; at most that many, or auto"]
 
 
-def note_smaller_batches(key: str, asked: int, batches: Batches | CaseBatches, what: str) -> None:
+def _dataset_problems(config: Config) -> list[str]:
+    """What is wrong with the settings of data sets; of another one than the target it is said which."""
+    return [
+        problem if data is config.dataset else f"dataset={data.name}: {problem}"
+        for data in components(config)
+        if isinstance(data, DatasetComponent)
+        for problem in contradictions(data)
+    ]
+
+
+def note_smaller_batches(key: str, asked: int, size: int, what: str) -> None:
     """Say so where batches are smaller than a setting asks for, since there is no more to fill them with."""
-    if batches.size < asked:
-        log.info("Note: %s=%s: there are %s %s, so a batch has as many.", key, f"{asked:,}", f"{batches.size:,}", what)
+    if size < asked:
+        log.info("Note: %s=%s: there are %s %s, so a batch has as many.", key, f"{asked:,}", f"{size:,}", what)
 
 
 def _settings(config: Config, inputs: int | None) -> NetworkSettings:

@@ -143,8 +143,27 @@ def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple
         batches, what = CaseBatches(inputs, dataset.cases, *how), "cases"
     else:
         batches, what = Batches(inputs, classes, *how), "inputs to train on"
-    note_smaller_batches("schedule.pretrain.batch_size", phase.batch_size, batches, what)
+    _check_batches(config, batches, what)
+    note_smaller_batches("schedule.pretrain.batch_size", phase.batch_size, batches.size, what)
     return method, batches, views
+
+
+def _check_batches(config: Config, batches: Batches | CaseBatches, what: str) -> None:
+    """Raises ConfigError where too little is there for the schedule, as far as only the data could tell."""
+    phase, there = config.schedule.pretrain, batches.steps_per_epoch
+    problems: list[str] = []
+    if batches.size < 2:
+        rest = config.budget.pretrain_on == "rest"
+        where = "budget.pretrain_on=rest: leaves" if rest else f"method={config.method.name}: has"
+        problems.append(f"{where} {batches.size} of the {what}; it must be at least 2, which are told apart")
+    for key in ("steps_per_epoch", "gradient_accumulation"):
+        asked = getattr(phase, key) or 1
+        if asked > there and not problems:
+            problems.append(
+                f"schedule.pretrain.{key}={asked}: an epoch has {there:,} batches of {batches.size} {what}; at most that many"
+            )
+    if problems:
+        raise ConfigError(*problems)
 
 
 def check_sources(config: Config) -> Path | None:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
-from ssl_cli.data.types import Dataset, Split
+from ssl_cli.data.types import Dataset, Split, tensor
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import count_parameters, load_backbone
@@ -24,7 +24,8 @@ from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import read_weights
-from ssl_cli.stages.finetune import as_they_are, opened
+from ssl_cli.stages.finetune import as_they_are, opened, protocol, stored, training_caveats, watcher
+from ssl_cli.stages.fit import note_smaller_batches
 from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.networks import plain_of, pretraining_method
 from ssl_cli.stages.probe_settings import ProbeStage, head_layers, layer_names
@@ -38,12 +39,13 @@ log = logging.getLogger("ssl_cli")
 
 @dataclass(frozen=True)
 class Layer:
-    """A place where features can be had: its number from 1 on, its name, and its (N, D) features of the splits."""
+    """A place where features can be had: its number from 1 on, its name, and the splits with its (N, D) features as inputs."""
 
     number: int
     name: str
-    train: Tensor
-    test: Tensor
+    train: Split
+    validation: Split
+    test: Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,19 +69,29 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
     stage = config.stage_as(ProbeStage)
     here, dataset, chosen = opened(config, run)
     start = find_or_pretrain(config, run, dataset, here)
-    labelled = Split(dataset.train.inputs[chosen.train], dataset.train.labels[chosen.train])
+    labelled, held_out = (
+        Split(dataset.train.inputs[items], dataset.train.labels[items]) for items in (chosen.train, chosen.validation)
+    )
+    batches = _batches(config, labelled)
+    asked = config.schedule.supervised.batch_size
+    note_smaller_batches("schedule.supervised.batch_size", asked, batches.size, "labels to train on")
     rows: list[dict[str, Any]] = []
     methods = {"random": pretraining_method(config, dataset), "pretrained": _pretrained(config, dataset, start)}
     for weights, method in methods.items():
         names = layer_names(method)
-        for layer in _layers(config, here.place(method), names, labelled, dataset, here):
+        for layer in _layers(config, here.place(method), names, (labelled, held_out, dataset.test), dataset, here):
             rows.append(
-                {"weights": weights, "layer": layer.number, "name": layer.name, "features": layer.test.shape[1]}
+                {
+                    "weights": weights,
+                    "layer": layer.number,
+                    "name": layer.name,
+                    "features": tensor(layer.test.inputs).shape[1],
+                }
             )
-            rows[-1] |= _probed(config, run, weights, layer, labelled, dataset, here)
+            rows[-1] |= _probed(config, run, weights, layer, len(dataset.classes), here)
             log.info(
                 "%s weights, %s (%s features): linear %.1f %%, kNN %.1f %%",
-                weights, layer.name, f"{layer.test.shape[1]:,}", 100 * rows[-1]["linear"], 100 * rows[-1]["knn"],
+                weights, layer.name, f"{tensor(layer.test.inputs).shape[1]:,}", 100 * rows[-1]["linear"], 100 * rows[-1]["knn"],
             )  # fmt: skip
     plots.save_layers(rows, run.folder / "probe.png")
     last = max(
@@ -93,7 +105,8 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
             test_accuracy=last["linear"],
             images_per_second=None,
             environment=here.environment(),
-            protocol="the last weights; test set read once a layer, and no layer chosen by it",
+            protocol=_protocol(config),
+            caveats=training_caveats(config, batches),
             labels_hash=chosen.hash(),
             neighbours=stage.neighbours,
             layers=rows,
@@ -145,42 +158,60 @@ class _Layers(nn.Module):
 
 
 def _layers(
-    config: Config, method: Method, names: list[str], train: Split, dataset: Dataset, here: Machine
+    config: Config,
+    method: Method,
+    names: list[str],
+    splits: tuple[Split, Split, Split],
+    dataset: Dataset,
+    here: Machine,
 ) -> list[Layer]:
+    """The layers asked for, with their features of the splits to train on, to validate with and to test on."""
     asked = config.stage_as(ProbeStage).layers
     plain = plain_of(config, dataset)
     numbers = list(range(1, len(names) + 1)) if asked == "all" else sorted(set(asked))
     network = _Layers(method, numbers)
-    features = [outputs(network, split.inputs, plain, here) for split in (train, dataset.test)]
-    parts = zip(*(whole.split(network.widths, dim=1) for whole in features), strict=True)
-    return [
-        Layer(number, names[number - 1], seen.contiguous(), asked.contiguous())
-        for number, (seen, asked) in zip(numbers, parts, strict=True)
-    ]
+
+    def features(split: Split) -> list[Split]:
+        if not len(split):
+            return [split] * len(numbers)
+        parts = outputs(network, split.inputs, plain, here).split(network.widths, dim=1)
+        return [Split(part.contiguous(), split.labels) for part in parts]
+
+    parts = zip(*map(features, splits), strict=True)
+    return [Layer(number, names[number - 1], *part) for number, part in zip(numbers, parts, strict=True)]
 
 
-def _probed(
-    config: Config, run: Run, weights: str, layer: Layer, labelled: Split, dataset: Dataset, here: Machine
-) -> dict[str, float]:
+def _probed(config: Config, run: Run, weights: str, layer: Layer, classes: int, here: Machine) -> dict[str, float]:
     """The test accuracy of both probes of a layer. The linear one trains by `schedule.supervised` in a run of its own."""
     neighbours = config.stage_as(ProbeStage).neighbours
-    voted = knn_accuracy(layer.train, labelled.labels, layer.test, dataset.test.labels, neighbours)
+    train, test = layer.train, layer.test
+    features = tensor(train.inputs)
+    voted = knn_accuracy(features, train.labels, tensor(test.inputs), test.labels, neighbours)
     torch.manual_seed(derived_seed(config.seed, "classifier"))
-    linear = nn.Linear(layer.train.shape[1], len(dataset.classes))
+    linear = nn.Linear(features.shape[1], classes)
     method = here.place(
         Supervised(
             nn.Identity(),
-            nn.Sequential(heads.Standardise(layer.train), linear),
+            nn.Sequential(heads.Standardise(features), linear),
             config.schedule.supervised.label_smoothing,
         )
     )
-    phase = replace(config.schedule.supervised, evaluate_every=0)
-    how = (phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
-    batches = Batches(layer.train, labelled.labels, None, *how)
+    phase = config.schedule.supervised
+    monitor, select = watcher(phase.select, stored, layer.validation, test, here)
     child = run.child(str(Path(weights) / layer.name.replace(" ", "")), config)
-    fit(method, batches, as_they_are, phase, child, here, config.seed)
-    right = class_accuracy(method, Split(layer.test, dataset.test.labels), plain_of(config, dataset), here)
+    fit(method, _batches(config, train), as_they_are, phase, child, here, config.seed, monitor, select)
+    right = class_accuracy(method, test, stored, here)
     return {"linear": round(right, 6), "knn": round(voted, 6)}
+
+
+def _batches(config: Config, split: Split) -> Batches:
+    phase = config.schedule.supervised
+    return Batches(split.inputs, split.labels, None, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
+
+
+def _protocol(config: Config) -> str:
+    said = protocol(config)
+    return f"{said}{' a layer' * said.endswith('once')}, and no layer chosen by it"
 
 
 def closing(result: dict[str, Any], run: Run) -> None:
@@ -188,6 +219,8 @@ def closing(result: dict[str, Any], run: Run) -> None:
     table.show_layers(result)
     place = quoted(run.folder)
     log.info("Checkpoint selection: %s. Picture: %s/probe.png (%.0f s)", result["protocol"], place, result["seconds"])
+    for caveat in result["caveats"]:
+        log.info("Note: %s.", caveat)
 
 
 def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tuple[str, str]]:

@@ -41,7 +41,9 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     classifier, pretraining, starts_from = _start(config, run, dataset, here)
     method = here.place(_method(config, classifier))
     batches = mixed_batches(config, dataset, chosen)
-    note_smaller_batches("stage.labelled_batch_size", stage.labelled_batch_size, batches.labelled, "labels to train on")
+    note_smaller_batches(
+        "stage.labelled_batch_size", stage.labelled_batch_size, batches.labelled.size, "labels to train on"
+    )
     log.info(
         "%s: %s (%s parameters), %s labels and %s inputs of %s, on %s → %s",
         stage.arm(config), config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen),

@@ -69,6 +69,11 @@ class SemiStage(Stage):
                 f"stage.pseudo_label.ramp_start={self.pseudo_label.ramp_start:g}"
             )
 
+    def batch_sizes(self, config: Config) -> Iterator[str]:
+        """The labelled inputs come in addition."""
+        yield from super().batch_sizes(config)
+        yield f"stage.labelled_batch_size={self.labelled_batch_size}"
+
     def arm(self, config: Config) -> str:
         """By its method and its initial weights."""
         name = METHODS[self.method]

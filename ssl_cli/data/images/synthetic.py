@@ -1,13 +1,35 @@
 """Generated data sets, for tests and examples."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.config.schema import ImageFacts
-from ssl_cli.data.types import UNKNOWN, Dataset, Split
+from ssl_cli.data.types import UNKNOWN, Dataset, Split, refused_by
 
 
+def _missing(facts: ImageFacts, *keys: str) -> Iterator[str]:
+    for key in keys:
+        if getattr(facts, key) is None:
+            yield f"dataset.facts.{key}=null: must be given, since the data is made from it"
+
+
+def _synthetic_problems(facts: ImageFacts) -> Iterator[str]:
+    yield from _missing(facts, "inputs", "test", "classes", "shape")
+    if facts.cases:
+        yield f"dataset.facts.cases={facts.cases}: must be 0, since no inputs that are made here belong together"
+
+
+def _synthetic_cases_problems(facts: ImageFacts) -> Iterator[str]:
+    yield from _missing(facts, "inputs", "test", "classes", "shape", "cases")
+    total = (facts.inputs or 0) + (facts.unlabelled or 0)
+    if facts.cases is not None and facts.inputs is not None and not 1 <= facts.cases <= total:
+        yield f"dataset.facts.cases={facts.cases}: must be in [1, {total}], the number of inputs"
+
+
+@refused_by(_synthetic_problems)
 def synthetic(facts: ImageFacts) -> Dataset:
     """Each class is a fixed pattern with noise. Equal facts give equal data."""
     known, test, classes, shape = facts.inputs, facts.test, facts.classes, facts.shape
@@ -28,6 +50,7 @@ def synthetic(facts: ImageFacts) -> Dataset:
     return Dataset(split(known, facts.unlabelled or 0), split(test, 0), names)
 
 
+@refused_by(_synthetic_cases_problems)
 def synthetic_cases(facts: ImageFacts) -> Dataset:
     """Several images of each object, which differ in lighting and position.
 
@@ -38,8 +61,6 @@ def synthetic_cases(facts: ImageFacts) -> Dataset:
     if known is None or test is None or classes is None or shape is None or objects is None:
         raise ValueError("dataset.facts must all be given, since the data is made from them")
     total = known + (facts.unlabelled or 0)
-    if not 1 <= objects <= total:
-        raise ValueError(f"dataset.facts.cases={objects}: must be in [1, {total}], the number of inputs")
     source = torch.Generator().manual_seed(2)
     channels, height, width = shape
 

@@ -1,0 +1,72 @@
+"""A training that memory is not enough for says which settings to lower."""
+
+import resource
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from ssl_cli.cli.main import _run
+from ssl_cli.errors import TrainingError
+from ssl_cli.training import loop
+
+CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 bytes."
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "sentence"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of"),
+            ("stage=pretrain",),
+            r"there is no memory for another 2.50 GiB: lower schedule.pretrain.batch_size=16, or take a smaller network",
+        ),
+        (
+            RuntimeError(CPU),
+            ("stage=baseline", "budget.labels=20"),
+            "there is no memory for another 64 bytes: lower schedule.supervised.batch",
+        ),
+        (
+            MemoryError(),
+            ("stage=semi", "budget.labels=20"),
+            "memory is full: lower schedule.semi.batch_size=16 or stage.labelled_batch_size=64, or take",
+        ),
+    ],
+)
+def test_what_to_lower_is_said_where_a_step_does_not_fit(smoke, monkeypatch, error, words, sentence):
+    def step(*_arguments):
+        raise error
+
+    monkeypatch.setattr(loop, "take_step", step)
+    config, run = smoke(*words)
+    with pytest.raises(TrainingError, match=f"^{sentence}"):
+        _run(config, run.folder)
+
+
+def test_another_error_of_a_step_stays_what_it_is(smoke, monkeypatch):
+    def step(*_arguments):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(loop, "take_step", step)
+    config, run = smoke("stage=pretrain")
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        _run(config, run.folder)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
+def test_a_batch_that_does_not_fit_ends_in_one_sentence(tmp_path):
+    words = (
+        "baseline", "dataset=synthetic", "dataset.facts.inputs=40000", "budget=all", "augment=none", "schedule=smoke",
+        "schedule.supervised.batch_size=40000", "backbone.width=32", "runtime.threads=1", "runtime.precision=float32",
+        "runtime.compile=false", "runtime.device=cpu",
+    )  # fmt: skip
+    limit = 6 << 30
+    done = subprocess.run(
+        [sys.executable, "-m", "ssl_cli", *words],
+        cwd=tmp_path, capture_output=True, text=True, timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr.count("ssl-cli: "), "Traceback" in done.stderr) == (1, 1, False), done.stderr
+    assert "ssl-cli: there is no memory for another " in done.stderr
+    assert "lower schedule.supervised.batch_size=40000, or take a smaller network" in done.stderr
