@@ -26,13 +26,12 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.transforms import v2
 
-from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.dataset import load
 from ssl_cli.methods.base import Method
-from ssl_cli.stages.networks import pretraining_method
+from ssl_cli.stages.networks import pretraining_method, views_of
 from ssl_cli.training.device import Machine, machine
 from ssl_cli.training.loop import prepare, take_step
 from ssl_cli.training.optim import optimiser
@@ -114,7 +113,7 @@ def ours(config: Config, here: Machine, method: Method | None = None) -> Steps:
     dataset = load(config.dataset)
     phase = config.schedule.pretrain
     method = here.place(method or pretraining_method(config, dataset)).train()
-    views = build(config.augment.pretrain, scale=config.augment.scale)
+    views = views_of(config, dataset, "pretrain")
     batches = Batches(dataset.train.inputs, None, None, phase.batch_size, "shuffle", 0)
     optimise, scaler = optimiser(method.parameters(), phase.optimiser), here.scaler()
     done = 0

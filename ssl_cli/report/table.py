@@ -11,7 +11,7 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Rows by number of labels, then by first appearance of the arm; runs with a collapsed pre-training are separate.
 
     Each row: arm, labels, collapsed, seeds (the list), accuracies (theirs), mean, spread (the standard deviation over
-    seeds, None for one), seconds (the mean), backbone_parameters, images_per_second (the mean).
+    seeds, None for one), macro_f1 and seconds (means), backbone_parameters, images_per_second (the mean).
     """
     groups: dict[tuple, dict[int, dict[str, Any]]] = defaultdict(dict)
     for result in results:
@@ -31,6 +31,7 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "accuracies": accuracies,
                 "mean": statistics.mean(accuracies),
                 "spread": statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+                "macro_f1": _mean([run.get("macro_f1") for run in runs.values()]),
                 "seconds": statistics.mean(run["seconds"] for run in runs.values()),
                 "backbone_parameters": next(iter(runs.values()))["backbone_parameters"],
                 "images_per_second": _mean([run["images_per_second"] for run in runs.values()]),
@@ -47,7 +48,8 @@ def _mean(numbers: list[float | None]) -> float | None:
 def headings(made: list[dict[str, Any]], measure: str = "test accuracy") -> tuple[str, ...]:
     """Headings of `cells`; the network's size is a column if it varies."""
     sizes = ("parameters", "inputs/s") if _sizes_vary(made) else ()
-    return ("arm", *sizes, "labels", "seeds", measure, "seconds")
+    f1 = ("macro-F1",) if _has_f1(made) else ()
+    return ("arm", *sizes, "labels", "seeds", measure, *f1, "seconds")
 
 
 def cells(row: dict[str, Any], made: list[dict[str, Any]]) -> tuple[str, ...]:
@@ -61,12 +63,17 @@ def cells(row: dict[str, Any], made: list[dict[str, Any]]) -> tuple[str, ...]:
         f"{row['labels']:,}",
         str(len(row["seeds"])),
         f"{100 * row['mean']:.1f} %{spread}",
+        *([f"{100 * row['macro_f1']:.1f} %" if row["macro_f1"] is not None else ""] if _has_f1(made) else []),
         f"{row['seconds']:.0f}",
     )
 
 
+def _has_f1(made: list[dict[str, Any]]) -> bool:
+    return any(row.get("macro_f1") is not None for row in made)
+
+
 def _sizes_vary(made: list[dict[str, Any]]) -> bool:
-    return len({row["backbone_parameters"] for row in made}) > 1
+    return len({row["backbone_parameters"] for row in made} - {0}) > 1  # a classical baseline has none
 
 
 def show(made: list[dict[str, Any]], title: str, measure: str = "test accuracy") -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.config.consistency import projects
-from ssl_cli.config.schema import Config, ViewsComponent
+from ssl_cli.config.schema import Config, TextFacts, ViewsComponent
 from ssl_cli.report import page, plots, table
 from ssl_cli.runs.files import quoted
 from ssl_cli.runs.result import Result, finished_result
 from ssl_cli.runs.run import Run
+from ssl_cli.stages.classical import classical
+from ssl_cli.stages.classical_settings import ClassicalStage
 from ssl_cli.stages.compare_settings import CompareStage
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.finetune_settings import SupervisedStage
@@ -52,7 +54,11 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
             if arm.stage.name == "finetune":
                 start = find_or_pretrain(seeded, run.child(folder, seeded), open_dataset(config), here)
                 pretrainings.append(start)
-            results.append(finetune(arm, run.child(f"{folder}/{name}", arm), start))
+            child = run.child(f"{folder}/{name}", arm)
+            if arm.stage.name == "classical":
+                results.append(classical(arm, child))
+            else:
+                results.append(finetune(arm, child, start))
     shown = {"confusion, labels only": "labels-only", "confusion, new head": "new-head"}
     return side_by_side(config, run, results, pretrainings, _headline(config), shown)
 
@@ -105,6 +111,9 @@ def arms(config: Config) -> Iterator[tuple[str, Config]]:
     new, same = replace(config.head, keep=0), replace(config.head, keep="all")
     baseline, tuned = SupervisedStage("baseline", frozen=False), SupervisedStage("finetune", frozen=False)
 
+    if isinstance(config.dataset.arguments.get("facts"), TextFacts):
+        yield "tfidf", replace(config, stage=ClassicalStage("classical", "tfidf", components=200, C=10.0), head=new)
+        yield "lsa", replace(config, stage=ClassicalStage("classical", "lsa", components=200, C=30.0), head=new)
     yield "random-frozen", replace(config, stage=replace(baseline, frozen=True), head=new)
     yield "labels-only", replace(config, stage=baseline, head=new, augment=plain)
     if still != config.augment.supervised:

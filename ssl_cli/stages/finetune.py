@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen, choose
-from ssl_cli.data.measures import confusion
+from ssl_cli.data.measures import balanced_accuracy, confusion, macro_f1
 from ssl_cli.data.types import Dataset, Inputs, Plain, Split, tensor
 from ssl_cli.methods.base import Classifier
 from ssl_cli.methods.networks import count_parameters
@@ -43,6 +43,7 @@ class ClassifierResult(Result):
     """Of a classifier; what is None does not concern how it was trained.
 
     labels_hash: the same for the same labels in the same parts.
+    macro_f1, balanced_accuracy: of the test, where every class counts the same; see `data.measures`.
     best_step: the one whose weights were kept, where a number chose them.
     softmax_slope_at_start: see `models.heads.saturation`; pretraining: what the pre-training behind it was.
     agreement: of a student with its teacher; teacher: what that was.
@@ -51,6 +52,8 @@ class ClassifierResult(Result):
 
     classes: int
     labels_hash: str
+    macro_f1: float
+    balanced_accuracy: float
     validation_accuracy: float | None
     steps: int
     best_step: int | None
@@ -152,6 +155,8 @@ def tested(
         environment=here.environment(),
         classes=len(dataset.classes),
         labels_hash=chosen.hash(),
+        macro_f1=round(macro_f1(table), 6),
+        balanced_accuracy=round(balanced_accuracy(table), 6),
         validation_accuracy=fitted.last.get("validation_accuracy"),
         steps=fitted.steps,
         best_step=fitted.best_step,
@@ -268,8 +273,9 @@ def _labels_csv(dataset: Dataset, chosen: Chosen) -> str:
 def closing(result: dict[str, Any], run: Run) -> None:
     """The one number of a classifier, and what to know of it."""
     log.info(
-        "Test accuracy %.1f %% with %s labels: %s, %.0f s. In %s",
-        100 * result["test_accuracy"], f"{result['labels']:,}", result["arm"], result["seconds"], quoted(run.folder),
+        "Test accuracy %.1f %% (macro-F1 %.1f %%) with %s labels: %s, %.0f s. In %s",
+        100 * result["test_accuracy"], 100 * result["macro_f1"], f"{result['labels']:,}", result["arm"],
+        result["seconds"], quoted(run.folder),
     )  # fmt: skip
     for caveat in result["caveats"]:
         log.info("Note: %s.", caveat)

@@ -1,7 +1,7 @@
 """A bag of tokens: the mean of their embeddings."""
 
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_cli.config.schema import Count
 from ssl_cli.data.token_batch import TokenBatch
@@ -19,6 +19,11 @@ class Bag(TextBackbone):
 
     def __init__(self, vocabulary: Vocabulary, dim: Count):
         super().__init__(vocabulary, dim, "mean")
+
+    @property
+    def stages(self) -> tuple[nn.Module, ...]:
+        """Its only layer."""
+        return (self.embedding,)
 
     def layer_states(self, batch: TokenBatch) -> list[Tensor]:
         """The embeddings: (R, T, dim)."""
