@@ -63,7 +63,9 @@ class TokenBatch:
     @property
     def is_one_text_a_row(self) -> bool:
         """Whether no two texts share a row and there is no padding, so that nothing must be hidden from attention."""
-        return self.ids.shape[0] == len(self) and self.ids.numel() == int((self.lasts - self.firsts + 1).sum())
+        if self.ids.shape[0] != len(self):
+            return False
+        return self.ids.is_meta or self.ids.numel() == int((self.lasts - self.firsts + 1).sum())
 
     def to(self, device: torch.device | str) -> TokenBatch:
         """The same on a device."""

@@ -143,7 +143,7 @@ def _slopes(results: list[dict[str, Any]]) -> dict[str, list[float]]:
     """By arm, a number a seed: how much gradient the head's softmax let through at first (see `heads.saturation`)."""
     found: dict[str, list[float]] = {}
     for result in results:
-        if result["softmax_slope_at_start"] is not None:
+        if result.get("softmax_slope_at_start") is not None:
             found.setdefault(result["arm"], []).append(result["softmax_slope_at_start"])
     return found
 

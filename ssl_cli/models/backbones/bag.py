@@ -31,9 +31,13 @@ class Bag(TextBackbone):
 
     def forward(self, batch: TokenBatch) -> Tensor:
         """N texts → (N, dim), in one pass over the tokens."""
-        flat = batch.ids.flatten()[batch.texts.flatten() >= 0]
-        # Within a row texts follow one another, but their numbers may not: sums are put back in the texts' order.
+        # Flattened, each text is followed by another one or by padding, which `padding_idx` leaves out of the mean.
         order = batch.firsts.argsort()
-        lengths = (batch.lasts - batch.firsts + 1)[order]
-        means = F.embedding_bag(flat, self.embedding.weight, lengths.cumsum(0) - lengths, mode="mean")
+        means = F.embedding_bag(
+            batch.ids.flatten(),
+            self.embedding.weight,
+            batch.firsts[order],
+            mode="mean",
+            padding_idx=self.vocabulary.pad,
+        )
         return means[order.argsort()]

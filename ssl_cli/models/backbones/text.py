@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from ssl_cli.data.token_batch import TokenBatch
+from ssl_cli.data.token_batch import IGNORED, TokenBatch
 from ssl_cli.data.tokens import Vocabulary
 
 Pooling = Literal["mean", "first", "last"]
@@ -61,8 +61,7 @@ class TextBackbone(nn.Module):
 
 def mean_of_texts(states: Tensor, batch: TokenBatch) -> Tensor:
     """The mean state of each text's tokens, padding left out: (R · T, D) → (N, D)."""
-    texts = batch.texts.flatten()
-    there = (texts >= 0).nonzero()[:, 0]
-    sums = torch.zeros(len(batch), states.shape[1], dtype=states.dtype, device=states.device)
-    sums = sums.index_add(0, texts[there], states[there])
+    texts = torch.where(batch.texts == IGNORED, len(batch), batch.texts).flatten()  # padding goes to a row of its own
+    sums = torch.zeros(len(batch) + 1, states.shape[1], dtype=states.dtype, device=states.device)
+    sums = sums.index_add(0, texts, states)[:-1]
     return sums / (batch.lasts - batch.firsts + 1)[:, None].to(states.dtype)
