@@ -32,6 +32,10 @@ class TextViews:
             return inputs.to(device)
         return self._batch(inputs, torch.zeros_like(inputs.lengths), inputs.lengths, None).to(device)
 
+    def longer(self, inputs: Tokens) -> int:
+        """How many texts evaluation sees the beginning of only."""
+        return int((inputs.lengths > self.max_length - 2).sum())
+
     def __call__(self, inputs: Tokens, count: int, draws: Draws) -> tuple[TokenBatch, ...]:
         """B texts → `count` views of each, on the device of `draws`."""
         # Drawn where the texts are: how they are packed into rows depends on the draws.

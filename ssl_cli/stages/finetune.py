@@ -27,7 +27,7 @@ from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune_settings import SupervisedStage
-from ssl_cli.stages.fit import note_smaller_batches, open_dataset
+from ssl_cli.stages.fit import note_long_texts, note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.networks import fresh_classifier, plain_of, views_of
 from ssl_cli.stages.start import find_or_pretrain
@@ -91,6 +91,7 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
         here.described(), short(run.folder),
     )  # fmt: skip
     plain = plain_of(config, dataset)
+    note_long_texts(config, dataset)
     slope = _softmax_slope(method, dataset, chosen, plain, here)
     backbone = method.backbone
     views, train, validation, test = _views_and_data(config, dataset, chosen, method, here)

@@ -5,6 +5,7 @@ What a network or a method needs is said by its own constructor, as a `ValueErro
 
 import logging
 import os
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,6 +15,7 @@ from ssl_cli.config.schema import Config, DatasetComponent, Facts, Runtime
 from ssl_cli.config.trust import components
 from ssl_cli.data.dataset import contradictions, described, facts_of, load
 from ssl_cli.data.token_batch import sample
+from ssl_cli.data.tokens import Tokens
 from ssl_cli.data.types import Dataset, View
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
@@ -124,6 +126,22 @@ def _dataset_problems(config: Config) -> list[str]:
     ]
 
 
+def note_long_texts(config: Config, dataset: Dataset) -> None:
+    """Say how many texts are cut where they are longer than a view."""
+    views = views_of(config, dataset)
+    if (
+        isinstance(dataset.train.inputs, Tokens)
+        and isinstance(dataset.test.inputs, Tokens)
+        and hasattr(views, "longer")
+    ):
+        cut = [views.longer(split) for split in (dataset.train.inputs, dataset.test.inputs)]
+        if sum(cut):
+            log.info(
+                "Note: augment.supervised.max_length=%s: %s of %s training texts and %s of %s test texts are longer, and are cut.",
+                views.max_length, f"{cut[0]:,}", f"{len(dataset.train):,}", f"{cut[1]:,}", f"{len(dataset.test):,}",
+            )  # fmt: skip
+
+
 def note_smaller_batches(key: str, asked: int, size: int, what: str) -> None:
     """Say so where batches are smaller than a setting asks for, since there is no more to fill them with."""
     if size < asked:
@@ -154,10 +172,22 @@ def _try_method(config: Config, place: str, dataset: Dataset, facts: Facts) -> N
 def check_views(config: Config, dataset: Dataset, method: Method) -> None:
     """Raises ConfigError where the views of pre-training are for other inputs, or spoil the method's task."""
     views = views_of(config, dataset, "pretrain")
+    _check_length(config, views, method.backbone)
     try:
         method.check_views(views)
     except ValueError as error:
         raise ConfigError(f"method={config.method.name}: {error}") from error
+
+
+def _check_length(config: Config, views: Any, backbone: Any) -> None:
+    """Raises ConfigError where texts can be longer than a backbone takes."""
+    check = getattr(backbone, "check_length", None)
+    if check is None or not hasattr(views, "max_length"):
+        return
+    try:
+        check(views.max_length)
+    except ValueError as error:
+        raise ConfigError(f"backbone={config.backbone.name}: {error}") from error
 
 
 def _is_same(source: DatasetComponent, target: DatasetComponent) -> bool:
@@ -177,7 +207,7 @@ def _try_classifier(config: Config, dataset: Dataset, facts: Facts) -> None:
     settings = _settings(config, inputs)
     classifier = build_classifier(settings, dataset, None, label_smoothing=0.0, read=_described)
     _check_memory(config, "classifier", classifier)
-    views_of(config, dataset)
+    _check_length(config, views_of(config, dataset), classifier.backbone)
     labels = labels_to_train_on(config.budget, facts.inputs or 0)
     for name in BATCHED:
         if name not in config.stage.phases:

@@ -79,8 +79,10 @@ class Transformer(TextBackbone):
 
     def check_length(self, length: int) -> None:
         """Raises ValueError if texts of this length do not fit."""
-        if self.position_embedding is not None and length > self.max_length:
-            raise ValueError(f"max_length={self.max_length}: views have up to {length} tokens; at least that many")
+        if length > self.max_length:
+            raise ValueError(
+                f"max_length={self.max_length}: must be at least {length}, the tokens that a view can have"
+            )
 
     def layer_states(self, batch: TokenBatch) -> list[Tensor]:
         """The states after every layer: (R, T, dim) each."""
