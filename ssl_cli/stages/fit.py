@@ -137,7 +137,7 @@ def note_long_texts(config: Config, dataset: Dataset) -> None:
         cut = [views.longer(split) for split in (dataset.train.inputs, dataset.test.inputs)]
         if sum(cut):
             log.info(
-                "Note: augment.supervised.max_length=%s: %s of %s training texts and %s of %s test texts are longer, and are cut.",
+                "Note: augment.supervised.max_length=%s: %s of %s training and %s of %s test texts are longer, and are cut.",
                 views.max_length, f"{cut[0]:,}", f"{len(dataset.train):,}", f"{cut[1]:,}", f"{len(dataset.test):,}",
             )  # fmt: skip
 
