@@ -18,7 +18,7 @@ CHOICES = [
     for path in sorted(settings_folder().glob("*/*.yaml"))
     if path.parent.name in GROUPS
     and path.parent.name not in ("experiment", "augment", "dataset", "head", "schedule")
-    and path.stem not in ("evaluate", "micle", "mae")
+    and path.stem not in ("evaluate", "micle", "mae", "bag", "transformer", "masked_lm", "causal_lm")
 ]
 WITH_PARTNERS = [
     *CHOICES,
@@ -30,6 +30,9 @@ WITH_PARTNERS = [
     *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "letters", "synthetic", "arrays")),
     "dataset=synthetic_cases method=micle",
     "method=mae backbone=vit",
+    "dataset=texts augment=text backbone=bag schedule=text",
+    "dataset=texts augment=text backbone=transformer method=masked_lm",
+    "dataset=texts augment=text backbone=transformer backbone.causal=true backbone.pooling=last method=causal_lm",
     *(f"dataset={name} augment=natural" for name in ("cifar10", "cifar100", "svhn", "stl10")),
     *(f"augment={name}" for name in ("digits", "none", "warfield")),
     *(f"head={name}" for name in ("linear", "mlp", "simclr", "simclr_v2", "warfield")),

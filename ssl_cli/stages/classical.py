@@ -1,7 +1,7 @@
 """Logistic regression on features that no network makes: what the labels give without this tool."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,7 +47,9 @@ def classical(config: Config, run: Run) -> dict[str, Any]:
         return run.result
     stage = config.stage_as(ClassicalStage)
     here, dataset, chosen = opened(config, run)
-    if isinstance(dataset.train.inputs, Tokens) != (stage.features in TEXT_FEATURES):
+    has_texts = isinstance(dataset.train.inputs, Tokens)
+    stage = replace(stage, features=stage.features_for(has_texts))
+    if has_texts != (stage.features in TEXT_FEATURES):
         raise ConfigError(f"stage.features={stage.features}: is for other inputs than those of dataset={dataset.name}")
     predicted = _predictions(stage, dataset, chosen, config.seed)
     table = confusion(predicted, dataset.test.labels, len(dataset.classes))

@@ -12,10 +12,10 @@ NAMES = {"tfidf": "TF-IDF", "lsa": "LSA", "pixels": "pixels"}
 
 @dataclass(frozen=True)
 class ClassicalStage(Stage):
-    """Logistic regression on features that no network makes."""
+    """Logistic regression on features that no network makes; `auto`: TF-IDF of texts, pixels of images."""
 
     name: Literal["classical"]
-    features: Literal["tfidf", "lsa", "pixels"]
+    features: Literal["auto", "tfidf", "lsa", "pixels"]
     components: Annotated[int, "[2, inf)"]  # of LSA
     C: Positive  # the inverse of the penalty, as scikit-learn calls it
 
@@ -25,9 +25,14 @@ class ClassicalStage(Stage):
         """Features of other inputs than those of the data set."""
         facts = config.dataset.arguments.get("facts")
         kind = "texts" if self.features in TEXT_FEATURES else "images"
-        if isinstance(facts, ImageFacts if kind == "texts" else TextFacts):
+        if self.features != "auto" and isinstance(facts, ImageFacts if kind == "texts" else TextFacts):
             yield f"stage.features={self.features}: is for {kind}, and dataset={config.dataset.name} has others"
 
     def arm(self, config: Config) -> str:
         """By its features."""
-        return f"{NAMES[self.features]} and logistic regression"
+        has_texts = isinstance(config.dataset.arguments.get("facts"), TextFacts)
+        return f"{NAMES[self.features_for(has_texts)]} and logistic regression"
+
+    def features_for(self, has_texts: bool) -> str:
+        """What `auto` is for texts, or for images."""
+        return self.features if self.features != "auto" else "tfidf" if has_texts else "pixels"
