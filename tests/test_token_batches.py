@@ -1,6 +1,19 @@
 import pytest
 import torch
-from toy_texts import CPU, FIRST, LAST, PAD, PAIR, VOCABULARY, batch_of, parts, some_texts, text_views, tokens, transformer
+from toy_texts import (
+    CPU,
+    FIRST,
+    LAST,
+    PAD,
+    PAIR,
+    VOCABULARY,
+    batch_of,
+    parts,
+    some_texts,
+    text_views,
+    tokens,
+    transformer,
+)
 
 from ssl_cli.data.token_batch import IGNORED, joined, packing
 from ssl_cli.models.backbones.bag import Bag
@@ -102,7 +115,9 @@ def test_dropout_leaves_a_token_and_keeps_the_order():
     texts = [list(range(6, 6 + n)) for n in (1, 2, 30)]
     kept = []
     for step in range(30):
-        for text, seen in zip(texts, parts(text_views(drop=0.9)(tokens(texts), 1, Draws(0, "d", step))[0]), strict=True):
+        for text, seen in zip(
+            texts, parts(text_views(drop=0.9)(tokens(texts), 1, Draws(0, "d", step))[0]), strict=True
+        ):
             inner = seen[1:-1]
             assert len(inner) >= 1
             assert sorted(inner) == inner
@@ -121,4 +136,4 @@ def test_two_views_differ_and_are_drawn_from_the_argument_alone():
 def test_the_second_text_of_a_pair_is_a_segment_of_its_own():
     batch = batch_of([[7, 8, PAIR, 9], [7], [PAIR, 9, 9]])
     assert parts(batch, "segments") == [[0, 0, 0, 0, 1, 1], [0, 0, 0], [0, 0, 1, 1, 1]]
-    assert CPU == batch.device
+    assert batch.device == CPU

@@ -30,11 +30,15 @@ def some_texts(count: int = 12, longest: int = 14, seed: int = 0) -> list[list[i
     return [torch.randint(6, VOCABULARY.size, (length,), generator=source).tolist() for length in lengths]
 
 
-def text_views(max_length: int = 32, vocabulary: Vocabulary = VOCABULARY, p: float = 0.0, drop: float = 0.0, share=(0.3, 0.7)):
+def text_views(
+    max_length: int = 32, vocabulary: Vocabulary = VOCABULARY, p: float = 0.0, drop: float = 0.0, share=(0.3, 0.7)
+):
     return TextViews(vocabulary, max_length, Span(p, share), TokenDropout(drop))
 
 
-def batch_of(texts: list[list[int]], languages=None, vocabulary: Vocabulary = VOCABULARY, max_length: int = 32) -> TokenBatch:
+def batch_of(
+    texts: list[list[int]], languages=None, vocabulary: Vocabulary = VOCABULARY, max_length: int = 32
+) -> TokenBatch:
     """The texts as evaluation sees them."""
     return text_views(max_length, vocabulary).plain(tokens(texts, languages), CPU)
 
