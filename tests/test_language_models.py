@@ -37,6 +37,7 @@ from ssl_cli.models.backbones.bag import Bag
 from ssl_cli.models.backbones.transformer import Transformer
 from ssl_cli.randomness import Draws
 
+torch.set_num_threads(1)  # networks this small are slower on more
 TEXTS = some_texts(30, 14)
 LN_V = math.log(VOCABULARY.size)
 CASES = torch.arange(4)
