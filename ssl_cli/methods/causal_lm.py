@@ -56,17 +56,19 @@ class CausalLM(Method):
         flat = view.ids.flatten()
         shown: dict[str, list[str]] = {"text": [], "continued": []}
         for first, last in zip(view.firsts.tolist(), view.lasts.tolist(), strict=True):
-            begun = flat[first : first + max(2, (last - first) // 2)]
+            begun = flat[first : first + max(1, (last - first) // 2)]
+            language = None if view.languages is None else view.languages.flatten()[first]
             shown["text"].append(decoded(self.vocabulary, begun))
-            shown["continued"].append(decoded(self.vocabulary, self._continued(begun, draws)[len(begun) :]))
+            shown["continued"].append(decoded(self.vocabulary, self._continued(begun, language, draws)[len(begun) :]))
         return shown
 
-    def _continued(self, ids: Tensor, draws: Draws) -> Tensor:
+    def _continued(self, ids: Tensor, language: Tensor | None, draws: Draws) -> Tensor:
         """A text with tokens drawn one after the other: int64 (T,) → (T + up to `CONTINUED`,)."""
         for _ in range(min(CONTINUED, self.backbone.max_length - len(ids))):
             one = torch.arange(len(ids), device=ids.device)[None]
+            languages = None if language is None else language.expand_as(one)
             batch = TokenBatch(
-                ids[None], torch.zeros_like(one), one, torch.zeros_like(one), None, one[0, :1], one[0, -1:]
+                ids[None], torch.zeros_like(one), one, torch.zeros_like(one), languages, one[0, :1], one[0, -1:]
             )
             logits = self.output(self.backbone.states(batch)[0, -1:], self.backbone.embedding)[0]
             if self.temperature:

@@ -1,7 +1,7 @@
 """SimCLR (Chen et al., 2020), with later proposals for its negatives."""
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed
@@ -99,19 +99,44 @@ def nt_xent_with(
         return F.softplus(sums - positive).mean()
 
 
+def one_sided(z0: Tensor, z1: Tensor, temperature: float) -> Tensor:
+    """Each first view against all second views (Gao et al., 2021, equation 1): (B, D), (B, D) → scalar; ln B if all are equal."""
+    with torch.autocast(z0.device.type, enabled=False):
+        similarity = F.normalize(z0, dim=1) @ F.normalize(z1, dim=1).T / temperature
+        return F.cross_entropy(similarity, torch.arange(len(z0), device=z0.device))
+
+
 class SimCLR(Projecting):
     """Contrastive learning: two views of an input are positives, all other inputs of the batch are negatives.
 
     Args:
         backbone, head: the network.
         temperature: of the similarities.
+        sides: `both`: all views are anchors, and all others their negatives; `one`: first views are anchors, and the second views
+            of other inputs their negatives, as in SimCSE (Gao et al., 2021).
         negatives: options for the negatives.
+
+    Raises:
+        ValueError: options for the negatives with one side.
     """
 
     n_views = 2
 
-    def __init__(self, backbone: Backbone, head: HeadFactory, temperature: Positive, negatives: Negatives):
+    def __init__(
+        self,
+        backbone: Backbone,
+        head: HeadFactory,
+        temperature: Positive,
+        sides: Literal["both", "one"],
+        negatives: Negatives,
+    ):
         super().__init__(backbone)
+        for option in ("queue", "debias", "cancel"):
+            if sides == "one" and getattr(negatives, option):
+                raise ValueError(
+                    f"negatives.{option}={getattr(negatives, option):g}: belongs to sides=both; set it to 0 with sides=one"
+                )
+        self.sides = sides
         self.head = head(inputs=backbone.dim)
         self.temperature = temperature
         self.negatives = negatives
@@ -120,10 +145,12 @@ class SimCLR(Projecting):
             self.queue = Queue(torch.zeros(negatives.queue, self.head.outputs))
 
     def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        """NT-Xent of the projections, with the batches of all processes together."""
+        """NT-Xent of the projections, or its one side, with the batches of all processes together."""
         z0, z1 = (gather(z) for z in self.project(views))
         options = self.negatives
-        if not (options.queue or options.debias or options.cancel):
+        if self.sides == "one":
+            loss = one_sided(z0, z1, self.temperature)
+        elif not (options.queue or options.debias or options.cancel):
             loss = nt_xent(z0, z1, self.temperature)
         else:
             queue = self.queue.filled() if options.queue else None

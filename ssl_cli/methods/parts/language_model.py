@@ -1,16 +1,19 @@
 """What language models share: an output layer over the vocabulary, and which tokens are masked."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.data.text.tokenizer import decoded, texts_of
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
 from ssl_cli.models.backbones.text import TextBackbone
 from ssl_cli.randomness import Draws
 
+GUESSES = 5
 KEPT, RANDOM = 0.1, 0.1  # of the masked tokens: those that stay, and those that become a random one
 
 
@@ -74,3 +77,45 @@ def mask_tokens(
 def of_each_token(values: Tensor, batch: TokenBatch) -> Tensor:
     """A value for each text and place in it, where the tokens stand: (N, longest) → (R, T); that of text 0 where padding is."""
     return values[batch.texts.clamp_min(0), batch.places]
+
+
+def masked_loss(
+    batch: TokenBatch, vocabulary: Vocabulary, ratio: float, backbone: TextBackbone, output: TokenOutput, draws: Draws
+) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+    """The mean cross-entropy of the predicted tokens; the states of all, (R, T, dim); metrics."""
+    chosen, seen = mask_tokens(batch, vocabulary, ratio, draws)
+    states = backbone.states(replace(batch, ids=seen))
+    logits, targets = output(states[chosen], backbone.embedding), batch.ids[chosen]
+    loss = mean_cross_entropy(logits, targets)
+    numbers = {
+        "masked_loss": loss.detach(),
+        "perplexity": loss.detach().exp(),
+        "masked_accuracy": share_right(logits, targets),
+    }
+    return loss, states, numbers
+
+
+def mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
+    """(M, C), (M,) → scalar; 0 where there is nothing to predict, as in a batch of very short texts."""
+    return F.cross_entropy(logits, targets, reduction="sum") / max(len(targets), 1)
+
+
+@torch.no_grad()
+def share_right(logits: Tensor, targets: Tensor) -> Tensor:
+    """Fraction of correct predictions: (M, C), (M,) → scalar; 0 where there is nothing to predict."""
+    return (logits.argmax(1) == targets).float().sum() / max(len(targets), 1)
+
+
+def masked_pictures(
+    batch: TokenBatch, vocabulary: Vocabulary, ratio: float, backbone: TextBackbone, output: TokenOutput, draws: Draws
+) -> dict[str, Any]:
+    """The texts with gaps, and for each gap what was there and the best five guesses."""
+    chosen, _ = mask_tokens(batch, vocabulary, ratio, draws)
+    masked = replace(batch, ids=torch.where(chosen, vocabulary.mask, batch.ids))
+    best = output(backbone.states(masked)[chosen], backbone.embedding).topk(min(GUESSES, vocabulary.size)).indices.cpu()
+    # Texts stand in rows by length, so that the gaps of one text follow each other, but its number may be any.
+    guesses = [[] for _ in range(len(batch))]
+    for token, guessed, text in zip(batch.ids[chosen].cpu(), best, batch.texts[chosen].tolist(), strict=True):
+        found = "/".join(decoded(vocabulary, guess[None]) for guess in guessed)
+        guesses[text].append(f"{decoded(vocabulary, token[None])} ← {found}")
+    return {"masked": texts_of(vocabulary, masked), "guesses": ["; ".join(each) for each in guesses]}

@@ -1,6 +1,9 @@
 """A transformer over tokens (Vaswani et al., 2017), shaped as BERT (Devlin et al., 2019) or as GPT-2 (Radford et al., 2019)."""
 
-from typing import Annotated, Literal
+from __future__ import annotations
+
+import math
+from typing import Annotated, Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +63,11 @@ class Transformer(TextBackbone):
         if languages and not vocabulary.languages:
             raise ValueError("languages=true: nothing says in which languages the texts are; set it to false")
         super().__init__(vocabulary, dim, pooling)
-        self.causal, self.max_length = causal, max_length
+        self.causal, self.max_length, self.heads = causal, max_length, heads
+        self._made_with: dict[str, Any] = {
+            "mlp_ratio": mlp_ratio, "causal": causal, "positions": positions, "norm": norm, "max_length": max_length,
+            "segments": segments, "languages": languages, "dropout": dropout, "pooling": pooling,
+        }  # fmt: skip
         self.position_embedding = nn.Embedding(max_length, dim) if positions == "learned" else None
         self.segment_embedding = nn.Embedding(2, dim) if segments else None
         self.language_embedding = nn.Embedding(len(vocabulary.languages), dim) if languages else None
@@ -77,6 +84,12 @@ class Transformer(TextBackbone):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
+    def narrower(self, share: float) -> Transformer:
+        """A new one of this share of the width, with heads as wide as these where that is possible, and else as here."""
+        heads = max(1, round(share * self.heads))
+        dim = 2 * heads * math.ceil(share * self.dim / (2 * heads))  # even for each head, as rotary positions need
+        return Transformer(self.vocabulary, dim, len(self.stages), heads, **self._made_with)
+
     def check_length(self, length: int) -> None:
         """Raises ValueError if texts of this length do not fit."""
         if length > self.max_length:
@@ -84,12 +97,13 @@ class Transformer(TextBackbone):
                 f"max_length={self.max_length}: must be at least {length}, the tokens that a view can have"
             )
 
-    def layer_states(self, batch: TokenBatch) -> list[Tensor]:
-        """The states after every layer: (R, T, dim) each."""
+    def layer_states(self, batch: TokenBatch, causal: bool | None = None) -> list[Tensor]:
+        """The states after every layer: (R, T, dim) each; `causal` where a method wants it other than it is."""
+        causal = self.causal if causal is None else causal
         states, found = self.dropout(self.embedding_norm(self._embedded(batch))), []
-        mask = None if batch.is_one_text_a_row else batch.attention_mask(self.causal)
+        mask = None if batch.is_one_text_a_row else batch.attention_mask(causal)
         for layer in self.stages:
-            states = layer(states, mask, self.causal, batch.positions)
+            states = layer(states, mask, causal, batch.positions)
             found.append(states)
         return [*found[:-1], self.last_norm(found[-1])]
 
