@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -18,7 +19,7 @@ csv.field_size_limit(sys.maxsize)
 
 
 class Row(NamedTuple):
-    """One text; what is None is not known. `place` is the file and the row, for messages."""
+    """One text; what is None is not known, as what stands in an empty cell. `place` is the file and the row, for messages."""
 
     text: str
     second: str | None
@@ -49,8 +50,8 @@ def read_rows(path: Path, columns: Columns, encoding: str) -> Iterator[Row]:
             if name is not None and name not in record:
                 raise ConfigError(f"dataset.columns.{key}={name}: {path} has no such column; it has {_listed(record)}")
             value = None if name is None else record[name]
-            found[key] = None if value is None or value != value else str(value)
-        yield Row(**{**found, "text": found["text"] or "", "label": found["label"] or None, "place": place})  # pyright: ignore[reportArgumentType]
+            found[key] = None if value is None or value != value or value == "" else str(value)
+        yield Row(**{**found, "text": found["text"] or "", "place": place})  # pyright: ignore[reportArgumentType]
 
 
 def is_readable(path: Path) -> bool:
@@ -77,11 +78,18 @@ def _records(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
     if suffix == ".parquet":
         yield from _parquet_records(path)
         return
+    try:
+        yield from _written_records(path, suffix, encoding)
+    except (OSError, EOFError, UnicodeError, zlib.error, csv.Error) as error:
+        raise ConfigError(f"dataset.root={path}: cannot be read to its end ({error})") from error
+
+
+def _written_records(path: Path, suffix: str, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
     with _open(path, encoding) as file:
         if suffix in LINES:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, _object(path, number, line)
+                    yield number, _object(path, number, line.removeprefix("\ufeff"))
         elif suffix in TABLES:
             quoting = csv.QUOTE_NONE if suffix == ".tsv" else csv.QUOTE_MINIMAL
             reader = csv.reader(file, delimiter=TABLES[suffix], quoting=quoting)
@@ -129,5 +137,8 @@ def _folder_rows(root: Path, encoding: str) -> Iterator[Row]:
     for path in sorted(root.rglob("*.txt")):
         inside = path.relative_to(root).parts
         label = inside[0] if len(inside) > 1 else None
-        text = path.read_bytes().decode(encoding, errors="surrogateescape")
+        try:
+            text = path.read_bytes().decode(encoding, errors="surrogateescape").removeprefix("\ufeff")
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"dataset.root={path}: cannot be read to its end ({error})") from error
         yield Row(text, None, label, None, None, None, str(path.relative_to(root)))

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -100,25 +100,26 @@ def _texts(
     files: list[tuple[Path, str | None]], columns: Columns, sentences: str | None, encoding: str
 ) -> Iterator[Text]:
     for path, part in files:
-        rows = read_rows(path, columns, encoding)
+        # A file of unlabelled texts need not have a column for labels.
+        rows = read_rows(path, replace(columns, label=None) if part == "unlabelled" else columns, encoding)
         if columns.document is None:
             for row in rows:
-                whole = tuple(row.text.split(sentences)) if sentences else (row.text,)
-                yield _text(row, whole, part)
+                yield _text(row, row.text.split(sentences) if sentences else [row.text], part)
             continue
         for document, group in groupby(rows, key=lambda row: row.document):
             members = list(group)
             if document is None:
-                yield from (_text(row, (row.text,), part) for row in members)
+                yield from (_text(row, [row.text], part) for row in members)
                 continue
             labelled = next((row for row in members if row.label is not None), members[0])
-            yield _text(labelled, tuple(row.text for row in members), part)
+            yield _text(labelled, [row.text for row in members], part)
 
 
-def _text(row: Row, sentences: tuple[str, ...], part: str | None) -> Text:
+def _text(row: Row, sentences: list[str], part: str | None) -> Text:
     split = part if part else row.split
     if split is not None and split not in PARTS:
         raise ConfigError(f"dataset.columns.split: {row.place} has {split!r}; must be one of {', '.join(PARTS)}")
     label = None if split == "unlabelled" else row.label
     is_test = None if split is None else split == "test"
-    return Text(sentences, row.second, label, row.language, is_test, None, row.place)
+    whole = tuple(sentence for sentence in sentences if sentence.strip())
+    return Text(whole, row.second, label, row.language, is_test, None, row.place)
