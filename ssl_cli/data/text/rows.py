@@ -39,16 +39,16 @@ def read_rows(path: Path, columns: Columns, encoding: str) -> Iterator[Row]:
     if path.is_dir():
         yield from _folder_rows(path, encoding)
         return
-    for number, record in _records(path, encoding):
+    for number, record in read_records(path, encoding):
         place = f"{path.name}:{number}"
         if columns.text not in record:
             raise ConfigError(
-                f"dataset.columns.text={columns.text}: {path} has no such column; it has {_listed(record)}"
+                f"dataset.columns.text={columns.text}: {path} has no such column; it has {listed(record)}"
             )
         found: dict[str, str | None] = {}
         for key, name in vars(columns).items():
             if name is not None and name not in record:
-                raise ConfigError(f"dataset.columns.{key}={name}: {path} has no such column; it has {_listed(record)}")
+                raise ConfigError(f"dataset.columns.{key}={name}: {path} has no such column; it has {listed(record)}")
             value = None if name is None else record[name]
             found[key] = None if value is None or value != value or value == "" else str(value)
         yield Row(**{**found, "text": found["text"] or "", "place": place})  # pyright: ignore[reportArgumentType]
@@ -59,7 +59,8 @@ def is_readable(path: Path) -> bool:
     return _suffix(path) in SUFFIXES
 
 
-def _listed(record: dict[str, Any]) -> str:
+def listed(record: dict[str, Any]) -> str:
+    """The columns of a file, or the first ones, for messages."""
     return ", ".join(map(str, list(record)[:12]))
 
 
@@ -73,7 +74,12 @@ def _open(path: Path, encoding: str) -> TextIO:
     return opener(path, "rt", encoding=encoding, errors="surrogateescape", newline="")  # pyright: ignore[reportReturnType]
 
 
-def _records(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_records(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a file with their numbers, each with a value for each column.
+
+    Raises:
+        ConfigError: the format is not known, or the file is damaged.
+    """
     suffix = _suffix(path)
     if suffix == ".parquet":
         yield from _parquet_records(path)

@@ -40,6 +40,7 @@ class Text(NamedTuple):
     """One input: its sentences, the other text of a pair, and what is known of it (None: nothing).
 
     is_test: which part it is in; None: the program chooses. case: inputs with the same number belong together.
+    left_out: why what reads it leaves it out, so that it is counted.
     """
 
     sentences: tuple[str, ...]
@@ -49,6 +50,7 @@ class Text(NamedTuple):
     is_test: bool | None = None
     case: int | None = None
     place: str = ""
+    left_out: str | None = None
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,9 @@ def _first_look(corpus: Corpus, work: Path) -> _Known:
     skipped: dict[int, str] = {}
     for number, text in enumerate(corpus.texts()):
         whole = "\x1f".join((*text.sentences, text.second or "", text.language or ""))
-        if not "".join(text.sentences).strip():
+        if text.left_out:
+            skipped[number] = text.left_out
+        elif not "".join(text.sentences).strip():
             skipped[number] = "empty"
         elif not _is_decoded(whole + (text.label or "")):
             skipped[number] = "encoding"

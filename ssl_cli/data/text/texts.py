@@ -1,7 +1,7 @@
 """Your own texts, from files."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby
@@ -44,6 +44,15 @@ def texts(
     Raises:
         ConfigError: a file or a column is missing, or the texts make no data set.
     """
+    return stored(corpus_of(root, columns, sentences, encoding, test_fraction), tokenizer, cache)
+
+
+def corpus_of(root: Path, columns: Columns, sentences: str | None, encoding: str, test_fraction: float) -> Corpus:
+    """The texts of files; the arguments are those of `texts`.
+
+    Raises:
+        ConfigError: there are no such files, or two settings contradict each other.
+    """
     found = _files(root)
     if columns.document and sentences:
         raise ConfigError(
@@ -54,14 +63,14 @@ def texts(
     except LookupError as error:
         raise ConfigError(f"dataset.encoding={encoding}: is not known") from error
     source = {
-        "files": {str(path.relative_to(root.parent)): [part, _hash(path)] for path, part in found},
+        "files": {str(path.relative_to(root.parent)): [part, hash_of(path)] for path, part in found},
         "columns": asdict(columns),
         "sentences": sentences,
         "encoding": encoding,
         "test_fraction": test_fraction,
     }
     read = partial(_texts, found, columns, sentences, encoding)
-    return stored(Corpus(source, read, bool(sentences or columns.document), test_fraction), tokenizer, cache)
+    return Corpus(source, read, bool(sentences or columns.document), test_fraction)
 
 
 def _files(root: Path) -> list[tuple[Path, str | None]]:
@@ -86,7 +95,8 @@ def _files(root: Path) -> list[tuple[Path, str | None]]:
     return [(root, None)]
 
 
-def _hash(path: Path) -> str:
+def hash_of(path: Path) -> str:
+    """A hash of the content of a file, or of all .txt files in a folder."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*.txt")) if path.is_dir() else [path]:
         digest.update(str(file.relative_to(path.parent)).encode() + b"\0")
@@ -104,7 +114,7 @@ def _texts(
         rows = read_rows(path, replace(columns, label=None) if part == "unlabelled" else columns, encoding)
         if columns.document is None:
             for row in rows:
-                yield _text(row, row.text.split(sentences) if sentences else [row.text], part)
+                yield _text(row, split_up(row.text, sentences), part)
             continue
         for document, group in groupby(rows, key=lambda row: row.document):
             members = list(group)
@@ -115,7 +125,12 @@ def _texts(
             yield _text(labelled, [row.text for row in members], part)
 
 
-def _text(row: Row, sentences: list[str], part: str | None) -> Text:
+def split_up(text: str, mark: str | None) -> tuple[str, ...]:
+    """The sentences between marks; without a mark, the text is the only one."""
+    return tuple(sentence for sentence in text.split(mark) if sentence.strip()) if mark else (text,)
+
+
+def _text(row: Row, sentences: Iterable[str], part: str | None) -> Text:
     split = part if part else row.split
     if split is not None and split not in PARTS:
         raise ConfigError(f"dataset.columns.split: {row.place} has {split!r}; must be one of {', '.join(PARTS)}")
