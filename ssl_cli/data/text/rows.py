@@ -4,6 +4,7 @@ import csv
 import gzip
 import json
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
@@ -18,7 +19,7 @@ csv.field_size_limit(sys.maxsize)
 
 
 class Row(NamedTuple):
-    """One text; what is None is not known. `place` is the file and the row, for messages."""
+    """One text; what is None is not known, as what stands in an empty cell. `place` is the file and the row, for messages."""
 
     text: str
     second: str | None
@@ -38,19 +39,19 @@ def read_rows(path: Path, columns: Columns, encoding: str) -> Iterator[Row]:
     if path.is_dir():
         yield from _folder_rows(path, encoding)
         return
-    for number, record in _records(path, encoding):
+    for number, record in read_records(path, encoding):
         place = f"{path.name}:{number}"
         if columns.text not in record:
             raise ConfigError(
-                f"dataset.columns.text={columns.text}: {path} has no such column; it has {_listed(record)}"
+                f"dataset.columns.text={columns.text}: {path} has no such column; it has {listed(record)}"
             )
         found: dict[str, str | None] = {}
         for key, name in vars(columns).items():
             if name is not None and name not in record:
-                raise ConfigError(f"dataset.columns.{key}={name}: {path} has no such column; it has {_listed(record)}")
+                raise ConfigError(f"dataset.columns.{key}={name}: {path} has no such column; it has {listed(record)}")
             value = None if name is None else record[name]
-            found[key] = None if value is None or value != value else str(value)
-        yield Row(**{**found, "text": found["text"] or "", "label": found["label"] or None, "place": place})  # pyright: ignore[reportArgumentType]
+            found[key] = None if value is None or value != value or value == "" else str(value)
+        yield Row(**{**found, "text": found["text"] or "", "place": place})  # pyright: ignore[reportArgumentType]
 
 
 def is_readable(path: Path) -> bool:
@@ -58,7 +59,8 @@ def is_readable(path: Path) -> bool:
     return _suffix(path) in SUFFIXES
 
 
-def _listed(record: dict[str, Any]) -> str:
+def listed(record: dict[str, Any]) -> str:
+    """The columns of a file, or the first ones, for messages."""
     return ", ".join(map(str, list(record)[:12]))
 
 
@@ -72,16 +74,28 @@ def _open(path: Path, encoding: str) -> TextIO:
     return opener(path, "rt", encoding=encoding, errors="surrogateescape", newline="")  # pyright: ignore[reportReturnType]
 
 
-def _records(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_records(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a file with their numbers, each with a value for each column.
+
+    Raises:
+        ConfigError: the format is not known, or the file is damaged.
+    """
     suffix = _suffix(path)
     if suffix == ".parquet":
         yield from _parquet_records(path)
         return
+    try:
+        yield from _written_records(path, suffix, encoding)
+    except (OSError, EOFError, UnicodeError, zlib.error, csv.Error) as error:
+        raise ConfigError(f"dataset.root={path}: cannot be read to its end ({error})") from error
+
+
+def _written_records(path: Path, suffix: str, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
     with _open(path, encoding) as file:
         if suffix in LINES:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, _object(path, number, line)
+                    yield number, _object(path, number, line.removeprefix("\ufeff"))
         elif suffix in TABLES:
             quoting = csv.QUOTE_NONE if suffix == ".tsv" else csv.QUOTE_MINIMAL
             reader = csv.reader(file, delimiter=TABLES[suffix], quoting=quoting)
@@ -129,5 +143,8 @@ def _folder_rows(root: Path, encoding: str) -> Iterator[Row]:
     for path in sorted(root.rglob("*.txt")):
         inside = path.relative_to(root).parts
         label = inside[0] if len(inside) > 1 else None
-        text = path.read_bytes().decode(encoding, errors="surrogateescape")
+        try:
+            text = path.read_bytes().decode(encoding, errors="surrogateescape").removeprefix("\ufeff")
+        except (OSError, UnicodeError) as error:
+            raise ConfigError(f"dataset.root={path}: cannot be read to its end ({error})") from error
         yield Row(text, None, label, None, None, None, str(path.relative_to(root)))

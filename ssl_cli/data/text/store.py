@@ -33,12 +33,14 @@ ENCODED_AT_ONCE = 1024
 SHOWN_FROM = 20_000  # texts, whose tokenising takes seconds
 NUMBERS = ("part", "label", "language", "case", "length")
 TRAIN, TEST = 0, 1
+LANGUAGES = 256  # that a byte can tell apart
 
 
 class Text(NamedTuple):
     """One input: its sentences, the other text of a pair, and what is known of it (None: nothing).
 
     is_test: which part it is in; None: the program chooses. case: inputs with the same number belong together.
+    left_out: why what reads it leaves it out, so that it is counted.
     """
 
     sentences: tuple[str, ...]
@@ -48,6 +50,7 @@ class Text(NamedTuple):
     is_test: bool | None = None
     case: int | None = None
     place: str = ""
+    left_out: str | None = None
 
 
 @dataclass(frozen=True)
@@ -172,18 +175,19 @@ def _first_look(corpus: Corpus, work: Path) -> _Known:
     classes: dict[str, int] = {}
     languages: dict[str, int] = {}
     skipped: dict[int, str] = {}
-    places: dict[int, str] = {}
     for number, text in enumerate(corpus.texts()):
         whole = "\x1f".join((*text.sentences, text.second or "", text.language or ""))
-        if not "".join(text.sentences).strip():
-            skipped[number], places[number] = "empty", text.place
-        elif any("\ud800" <= letter <= "\udfff" for letter in whole):
-            skipped[number], places[number] = "encoding", text.place
+        if text.left_out:
+            skipped[number] = text.left_out
+        elif not "".join(text.sentences).strip():
+            skipped[number] = "empty"
+        elif not _is_decoded(whole + (text.label or "")):
+            skipped[number] = "encoding"
         digest = hashlib.blake2b(whole.encode(errors="replace"), digest_size=8).digest()
         hashes.append(int.from_bytes(digest, "little"))
         part.append(UNKNOWN if text.is_test is None else TEST if text.is_test else TRAIN)
         label.append(UNKNOWN if text.label is None else classes.setdefault(text.label, len(classes)))
-        language.append(0 if text.language is None else languages.setdefault(text.language, len(languages)))
+        language.append(languages.setdefault(text.language or "", len(languages)))
         case.append(UNKNOWN if text.case is None else text.case)
     known = _Known(
         np.frombuffer(part, dtype=np.int8).copy(),
@@ -197,12 +201,22 @@ def _first_look(corpus: Corpus, work: Path) -> _Known:
     known.kept[list(skipped)] = False
     for number, why in _duplicates(np.frombuffer(hashes, dtype=np.uint64), known).items():
         known.kept[number], skipped[number] = False, why
-    known.classes, known.label = _in_order(classes, known.label, corpus.classes)
-    known.languages, known.language = _in_order(languages, known.language, corpus.languages)
+    known.classes, known.label = _in_order(classes, known.label, known.kept, corpus.classes)
+    if set(languages) != {""}:
+        known.languages, known.language = _in_order(languages, known.language, known.kept, corpus.languages)
     _hold_out(known, corpus.test_fraction)
     _report_skipped(corpus, skipped, work)
     _check(known)
     return known
+
+
+def _is_decoded(text: str) -> bool:
+    """Whether every byte of a text was one of its encoding; others are lone surrogates now."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _duplicates(hashes: np.ndarray, known: _Known) -> dict[int, str]:
@@ -218,16 +232,20 @@ def _duplicates(hashes: np.ndarray, known: _Known) -> dict[int, str]:
 
 
 def _in_order(
-    found: dict[str, int], numbers: np.ndarray, wanted: tuple[str, ...] | None
+    found: dict[str, int], numbers: np.ndarray, kept: np.ndarray, wanted: tuple[str, ...] | None
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """Names in their order (numbers by value, others as words), and the positions in it."""
+    """Names that texts which are kept have, in order (numbers by value, others as words), and the positions in it."""
+    there = set(numbers[kept].tolist())
+    found = {name: number for name, number in found.items() if number in there}
     names = wanted or tuple(
         sorted(found, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name))
     )
     if not found:
         return names if wanted else (), numbers
-    position = {name: place for place, name in enumerate(names)}
-    moved = np.array([position[name] for name in found])
+    moved = np.full(max(numbers.max(), 0) + 1, UNKNOWN)
+    for place, name in enumerate(names):
+        if name in found:
+            moved[found[name]] = place
     return names, np.where(numbers >= 0, moved[numbers], numbers)
 
 
@@ -248,6 +266,10 @@ def _check(known: _Known) -> None:
         raise ConfigError(
             f"dataset.columns.label: every label is {known.classes[0]!r}; there must be at least two classes, or no label column"
         )
+    if len(known.languages) > LANGUAGES:
+        raise ConfigError(
+            f"dataset.columns.language: there are {len(known.languages)} languages, and there can be {LANGUAGES}"
+        )
     train = known.kept & (known.part == TRAIN)
     if not train.any():
         raise ConfigError("dataset.root: there is no training text")
@@ -260,7 +282,7 @@ def _check(known: _Known) -> None:
 def _report_skipped(corpus: Corpus, skipped: dict[int, str], work: Path) -> None:
     if not skipped:
         return
-    with (work / "skipped.csv").open("w", newline="", encoding="utf-8") as file:
+    with (work / "skipped.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         rows = csv.writer(file, lineterminator="\n")
         rows.writerow(["place", "reason"])
         for number, text in enumerate(corpus.texts()):

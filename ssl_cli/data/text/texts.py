@@ -1,8 +1,8 @@
 """Your own texts, from files."""
 
 import hashlib
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
@@ -44,6 +44,15 @@ def texts(
     Raises:
         ConfigError: a file or a column is missing, or the texts make no data set.
     """
+    return stored(corpus_of(root, columns, sentences, encoding, test_fraction), tokenizer, cache)
+
+
+def corpus_of(root: Path, columns: Columns, sentences: str | None, encoding: str, test_fraction: float) -> Corpus:
+    """The texts of files; the arguments are those of `texts`.
+
+    Raises:
+        ConfigError: there are no such files, or two settings contradict each other.
+    """
     found = _files(root)
     if columns.document and sentences:
         raise ConfigError(
@@ -54,14 +63,14 @@ def texts(
     except LookupError as error:
         raise ConfigError(f"dataset.encoding={encoding}: is not known") from error
     source = {
-        "files": {str(path.relative_to(root.parent)): [part, _hash(path)] for path, part in found},
+        "files": {str(path.relative_to(root.parent)): [part, hash_of(path)] for path, part in found},
         "columns": asdict(columns),
         "sentences": sentences,
         "encoding": encoding,
         "test_fraction": test_fraction,
     }
     read = partial(_texts, found, columns, sentences, encoding)
-    return stored(Corpus(source, read, bool(sentences or columns.document), test_fraction), tokenizer, cache)
+    return Corpus(source, read, bool(sentences or columns.document), test_fraction)
 
 
 def _files(root: Path) -> list[tuple[Path, str | None]]:
@@ -86,7 +95,8 @@ def _files(root: Path) -> list[tuple[Path, str | None]]:
     return [(root, None)]
 
 
-def _hash(path: Path) -> str:
+def hash_of(path: Path) -> str:
+    """A hash of the content of a file, or of all .txt files in a folder."""
     digest = hashlib.sha256()
     for file in sorted(path.rglob("*.txt")) if path.is_dir() else [path]:
         digest.update(str(file.relative_to(path.parent)).encode() + b"\0")
@@ -100,25 +110,31 @@ def _texts(
     files: list[tuple[Path, str | None]], columns: Columns, sentences: str | None, encoding: str
 ) -> Iterator[Text]:
     for path, part in files:
-        rows = read_rows(path, columns, encoding)
+        # A file of unlabelled texts need not have a column for labels.
+        rows = read_rows(path, replace(columns, label=None) if part == "unlabelled" else columns, encoding)
         if columns.document is None:
             for row in rows:
-                whole = tuple(row.text.split(sentences)) if sentences else (row.text,)
-                yield _text(row, whole, part)
+                yield _text(row, split_up(row.text, sentences), part)
             continue
         for document, group in groupby(rows, key=lambda row: row.document):
             members = list(group)
             if document is None:
-                yield from (_text(row, (row.text,), part) for row in members)
+                yield from (_text(row, [row.text], part) for row in members)
                 continue
             labelled = next((row for row in members if row.label is not None), members[0])
-            yield _text(labelled, tuple(row.text for row in members), part)
+            yield _text(labelled, [row.text for row in members], part)
 
 
-def _text(row: Row, sentences: tuple[str, ...], part: str | None) -> Text:
+def split_up(text: str, mark: str | None) -> tuple[str, ...]:
+    """The sentences between marks; without a mark, the text is the only one."""
+    return tuple(sentence for sentence in text.split(mark) if sentence.strip()) if mark else (text,)
+
+
+def _text(row: Row, sentences: Iterable[str], part: str | None) -> Text:
     split = part if part else row.split
     if split is not None and split not in PARTS:
         raise ConfigError(f"dataset.columns.split: {row.place} has {split!r}; must be one of {', '.join(PARTS)}")
     label = None if split == "unlabelled" else row.label
     is_test = None if split is None else split == "test"
-    return Text(sentences, row.second, label, row.language, is_test, None, row.place)
+    whole = tuple(sentence for sentence in sentences if sentence.strip())
+    return Text(whole, row.second, label, row.language, is_test, None, row.place)
