@@ -18,7 +18,8 @@ CHOICES = [
     for path in sorted(settings_folder().glob("*/*.yaml"))
     if path.parent.name in GROUPS
     and path.parent.name not in ("experiment", "augment", "dataset", "head", "schedule")
-    and path.stem not in ("evaluate", "micle", "mae", "bag", "transformer", "masked_lm", "causal_lm")
+    and path.stem not in ("evaluate", "micle", "mae", "bag", "transformer", "masked_lm", "causal_lm",
+                         "word2vec", "electra", "cross_lingual")
 ]
 WITH_PARTNERS = [
     *CHOICES,
@@ -32,6 +33,9 @@ WITH_PARTNERS = [
     "method=mae backbone=vit",
     "dataset=texts augment=text backbone=bag schedule=text",
     "dataset=texts augment=text backbone=transformer method=masked_lm",
+    "dataset=commands augment=text backbone=bag method=word2vec",
+    "dataset=docstrings augment=text backbone=transformer method=electra",
+    "dataset=parallel augment=text backbone=transformer method=cross_lingual dataset.languages=[de,en]",
     "dataset=texts augment=text backbone=transformer backbone.causal=true backbone.pooling=last method=causal_lm",
     *(f"dataset={name} augment=natural" for name in ("cifar10", "cifar100", "svhn", "stl10")),
     *(f"augment={name}" for name in ("digits", "none", "warfield")),
