@@ -18,8 +18,19 @@ CHOICES = [
     for path in sorted(settings_folder().glob("*/*.yaml"))
     if path.parent.name in GROUPS
     and path.parent.name not in ("experiment", "augment", "dataset", "head", "schedule")
-    and path.stem not in ("evaluate", "micle", "mae", "bag", "transformer", "masked_lm", "causal_lm",
-                         "word2vec", "electra", "cross_lingual")
+    and path.stem
+    not in (
+        "evaluate",
+        "micle",
+        "mae",
+        "bag",
+        "transformer",
+        "masked_lm",
+        "causal_lm",
+        "word2vec",
+        "electra",
+        "cross_lingual",
+    )
 ]
 WITH_PARTNERS = [
     *CHOICES,

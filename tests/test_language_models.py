@@ -193,7 +193,7 @@ def test_the_next_token_is_that_of_the_same_text():
         (lambda: CrossLingual(transformer(), VOCABULARY, CASES, 0.15, 1.0, 1.0, 0.0), "set dataset.columns.language"),
         (
             lambda: CrossLingual(transformer(BILINGUAL), BILINGUAL, None, 0.15, 1.0, 1.0, 0.0),
-            "set dataset.columns.document",
+            "take dataset=parallel",
         ),
         (lambda: CrossLingual(transformer(BILINGUAL), BILINGUAL, CASES, 0.15, 0.0, 0.0, 0.0), "nothing is learnt"),
     ],

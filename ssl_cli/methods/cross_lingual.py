@@ -56,7 +56,7 @@ class CrossLingual(Method):
         if len(vocabulary.languages) < 2:
             raise ValueError("nothing says in which of several languages the texts are; set dataset.columns.language")
         if cases is None:
-            raise ValueError("nothing says which texts are translations of each other; set dataset.columns.document")
+            raise ValueError("nothing says which texts are translations of each other; take dataset=parallel")
         if not (mlm or tlm or clm):
             raise ValueError("mlm=0, tlm=0 and clm=0: nothing is learnt; one of them must be above 0")
         self.vocabulary, self.mask_ratio = vocabulary, mask_ratio
