@@ -37,10 +37,18 @@ from ssl_cli.models.backbones.bag import Bag
 from ssl_cli.models.backbones.transformer import Transformer
 from ssl_cli.randomness import Draws
 
-torch.set_num_threads(1)  # networks this small are slower on more
 TEXTS = some_texts(30, 14)
 LN_V = math.log(VOCABULARY.size)
 CASES = torch.arange(4)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small are slower on more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def silent(method):
@@ -396,3 +404,16 @@ def test_settings_build_the_methods():
         backbone = Bag(BILINGUAL, 8) if name == "word2vec" else transformer(BILINGUAL)
         extra = {"cases": CASES} if name == "cross_lingual" else {}
         build(from_overrides(f"method={name}").method, backbone=backbone, vocabulary=BILINGUAL, **extra)
+
+
+def test_processes_mask_together_what_one_would():
+    # The second half has the long texts, so that the rows of the halves have other widths than those of the whole.
+    batch = batch_of([[7, 8, 9], [10, 11], [12] * 14, [13] * 9], max_length=40)
+    assert batch[:2].ids.shape[1] < batch.ids.shape[1] < batch.longest == 40
+
+    def seen(part, **slices) -> list[list[int]]:
+        _, ids = mask_tokens(part, VOCABULARY, 0.6, Draws(0, "test", **slices))
+        return parts(replace(part, ids=ids))
+
+    halves = [seen(batch[2 * rank : 2 * rank + 2], rank=rank, processes=2) for rank in range(2)]
+    assert halves[0] + halves[1] == seen(batch) != parts(batch)

@@ -26,6 +26,7 @@ class TokenBatch:
     segments: int64 (R, T), 1 in the second text of a pair, 0 elsewhere.
     languages: int64 (R, T), or None where there is one language.
     firsts, lasts: int64 (N,), where in the flattened rows each text begins and ends.
+    longest: most tokens that a text may have, whatever this batch happens to hold: random numbers are drawn for so many.
     """
 
     ids: Tensor
@@ -35,6 +36,7 @@ class TokenBatch:
     languages: Tensor | None
     firsts: Tensor
     lasts: Tensor
+    longest: int
 
     def __len__(self) -> int:
         return len(self.firsts)
@@ -56,11 +58,6 @@ class TokenBatch:
         return torch.where(self.present, flat - self.firsts[self.texts.clamp_min(0)], 0)
 
     @property
-    def longest(self) -> int:
-        """Most tokens that a text can have: the width of the rows."""
-        return self.ids.shape[1]
-
-    @property
     def is_one_text_a_row(self) -> bool:
         """Whether no two texts share a row and there is no padding, so that nothing must be hidden from attention."""
         if self.ids.shape[0] != len(self):
@@ -72,7 +69,9 @@ class TokenBatch:
         languages = None if self.languages is None else self.languages.to(device, non_blocking=True)
         rows = (self.ids, self.texts, self.positions, self.segments)
         ids, texts, positions, segments = (value.to(device, non_blocking=True) for value in rows)
-        return TokenBatch(ids, texts, positions, segments, languages, self.firsts.to(device), self.lasts.to(device))
+        return TokenBatch(
+            ids, texts, positions, segments, languages, self.firsts.to(device), self.lasts.to(device), self.longest
+        )
 
     def __getitem__(self, which: slice) -> TokenBatch:
         """Some of the texts, packed anew."""
@@ -80,7 +79,7 @@ class TokenBatch:
         tokens = flat_positions(firsts, lengths)
         languages = None if self.languages is None else self.languages.flatten()[tokens]
         ids, positions, segments = (value.flatten()[tokens] for value in (self.ids, self.positions, self.segments))
-        return pack(lengths, ids, positions, segments, languages, self.ids.shape[1])
+        return pack(lengths, ids, positions, segments, languages, self.longest)
 
     def attention_mask(self, causal: bool) -> Tensor:
         """Which token (row) may see which (column): bool (R, 1, T, T). Padding sees padding, so that no row is empty."""
@@ -120,22 +119,29 @@ def joined(views: Sequence[Any]) -> Any:
         own[own != IGNORED] += before
     languages = None if batches[0].languages is None else wide("languages")
     return TokenBatch(
-        wide("ids"), texts, wide("positions"), wide("segments"), languages, moved("firsts"), moved("lasts")
+        wide("ids"),
+        texts,
+        wide("positions"),
+        wide("segments"),
+        languages,
+        moved("firsts"),
+        moved("lasts"),
+        max(batch.longest for batch in batches),
     )
 
 
 def pack(
-    lengths: Tensor, ids: Tensor, positions: Tensor, segments: Tensor, languages: Tensor | None, width: int
+    lengths: Tensor, ids: Tensor, positions: Tensor, segments: Tensor, languages: Tensor | None, longest: int
 ) -> TokenBatch:
-    """Texts in rows of at most `width` tokens.
+    """Texts in rows of at most `longest` tokens.
 
     Args:
-        lengths: int64 (N,), of the texts, at most `width` and at least 1.
+        lengths: int64 (N,), of the texts, at most `longest` and at least 1.
         ids, positions, segments, languages: int64 (Σ lengths,), of all tokens, text by text.
-        width: of a row; rows are narrower where the fullest is.
+        longest: width of a row; rows are narrower where the fullest is.
     """
     device = ids.device
-    rows, columns, count, width = packing(lengths, width)
+    rows, columns, count, width = packing(lengths, longest)
     firsts = (rows * width + columns).to(device)
     lengths = lengths.to(device)
     places = flat_positions(firsts, lengths)
@@ -152,6 +158,7 @@ def pack(
         languages=None if languages is None else laid_out(languages),
         firsts=firsts,
         lasts=firsts + lengths - 1,
+        longest=longest,
     )
 
 
@@ -162,7 +169,7 @@ def sample(vocabulary: Vocabulary, count: int, length: int, device: torch.device
     positions = torch.arange(length, device=device).expand(count, length)
     firsts = torch.arange(count, device=device) * length
     languages = torch.zeros_like(ids) if vocabulary.languages else None
-    return TokenBatch(ids, texts, positions, torch.zeros_like(ids), languages, firsts, firsts + length - 1)
+    return TokenBatch(ids, texts, positions, torch.zeros_like(ids), languages, firsts, firsts + length - 1, length)
 
 
 def packing(lengths: Tensor, width: int) -> tuple[Tensor, Tensor, int, int]:

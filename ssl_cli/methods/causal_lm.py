@@ -68,7 +68,14 @@ class CausalLM(Method):
             one = torch.arange(len(ids), device=ids.device)[None]
             languages = None if language is None else language.expand_as(one)
             batch = TokenBatch(
-                ids[None], torch.zeros_like(one), one, torch.zeros_like(one), languages, one[0, :1], one[0, -1:]
+                ids[None],
+                torch.zeros_like(one),
+                one,
+                torch.zeros_like(one),
+                languages,
+                one[0, :1],
+                one[0, -1:],
+                len(ids),
             )
             logits = self.output(self.backbone.states(batch)[0, -1:], self.backbone.embedding)[0]
             if self.temperature:
