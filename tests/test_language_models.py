@@ -14,6 +14,7 @@ from toy_texts import (
     batch_of,
     parts,
     some_texts,
+    text_views,
     tokens,
     train,
     transformer,
@@ -417,3 +418,14 @@ def test_processes_mask_together_what_one_would():
 
     halves = [seen(batch[2 * rank : 2 * rank + 2], rank=rank, processes=2) for rank in range(2)]
     assert halves[0] + halves[1] == seen(batch) != parts(batch)
+
+
+def test_a_language_model_refuses_views_that_leave_tokens_out():
+    masked, causal = (
+        MaskedLM(transformer(), VOCABULARY, 0.15, False),
+        CausalLM(transformer(causal=True), VOCABULARY, 0.0),
+    )
+    for method in (masked, causal):
+        method.check_views(text_views(p=1.0))
+        with pytest.raises(ValueError, match=r"drop\.p=0\.1 leaves tokens out.* take augment=whole_text"):
+            method.check_views(text_views(drop=0.1))

@@ -11,7 +11,7 @@ from ssl_cli.data.text.tokenizer import decoded
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
 from ssl_cli.methods.base import Method, accuracy
-from ssl_cli.methods.parts.language_model import TokenOutput, require_text_backbone
+from ssl_cli.methods.parts.language_model import TokenOutput, require_text_backbone, require_whole_texts
 from ssl_cli.models.backbones.text import TextBackbone
 from ssl_cli.randomness import Draws
 
@@ -41,6 +41,10 @@ class CausalLM(Method):
             )
         self.vocabulary, self.temperature = vocabulary, temperature
         self.output = TokenOutput(backbone, transform=False)
+
+    def check_views(self, views: Any) -> None:
+        """Raises ValueError if augmentation leaves tokens out."""
+        require_whole_texts(views)
 
     def loss(self, views: tuple[TokenBatch], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean cross-entropy of the next token (equation 1); ln V at chance."""

@@ -10,7 +10,7 @@ from ssl_cli.data.token_batch import TokenBatch, pack
 from ssl_cli.data.tokens import Vocabulary, flat_positions
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.causal_lm import next_token_losses
-from ssl_cli.methods.parts.language_model import TokenOutput, masked_loss, masked_pictures
+from ssl_cli.methods.parts.language_model import TokenOutput, masked_loss, masked_pictures, require_whole_texts
 from ssl_cli.models.backbones.transformer import Transformer
 from ssl_cli.randomness import Draws
 
@@ -62,6 +62,10 @@ class CrossLingual(Method):
         self.vocabulary, self.mask_ratio = vocabulary, mask_ratio
         self.mlm, self.tlm, self.clm = mlm, tlm, clm
         self.output = TokenOutput(backbone, transform=True)
+
+    def check_views(self, views: Any) -> None:
+        """Raises ValueError if augmentation leaves tokens out."""
+        require_whole_texts(views)
 
     def loss(
         self, views: tuple[TokenBatch, TokenBatch], labels: Tensor | None, draws: Draws

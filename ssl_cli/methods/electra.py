@@ -17,6 +17,7 @@ from ssl_cli.methods.parts.language_model import (
     mask_tokens,
     mean_cross_entropy,
     of_each_token,
+    require_whole_texts,
     share_right,
 )
 from ssl_cli.models.backbones.transformer import Transformer
@@ -58,6 +59,10 @@ class Electra(Method):
         self.generator = backbone.narrower(width)
         self.output = TokenOutput(self.generator, transform=True)
         self.replaced = nn.Sequential(nn.Linear(backbone.dim, backbone.dim), nn.GELU(), nn.Linear(backbone.dim, 1))
+
+    def check_views(self, views: Any) -> None:
+        """Raises ValueError if augmentation leaves tokens out."""
+        require_whole_texts(views)
 
     def loss(self, views: tuple[TokenBatch], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The generator's mean cross-entropy plus `weight` times the discriminator's over all tokens (section 2)."""

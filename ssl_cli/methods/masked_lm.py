@@ -13,6 +13,7 @@ from ssl_cli.methods.parts.language_model import (
     masked_pictures,
     mean_cross_entropy,
     require_text_backbone,
+    require_whole_texts,
     share_right,
 )
 from ssl_cli.methods.parts.sentence_pairs import sentence_pairs
@@ -60,6 +61,10 @@ class MaskedLM(Method):
             if next_sentence
             else None
         )
+
+    def check_views(self, views: Any) -> None:
+        """Raises ValueError if augmentation leaves tokens out."""
+        require_whole_texts(views)
 
     def loss(self, views: tuple[TokenBatch], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean cross-entropy of the predicted tokens, plus that of the next sentence; ln V and ln 2 at chance."""

@@ -1,5 +1,7 @@
 """Skip-gram with negative sampling (word2vec, Mikolov et al., 2013)."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from ssl_cli.config.schema import Count, NonNegative
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
 from ssl_cli.methods.base import Method
-from ssl_cli.methods.parts.language_model import of_each_token
+from ssl_cli.methods.parts.language_model import of_each_token, require_whole_texts
 from ssl_cli.models.backbones.bag import Bag
 from ssl_cli.randomness import Draws
 
@@ -42,6 +44,10 @@ class Word2Vec(Method):
         self.context = nn.Embedding(vocabulary.size, backbone.dim)
         nn.init.zeros_(self.context.weight)
         self.register_buffer("counts", torch.zeros(vocabulary.size, dtype=torch.int64))
+
+    def check_views(self, views: Any) -> None:
+        """Raises ValueError if augmentation leaves tokens out."""
+        require_whole_texts(views)
 
     def loss(self, views: tuple[TokenBatch], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean over pairs of neighbours (equation 4); (1 + negatives) · ln 2 at the beginning."""

@@ -44,6 +44,16 @@ def require_text_backbone(backbone: Any, method: str) -> None:
         raise ValueError(f"{method} learns from the states of tokens in their context; take backbone=transformer")
 
 
+def require_whole_texts(views: Any) -> None:
+    """Raises ValueError where views leave tokens out, so that those beside each other were not so in the text."""
+    drop = getattr(views, "drop", None)
+    if drop and drop.p:
+        raise ValueError(
+            f"augment.pretrain.drop.p={drop.p:g} leaves tokens out, and a language model would learn what nobody writes; "
+            "take augment=whole_text, or set it to 0"
+        )
+
+
 def mask_tokens(
     batch: TokenBatch, vocabulary: Vocabulary, ratio: float, draws: Draws, may: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
