@@ -46,7 +46,7 @@ WITH_PARTNERS = [
     "dataset=texts augment=whole_text backbone=transformer method=masked_lm",
     "dataset=commands augment=whole_text backbone=bag method=word2vec",
     "dataset=docstrings augment=whole_text backbone=transformer method=electra",
-    "dataset=huggingface augment=text backbone=bag",
+    "dataset=huggingface dataset.path=somewhere augment=text backbone=bag",
     "dataset=parallel augment=whole_text backbone=transformer method=cross_lingual dataset.languages=[de,en]",
     "dataset=texts augment=whole_text backbone=transformer backbone.causal=true backbone.pooling=last method=causal_lm",
     *(f"dataset={name} augment=natural" for name in ("cifar10", "cifar100", "svhn", "stl10")),

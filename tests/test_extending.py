@@ -206,7 +206,7 @@ def test_a_folder_of_ones_own_that_is_not_there_is_one_sentence(refused):
 @pytest.mark.parametrize(
     ("line", "offers"),
     [
-        ("ssl-cli --config-dir conf cl", ["class_means"]),
+        ("ssl-cli --config-dir conf cl", ["class_means", "classical"]),
         ("ssl-cli --config-dir=conf method=mi", ["method=micle", "method=mirror"]),
         ("ssl-cli -cd conf class_means stage.di", ["stage.distance="]),
         ("ssl-cli pre", ["pretrain"]),

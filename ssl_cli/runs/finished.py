@@ -8,7 +8,6 @@ import yaml
 
 from ssl_cli.config.build import plain
 from ssl_cli.config.schema import BackboneComponent, Config, HeadComponent
-from ssl_cli.config.typecheck import shown
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.result import FORMAT, finished_runs, read_result
 from ssl_cli.runs.saved import saved_settings
@@ -77,7 +76,9 @@ def finished_pretraining(
     problems: list[str] = []
     asked = f"{key}={folder}"
     if theirs["augment"]["scale"] != scale:
-        problems.append(f"augment.scale={shown(scale)}: {asked} was trained with {shown(theirs['augment']['scale'])}")
+        problems.append(
+            f"augment.scale={_number(scale)}: {asked} was trained with {_number(theirs['augment']['scale'])}"
+        )
     for group, own in (("backbone", backbone), ("head", projection)):
         other = theirs[group] if group == "backbone" else theirs[group]["projection"]
         if own is not None and {**plain(own), "name": ""} != {**other, "name": ""}:
@@ -85,6 +86,10 @@ def finished_pretraining(
     if problems:
         raise ConfigError(*problems)
     return folder
+
+
+def _number(value: float | None) -> str:
+    return "null" if value is None else f"{value:g}"
 
 
 def find_pretraining(root: Path, wanted: str) -> Path | None:
