@@ -66,6 +66,10 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
         raise ValueError("stage.run must be given")
     found = list(_classifiers(stage.run))
     dataset = load(found[0].config.dataset)
+    if dataset.vocabulary is not None:
+        raise ConfigError(
+            f"stage.run={stage.run}: was trained on dataset={dataset.name}, which has texts; the corruptions are of images"
+        )
     other = load(stage.other) if stage.other else None
     if stage.other and other:
         _check_fit(stage, stage.other.name, found[0].config, other, dataset)
