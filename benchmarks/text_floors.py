@@ -16,7 +16,7 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.budget import label_order
 from ssl_cli.data.dataset import labelled, load
 from ssl_cli.data.text.tokenizer import texts_of
-from ssl_cli.data.types import Split, texts
+from ssl_cli.data.types import Split, as_texts
 
 LABELS = (50, 200, 500)
 DRAWS = 3
@@ -37,7 +37,7 @@ def main(overrides: list[str]) -> None:
         raise SystemExit(f"dataset={data.name}: has no texts")
 
     def read(split: Split) -> tuple[list[str], np.ndarray]:
-        return texts_of(vocabulary, texts(split.inputs)), split.labels.numpy()
+        return texts_of(vocabulary, as_texts(split.inputs)), split.labels.numpy()
 
     words, labels = read(labelled(data, "dataset"))
     test = read(data.test)

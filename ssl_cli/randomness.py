@@ -1,6 +1,7 @@
 """Randomness as a function of the seed, the purpose and the step, so that a resumed run draws what it would have drawn."""
 
 import hashlib
+from functools import cached_property
 
 import torch
 
@@ -34,9 +35,13 @@ class Draws:
         processes: int = 1,
     ):  # fmt: skip
         self.device = torch.device(device)
-        self.source = generator(seed, purpose, step, self.device)
         self.rank, self.processes = rank, processes
         self._key = (seed, purpose, step)
+
+    @cached_property
+    def source(self) -> torch.Generator:
+        """The generator, made when the first number is drawn, since most methods draw none."""
+        return generator(*self._key, self.device)
 
     def on(self, device: torch.device | str) -> "Draws":
         """The same source of randomness with its numbers on another device."""

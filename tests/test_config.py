@@ -91,6 +91,13 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("backbone.wdth=3", "backbone.wdth: no such key; did you mean backbone.width?"),
         ("pretrian", "pretrian: is neither a stage nor key=value; did you mean pretrain?"),
         ("budget.labels=0", "budget.labels=0: must be at least 1"),
+        ("augment.scale=null", "augment.scale=null: augment.pretrain makes views of images, whose pixels need a range"),
+        (
+            "augment=text augment.scale=2",
+            "augment.scale=2: augment.pretrain makes views of texts, which have no pixels",
+        ),
+        ("augment=text augment.pretrain.span.share=[0.9,0.1]", "span.share=[0.9, 0.1]: must rise, above 0 and up to 1"),
+        ("augment=text augment.pretrain.span.share=[0.5,3]", "span.share=[0.5, 3]: must rise, above 0 and up to 1"),
         ("budget.labels=many", "budget.labels=many: must be a whole number"),
         ("budget.labels=4001", "budget.labels=4001: dataset=mnist5k has 4,000 labelled inputs"),
         ("budget.labels=9", "budget=balanced needs one for each of the 10 classes of dataset=mnist5k, so at least 10"),

@@ -380,3 +380,20 @@ def test_a_cache_that_cannot_be_written_has_its_sentence(tmp_path, dataset):
     (tmp_path / "cache").write_text("a file")
     with pytest.raises(ConfigError, match=r"dataset\.cache=.*cannot be written"):
         dataset(write_table(tmp_path / "a.csv", ROWS))
+
+
+def test_weights_of_another_tokenizer_are_refused(cli, tmp_path):
+    words = (
+        "dataset=texts", "augment=text", "backbone=bag", "schedule=smoke", "budget=all", "dataset.tokenizer.vocabulary=300",
+        f"dataset.cache={tmp_path / 'cache'}", "runtime.threads=1",
+    )  # fmt: skip
+    one = write_table(tmp_path / "one.csv", ROWS)
+    other = write_table(tmp_path / "other.csv", [(text[::-1], label) for text, label in ROWS])
+    done = cli("pretrain", f"dataset.root={one}", *words, "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert "[MASK]" in (tmp_path / "run" / "tokenizer.json").read_text(encoding="utf-8")
+    same = cli("finetune", f"dataset.root={one}", *words, "checkpoint=run")
+    assert same.returncode == 0, same.stderr
+    refused = cli("finetune", f"dataset.root={other}", *words, "checkpoint=run")
+    assert refused.returncode == 2
+    assert "whose tokenizer is another than that of dataset=texts" in refused.stderr

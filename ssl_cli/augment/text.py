@@ -64,9 +64,8 @@ class TextViews:
             # A number for each place that a token can have, so that other processes' texts do not change the draw.
             column = flat_positions(torch.zeros_like(lengths), lengths)
             kept = draws.uniform(len(inputs), self.max_length)[which, column] >= self.drop.p
-            kept[(column == 0).nonzero()[:, 0]] |= (
-                torch.zeros(len(inputs), dtype=torch.int64).scatter_add_(0, which, kept.long())[lengths > 0] == 0
-            )  # a text keeps one token
+            has_none = torch.bincount(which[kept], minlength=len(inputs)) == 0
+            kept |= has_none[which] & (column == 0)  # a text keeps one token
             ids, which = ids[kept], which[kept]
             lengths = torch.bincount(which, minlength=len(inputs))
         return self._framed(ids, which, lengths, inputs.languages)
@@ -85,6 +84,6 @@ class TextViews:
 
     def _segments(self, ids: Tensor, lengths: Tensor) -> Tensor:
         """1 from the token after the one between the two texts of a pair, 0 elsewhere."""
-        passed = (ids == self.vocabulary.pair).cumsum(0)
-        before = (passed - (ids == self.vocabulary.pair).long())[lengths.cumsum(0) - lengths]
-        return (passed - before.repeat_interleave(lengths) - (ids == self.vocabulary.pair).long()).clamp(0, 1)
+        is_mark = (ids == self.vocabulary.pair).long()
+        before = is_mark.cumsum(0) - is_mark  # marks before a token, in all texts
+        return (before - before[lengths.cumsum(0) - lengths].repeat_interleave(lengths)).clamp(0, 1)

@@ -20,8 +20,12 @@ def build(target: Component, **given: Any) -> Any:
     try:
         return thing(**target.arguments, **given)
     except ValueError as error:
-        asked = target.name if "." in target.name else f"{target.group or 'component'}={target.name}"
-        raise ConfigError(f"{asked}: {error}") from error
+        raise ConfigError(f"{as_typed(target)}: {error}") from error
+
+
+def as_typed(target: Component) -> str:
+    """How a component is set: its group and choice, or the key of one that is no choice of a group."""
+    return target.name if "." in target.name else f"{target.group or 'component'}={target.name}"
 
 
 def named(target: Component) -> Any:

@@ -172,11 +172,16 @@ def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     for name in ("pretrain", "supervised"):
         steps = getattr(config.augment, name).arguments
         where = f"augment.{name}"
+        is_scaled = "scale" in signatures.parameters(getattr(config.augment, name).path)
+        if is_scaled and config.augment.scale is None:
+            yield f"augment.scale=null: {where} makes views of images, whose pixels need a range; must be above 0"
+        if not is_scaled and config.augment.scale is not None:
+            yield f"augment.scale={config.augment.scale:g}: {where} makes views of texts, which have no pixels; must be null"
         ranges = (("affine", "scale"), ("crop", "area"), ("crop", "ratio"), ("blur", "sigma"), ("erase", "area"),
-                  ("erase", "ratio"))  # fmt: skip
+                  ("erase", "ratio"), ("span", "share"))  # fmt: skip
         for step, key in ranges:
             low, high = getattr(steps.get(step), key, (1, 1))
-            top = 1 if key == "area" else math.inf
+            top = 1 if key in ("area", "share") else math.inf
             if not 0 < low <= high <= top:
                 yield f"{where}.{step}.{key}=[{low:g}, {high:g}]: must rise, above 0{' and up to 1' if top == 1 else ''}"
         perspective = steps.get("perspective")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.data.tokens import Tokens, together
-from ssl_cli.data.types import UNKNOWN, Batch, Inputs, tensor
+from ssl_cli.data.types import UNKNOWN, Batch, Inputs, as_tensor
 from ssl_cli.randomness import generator
 
 
@@ -88,7 +88,7 @@ class MixedBatches:
 def _both(first: Inputs, second: Inputs) -> Inputs:
     if isinstance(first, Tokens) and isinstance(second, Tokens):
         return together([first, second])
-    return torch.cat([tensor(first), tensor(second)])
+    return torch.cat([as_tensor(first), as_tensor(second)])
 
 
 class CaseBatches:
@@ -123,7 +123,7 @@ class CaseBatches:
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs."""
-        cases = tensor(self._cases.at(step).inputs)
+        cases = as_tensor(self._cases.at(step).inputs)
         counts, starts = self._counts[cases], self._starts[cases]
         draws = torch.rand(2, len(cases), generator=generator(self._seed, "pairs", step), dtype=torch.float64)
         one = (draws[0] * counts).long()

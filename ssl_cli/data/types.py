@@ -33,7 +33,7 @@ class Split:
         return len(self.inputs)
 
 
-def tensor(inputs: Inputs) -> Tensor:
+def as_tensor(inputs: Inputs) -> Tensor:
     """Images or features, where inputs can be nothing else.
 
     Raises:
@@ -44,7 +44,7 @@ def tensor(inputs: Inputs) -> Tensor:
     return inputs
 
 
-def texts(inputs: Inputs) -> Tokens:
+def as_texts(inputs: Inputs) -> Tokens:
     """Texts, where inputs can be nothing else.
 
     Raises:
@@ -117,6 +117,13 @@ def fingerprint(inputs: Inputs, *notes: Tensor) -> str:
     for part in (*content, *notes):
         digest.update(part.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def separate_unknown(cases: Tensor) -> Tensor:
+    """Cases of inputs, each of those that are `UNKNOWN` a case of its own: int64 (N,) → (N,)."""
+    alone = cases == UNKNOWN
+    numbers = cases.max() + alone.cumsum(0)
+    return torch.where(alone, numbers, cases)
 
 
 @dataclass(frozen=True)

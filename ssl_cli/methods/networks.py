@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.config import signatures
-from ssl_cli.config.build import build
+from ssl_cli.config.build import as_typed, build
 from ssl_cli.config.schema import BackboneComponent, Component, DatasetComponent, Head, MethodComponent
 from ssl_cli.data.dataset import load
 from ssl_cli.data.types import Dataset
@@ -63,8 +63,7 @@ def build_for(component: Component, dataset: Dataset, **offered: Any) -> Any:
         if name in taken and taken[name].required and name not in offered:
             own = "texts" if dataset.vocabulary else "images"
             raise ConfigError(
-                f"{component.group}={component.name}: is for {kind}, and dataset={dataset.name} has {own}; take one that is "
-                "for them"
+                f"{as_typed(component)}: is for {kind}, and dataset={dataset.name} has {own}; take one that is for them"
             )
     return build(component, **{name: value for name, value in offered.items() if name in taken})
 
@@ -91,7 +90,7 @@ def build_method(
     backbone = build_backbone(settings.backbone, dataset, settings.seed)
     head = heads.projection(settings.head)
     if start:
-        load_backbone(backbone, start, f"init_from={start}", dataset.name)
+        load_backbone(backbone, start, f"init_from={start}", dataset)
         if (start / "head.safetensors").exists():
             head = partial(_head_from, read_weights(start, "head"), head)
     torch.manual_seed(derived_seed(settings.seed, "projection"))
@@ -117,7 +116,7 @@ def build_classifier(
     backbone = build_backbone(settings.backbone, dataset, settings.seed)
     projected = None if settings.head.keep == 0 else build_method(settings, dataset, read=read).head
     if start:
-        load_backbone(backbone, start, f"checkpoint={start}", dataset.name)
+        load_backbone(backbone, start, f"checkpoint={start}", dataset)
         if projected is not None:
             projected.load_state_dict(read_weights(start, "head"))
     torch.manual_seed(derived_seed(settings.seed, "classifier"))
@@ -141,23 +140,29 @@ def read_classifier(folder: Path, settings: NetworkSettings, dataset: Dataset, f
     return classifier
 
 
-def load_backbone(backbone: nn.Module, folder: Path, asked: str, dataset: str) -> None:
+def load_backbone(backbone: nn.Module, folder: Path, asked: str, dataset: Dataset) -> None:
     """Load a backbone's weights from a finished run.
 
     Args:
         backbone: to load them into.
         folder: of the run.
         asked: the setting that names the folder, for the error message.
-        dataset: name of the data that the backbone is for, for the error message.
+        dataset: the data that the backbone is for.
 
     Raises:
-        ConfigError: they are damaged, or do not fit because that run's inputs had another shape.
+        ConfigError: they are damaged, or do not fit because that run's inputs had another shape or other tokens.
     """
     weights = read_weights(folder, "backbone")
-    if not _fit(weights, backbone):
+    theirs = f"{asked}: was trained on dataset={finished_result(folder)['dataset']}, whose"
+    tokenizer = folder / "tokenizer.json"
+    if dataset.vocabulary and tokenizer.exists() and tokenizer.read_text() != dataset.vocabulary.tokenizer:
         raise ConfigError(
-            f"{asked}: was trained on dataset={finished_result(folder)['dataset']}, whose inputs have other colours or sides "
-            f"than those of dataset={dataset}, and need another backbone"
+            f"{theirs} tokenizer is another than that of dataset={dataset.name}: the same numbers mean other tokens"
+        )
+    if not _fit(weights, backbone):
+        differing = "tokens" if dataset.vocabulary else "colours or sides"
+        raise ConfigError(
+            f"{theirs} inputs have other {differing} than those of dataset={dataset.name}, and need another backbone"
         )
     backbone.load_state_dict(weights)
 

@@ -19,8 +19,7 @@ class Word2Vec(Method):
     """Tell the tokens around each token from random ones.
 
     How many neighbours on each side count is drawn for each token from 1 to `window`, so that near ones count more. Random
-    tokens are drawn for each token and serve all its neighbours, which costs a tenth of drawing them for each pair and has the
-    same mean.
+    tokens are drawn for each token and serve all its neighbours: the loss has the same mean as with some for each pair.
 
     Args:
         backbone: the bag, whose embeddings are trained.

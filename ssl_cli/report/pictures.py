@@ -13,7 +13,7 @@ from ssl_cli.augment.views import encode
 from ssl_cli.data.measures import confusion
 from ssl_cli.data.text.tokenizer import texts_of
 from ssl_cli.data.tokens import Tokens
-from ssl_cli.data.types import Batch, Dataset, Inputs, tensor, texts
+from ssl_cli.data.types import Batch, Dataset, Inputs, as_tensor, as_texts
 from ssl_cli.randomness import Draws
 from ssl_cli.report import plots
 from ssl_cli.report.texts import save_texts
@@ -30,10 +30,10 @@ def save_views(batch: Batch, views: Any, count: int, seed: int, path: Path) -> N
     if isinstance(batch.inputs, Tokens):
         save_texts(_text_views(batch, views, count, seed), path)
         return
-    inputs, scale = tensor(batch.inputs[:10]), views.scale
+    inputs, scale = as_tensor(batch.inputs[:10]), views.scale
     shown = {"input": encode(inputs, 1.0)}
     if batch.partners is not None:
-        partners, draws = tensor(batch.partners[:10]), Draws(seed, "shown views")
+        partners, draws = as_tensor(batch.partners[:10]), Draws(seed, "shown views")
         shown["its view"] = views(inputs, 1, draws)[0].cpu().float() / scale
         shown["same case"] = encode(partners, 1.0)
         shown["that one's view"] = views(partners, 1, draws)[0].cpu().float() / scale
@@ -46,17 +46,17 @@ def save_views(batch: Batch, views: Any, count: int, seed: int, path: Path) -> N
 
 def _text_views(batch: Batch, views: Any, count: int, seed: int) -> list[tuple[str, str]]:
     """Five texts, each above its views, and with a partner above those of it."""
-    inputs, known = texts(batch.inputs)[:5], views.vocabulary
+    inputs, known = as_texts(batch.inputs)[:5], views.vocabulary
     shown = {"text": texts_of(known, inputs)}
     if batch.partners is not None:
-        partners, draws = texts(batch.partners)[:5], Draws(seed, "shown views")
+        partners, draws = as_texts(batch.partners)[:5], Draws(seed, "shown views")
         shown["its view"] = texts_of(known, views(inputs, 1, draws)[0])
         shown["same case"] = texts_of(known, partners)
         shown["that one's view"] = texts_of(known, views(partners, 1, draws)[0])
     else:
         for number, view in enumerate(views(inputs, max(count, 2), Draws(seed, "shown views")), start=1):
             shown[f"view {number}"] = texts_of(known, view)
-    return [(name, shown_texts[item]) for item in range(len(inputs)) for name, shown_texts in shown.items()]
+    return [(name, said[item]) for item in range(len(inputs)) for name, said in shown.items()]
 
 
 def save_pretext(inputs: Inputs, views: Any, method: Any, seed: int, machine: Any, path: Path) -> None:
@@ -88,7 +88,7 @@ def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, path:
     shown = {}
     for number in classes[classes >= 0].unique()[:10].tolist():
         members = (classes == number).nonzero()[:10, 0]
-        inputs = tensor(dataset.train.inputs)[members.repeat(10)[:10]]
+        inputs = as_tensor(dataset.train.inputs)[members.repeat(10)[:10]]
         (varied,) = views(inputs, 1, Draws(seed, "shown classes", number))
         row = torch.cat([encode(inputs[: len(members)], 1.0), varied.float() / views.scale])
         shown[f"class {number}"] = row[:10]

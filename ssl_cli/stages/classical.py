@@ -1,6 +1,5 @@
 """Logistic regression on features that no network makes: what the labels give without this tool."""
 
-import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,18 +11,17 @@ from ssl_cli.config.schema import Config
 from ssl_cli.data.budget import Chosen
 from ssl_cli.data.measures import balanced_accuracy, confusion, macro_f1
 from ssl_cli.data.text.tokenizer import texts_of
-from ssl_cli.data.tokens import Tokens, Vocabulary
-from ssl_cli.data.types import Dataset, Inputs, tensor
+from ssl_cli.data.tokens import Tokens
+from ssl_cli.data.types import Dataset, Inputs, as_tensor, as_texts
 from ssl_cli.errors import ConfigError
 from ssl_cli.report import plots
-from ssl_cli.runs.files import quoted
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.classical_settings import TEXT_FEATURES, ClassicalStage
-from ssl_cli.stages.finetune import opened
+from ssl_cli.stages.finetune import closing, opened
 from ssl_cli.stages.identity import classifier_identity
 
-log = logging.getLogger("ssl_cli")
+__all__ = ["classical", "closing"]  # it ends as every classifier does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +87,7 @@ def _features(stage: ClassicalStage, dataset: Dataset, seed: int) -> tuple[Any, 
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.preprocessing import normalize
 
-    train, test = (_words(dataset.vocabulary, split.inputs) for split in (dataset.train, dataset.test))
+    train, test = (texts_of(dataset.vocabulary, as_texts(split.inputs)) for split in (dataset.train, dataset.test))
     weights = TfidfVectorizer(sublinear_tf=True, min_df=2)
     try:
         train, test = weights.fit_transform(train), weights.transform(test)
@@ -103,17 +101,4 @@ def _features(stage: ClassicalStage, dataset: Dataset, seed: int) -> tuple[Any, 
 
 
 def _pixels(inputs: Inputs) -> np.ndarray:
-    return tensor(inputs).flatten(1).float().div(255).numpy()
-
-
-def _words(vocabulary: Vocabulary, inputs: Inputs) -> list[str]:
-    return texts_of(vocabulary, inputs) if isinstance(inputs, Tokens) else []
-
-
-def closing(result: dict[str, Any], run: Run) -> None:
-    """The number of the baseline."""
-    log.info(
-        "Test accuracy %.1f %% (macro-F1 %.1f %%) with %s labels: %s, %.0f s. In %s",
-        100 * result["test_accuracy"], 100 * result["macro_f1"], f"{result['labels']:,}", result["arm"],
-        result["seconds"], quoted(run.folder),
-    )  # fmt: skip
+    return as_tensor(inputs).flatten(1).float().div(255).numpy()

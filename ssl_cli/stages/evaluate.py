@@ -15,7 +15,7 @@ from ssl_cli.augment.views import encode
 from ssl_cli.config.build import plain
 from ssl_cli.config.schema import Config
 from ssl_cli.data.dataset import load
-from ssl_cli.data.types import Dataset, Plain, Split, fingerprint, tensor
+from ssl_cli.data.types import Dataset, Plain, Split, as_tensor, fingerprint
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.randomness import generator
@@ -163,7 +163,7 @@ def _accuracy(
     """Accuracy on a corrupted split, which is corrupted batch by batch so that memory does not grow with N."""
     right = 0
     for part in range(0, len(split), BATCH):
-        images = encode(tensor(split.inputs[part : part + BATCH]).to(here.device), 1.0)
+        images = encode(as_tensor(split.inputs[part : part + BATCH]).to(here.device), 1.0)
         corrupted = CORRUPTIONS[name](images, strength, generator(seed, f"shift {name}", part))
         answers = outputs(network, corrupted * scale, plain, here).argmax(1)
         right += int((answers == split.labels[part : part + BATCH]).sum())
@@ -185,7 +185,7 @@ def _record(trained: Trained, clean: float, corruptions: dict[str, list[float]])
 
 def _save_inputs(dataset: Dataset, strengths: dict[str, list[float]], seed: int, path: Path) -> None:
     """Two test inputs, clean and at each strength, one row per corruption."""
-    images = encode(tensor(dataset.test.inputs[:2]), 1.0)
+    images = encode(as_tensor(dataset.test.inputs[:2]), 1.0)
     longest = 1 + max(map(len, strengths.values()))
     rows = {}
     for name, values in strengths.items():

@@ -15,7 +15,7 @@ from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen, choose
 from ssl_cli.data.measures import balanced_accuracy, confusion, macro_f1
-from ssl_cli.data.types import Dataset, Inputs, Plain, Split, tensor
+from ssl_cli.data.types import Dataset, Inputs, Plain, Split, as_tensor
 from ssl_cli.methods.base import Classifier
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.methods.supervised import Supervised
@@ -29,7 +29,7 @@ from ssl_cli.runs.run import Run
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import note_long_texts, note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import classifier_identity
-from ssl_cli.stages.networks import fresh_classifier, plain_of, views_of
+from ssl_cli.stages.networks import fresh_classifier, plain_of, save_tokenizer, views_of
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import class_accuracy, outputs
@@ -142,6 +142,7 @@ def tested(
     """
     answers = outputs(method, test.inputs, plain_of(config, dataset), here)
     run.save_weights("backbone", backbone)
+    save_tokenizer(run, dataset)
     run.save_weights("classifier", method.head)
     table = confusion(answers.argmax(1), test.labels, len(dataset.classes))
     picture = run.folder / "confusion.png"
@@ -185,7 +186,7 @@ def _views_and_data(
         return Split(outputs(backbone, split.inputs, plain, here), split.labels) if len(split) else split
 
     seen = featured(Split(train.inputs[chosen.train], train.labels[chosen.train]))
-    method.head = here.place(nn.Sequential(heads.Standardise(tensor(seen.inputs)), method.head))
+    method.head = here.place(nn.Sequential(heads.Standardise(as_tensor(seen.inputs)), method.head))
     return as_they_are, (seen.inputs, seen.labels, None), featured(held_out), featured(test)
 
 
@@ -194,9 +195,9 @@ def as_they_are(inputs: Tensor, count: int, draws: Draws) -> tuple[Tensor, ...]:
     return (inputs.to(draws.device),) * count
 
 
-def stored(inputs: Inputs, device: torch.device) -> Tensor:
+def plain_features(inputs: Inputs, device: torch.device) -> Tensor:
     """Features as evaluation sees them: as they are."""
-    return tensor(inputs).to(device)
+    return as_tensor(inputs).to(device)
 
 
 def watcher(

@@ -18,6 +18,8 @@ from ssl_cli.methods.networks import (
 )
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models.backbones.base import Backbone
+from ssl_cli.runs.files import write
+from ssl_cli.runs.run import Run
 
 
 def network_settings(config: Config, dataset: Dataset) -> NetworkSettings:
@@ -42,6 +44,12 @@ def plain_of(config: Config, dataset: Dataset) -> Plain:
     return views_of(config, dataset).plain
 
 
+def save_tokenizer(run: Run, dataset: Dataset) -> None:
+    """`tokenizer.json` beside the weights of a network for texts: without it they mean nothing."""
+    if dataset.vocabulary is not None:
+        write(run.folder / "tokenizer.json", dataset.vocabulary.tokenizer)
+
+
 def fresh_backbone(config: Config, dataset: Dataset) -> Backbone:
     """The backbone with its first weights."""
     return build_backbone(config.backbone, dataset, config.seed)
@@ -54,7 +62,7 @@ def pretrained_backbone(config: Config, dataset: Dataset, start: Path) -> Backbo
         ConfigError: they are damaged, or do not fit.
     """
     backbone = fresh_backbone(config, dataset)
-    load_backbone(backbone, start, f"checkpoint={start}", dataset.name)
+    load_backbone(backbone, start, f"checkpoint={start}", dataset)
     return backbone
 
 

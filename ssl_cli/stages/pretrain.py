@@ -22,7 +22,7 @@ from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.fit import check_views, note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import pretraining_identity
-from ssl_cli.stages.networks import plain_of, pretraining_method, views_of
+from ssl_cli.stages.networks import plain_of, pretraining_method, save_tokenizer, views_of
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import knn_monitor
 from ssl_cli.training.loop import fit
@@ -90,6 +90,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor)
 
     run.save_weights("backbone", method.backbone)
+    save_tokenizer(run, dataset)
     if method.head is not None:
         run.save_weights("head", method.head)
     plots.save_curves(run.folder, run.folder / "curves.png")

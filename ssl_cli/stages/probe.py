@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
-from ssl_cli.data.types import Dataset, Split, tensor
+from ssl_cli.data.types import Dataset, Split, as_tensor
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import count_parameters, load_backbone
@@ -24,7 +24,7 @@ from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import read_weights
-from ssl_cli.stages.finetune import as_they_are, opened, protocol, stored, training_caveats, watcher
+from ssl_cli.stages.finetune import as_they_are, opened, plain_features, protocol, training_caveats, watcher
 from ssl_cli.stages.fit import note_smaller_batches
 from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.networks import plain_of, pretraining_method
@@ -85,13 +85,14 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
                     "weights": weights,
                     "layer": layer.number,
                     "name": layer.name,
-                    "features": tensor(layer.test.inputs).shape[1],
+                    "features": as_tensor(layer.test.inputs).shape[1],
                 }
             )
             rows[-1] |= _probed(config, run, weights, layer, len(dataset.classes), here)
             log.info(
                 "%s weights, %s (%s features): linear %.1f %%, kNN %.1f %%",
-                weights, layer.name, f"{tensor(layer.test.inputs).shape[1]:,}", 100 * rows[-1]["linear"], 100 * rows[-1]["knn"],
+                weights, layer.name, f"{as_tensor(layer.test.inputs).shape[1]:,}", 100 * rows[-1]["linear"],
+                100 * rows[-1]["knn"],
             )  # fmt: skip
     plots.save_layers(rows, run.folder / "probe.png")
     last = max(
@@ -126,7 +127,7 @@ def _pretrained(config: Config, dataset: Dataset, start: Path) -> Method:
         ConfigError: it had another projection head, or none, or another backbone.
     """
     method = pretraining_method(config, dataset)
-    load_backbone(method.backbone, start, f"checkpoint={config.checkpoint}", config.dataset.name)
+    load_backbone(method.backbone, start, f"checkpoint={config.checkpoint}", dataset)
     if method.head is None:
         return method
     weights = read_weights(start, "head") if (start / "head.safetensors").exists() else {}
@@ -185,8 +186,8 @@ def _probed(config: Config, run: Run, weights: str, layer: Layer, classes: int, 
     """The test accuracy of both probes of a layer. The linear one trains by `schedule.supervised` in a run of its own."""
     neighbours = config.stage_as(ProbeStage).neighbours
     train, test = layer.train, layer.test
-    features = tensor(train.inputs)
-    voted = knn_accuracy(features, train.labels, tensor(test.inputs), test.labels, neighbours)
+    features = as_tensor(train.inputs)
+    voted = knn_accuracy(features, train.labels, as_tensor(test.inputs), test.labels, neighbours)
     torch.manual_seed(derived_seed(config.seed, "classifier"))
     linear = nn.Linear(features.shape[1], classes)
     method = here.place(
@@ -197,10 +198,10 @@ def _probed(config: Config, run: Run, weights: str, layer: Layer, classes: int, 
         )
     )
     phase = config.schedule.supervised
-    monitor, select = watcher(phase.select, stored, layer.validation, test, here)
+    monitor, select = watcher(phase.select, plain_features, layer.validation, test, here)
     child = run.child(str(Path(weights) / layer.name.replace(" ", "")), config)
     fit(method, _batches(config, train), as_they_are, phase, child, here, config.seed, monitor, select)
-    right = class_accuracy(method, test, stored, here)
+    right = class_accuracy(method, test, plain_features, here)
     return {"linear": round(right, 6), "knn": round(voted, 6)}
 
 

@@ -53,12 +53,12 @@ def _decided(
         return {"compiled": setting, "reason": f"runtime.compile={str(setting).lower()}"}
     if not any(parameter.requires_grad for parameter in backbone.parameters()):
         return {"compiled": False, "reason": "nothing in it is trained"}
-    if isinstance(inputs(), TokenBatch):
-        return {"compiled": False, "reason": "a batch of texts has another size each time"}
     if steps < 100:
         return {"compiled": False, "reason": "a training this short makes no trial"}
-    trial = copy.deepcopy(backbone)  # batch norm's running means must not know of it
     sample = inputs()
+    if isinstance(sample, TokenBatch):
+        return {"compiled": False, "reason": "a batch of texts has another size each time"}
+    trial = copy.deepcopy(backbone)  # batch norm's running means must not know of it
     eager = _seconds(trial, sample, 1, machine)
     if eager * steps < WORTH_A_TRIAL:
         return {"compiled": False, "reason": "a training this short makes no trial", "eager_seconds": eager}

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ssl_cli.config.schema import ImageFacts
 from ssl_cli.data.images.channels import channels_second
-from ssl_cli.data.types import UNKNOWN, Dataset, Split
+from ssl_cli.data.types import UNKNOWN, Dataset, Split, separate_unknown
 from ssl_cli.errors import ConfigError
 
 
@@ -37,10 +37,7 @@ def arrays(root: Path, facts: ImageFacts) -> Dataset:
 def _cases(root: Path, inputs: Tensor) -> Tensor | None:
     if not (root / "train_cases.npy").exists():
         return None
-    cases = _labels(root, "train_cases.npy", len(inputs), optional=False)
-    alone = cases == UNKNOWN
-    cases[alone] = cases.max() + 1 + torch.arange(int(alone.sum()))
-    return cases
+    return separate_unknown(_labels(root, "train_cases.npy", len(inputs), optional=False))
 
 
 def _mapped(root: Path, name: str) -> Tensor:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
 from ssl_cli.config.schema import Bpe, Count, TextFacts
-from ssl_cli.data.text.store import Corpus, Text, stored
+from ssl_cli.data.text.corpus import Corpus, Text
+from ssl_cli.data.text.store import stored
 from ssl_cli.data.types import Dataset
 from ssl_cli.errors import ConfigError
 

@@ -1,6 +1,5 @@
 """Your own labelled texts in several languages, and translations without labels that tie the languages together."""
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
@@ -8,8 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 from ssl_cli.config.schema import Bpe, Columns, TextFacts
+from ssl_cli.data.text.corpus import Corpus, Text
 from ssl_cli.data.text.rows import listed, read_records
-from ssl_cli.data.text.store import Corpus, Text, stored
+from ssl_cli.data.text.store import stored
 from ssl_cli.data.text.texts import corpus_of, hash_of, split_up
 from ssl_cli.data.types import Dataset
 from ssl_cli.errors import ConfigError
@@ -67,11 +67,11 @@ def _texts(own: Corpus, pairs: Path, languages: list[str], sentences: str | None
         if len(members) < 2:
             yield Text((), place=place, left_out="incomplete pair")
             continue
-        known = next((cases[key] for key in map(_key, members) if key in cases), number)
+        known = next((cases[key] for key in map(Text.digest, members) if key in cases), number)
         for member in members:
-            yield member._replace(case=cases.setdefault(_key(member), known))
+            yield member._replace(case=cases.setdefault(member.digest(), known))
     for text in own.texts():
-        yield text._replace(case=cases.get(_key(text)))
+        yield text._replace(case=cases.get(text.digest()))
 
 
 def _said(record: dict[str, object], language: str, pairs: Path) -> str:
@@ -79,8 +79,3 @@ def _said(record: dict[str, object], language: str, pairs: Path) -> str:
         raise ConfigError(f"dataset.languages={language}: {pairs} has no such column; it has {listed(record)}")
     value = record[language]
     return "" if value is None or value != value else str(value)
-
-
-def _key(text: Text) -> bytes:
-    content = "\x1f".join((*text.sentences, text.second or "", text.language or ""))
-    return hashlib.blake2b(content.encode(errors="replace"), digest_size=8).digest()

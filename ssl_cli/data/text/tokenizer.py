@@ -13,7 +13,6 @@ from ssl_cli.data.tokens import Tokens, Vocabulary
 from ssl_cli.errors import ConfigError
 
 SPECIAL = ("[PAD]", "[MASK]", "[CLS]", "[SEP]", "[PAIR]", "[SENTENCE]")  # in the order of `Vocabulary`'s fields
-ALPHABET = 256  # bytes, each of which is a token
 
 
 def library() -> Any:

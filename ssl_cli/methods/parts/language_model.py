@@ -54,9 +54,7 @@ def require_whole_texts(views: Any) -> None:
         )
 
 
-def mask_tokens(
-    batch: TokenBatch, vocabulary: Vocabulary, ratio: float, draws: Draws, may: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
+def mask_tokens(batch: TokenBatch, vocabulary: Vocabulary, ratio: float, draws: Draws) -> tuple[Tensor, Tensor]:
     """Which tokens are predicted, and what the network sees instead (BERT, Devlin et al., 2019, section 3.1).
 
     Each token but special ones is predicted with probability `ratio`; of those, 80 % become the mask token, 10 % a random one
@@ -67,14 +65,12 @@ def mask_tokens(
         vocabulary: with the special tokens.
         ratio: of tokens that are predicted.
         draws: random numbers.
-        may: bool (R, T), which tokens may be predicted at all; None for all but special ones.
 
     Returns:
         bool (R, T), the predicted ones; int64 (R, T), the ids that the network sees.
     """
     special = torch.tensor(vocabulary.special, device=batch.device)
     allowed = batch.present & ~torch.isin(batch.ids, special)
-    allowed = allowed if may is None else allowed & may
     chosen = of_each_token(draws.uniform(len(batch), batch.longest), batch) < ratio
     chosen &= allowed
     fate = of_each_token(draws.uniform(len(batch), batch.longest), batch)
