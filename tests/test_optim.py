@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ssl_cli.config.schema import Optimiser, Rate
-from ssl_cli.training.optim import LARS, base_rate, learning_rate, optimiser
+from ssl_cli.training.optim import LARS, base_rate, learning_rate, optimiser, set_rate
 
 
 def rates(steps: int, per_epoch: int, rate: Rate) -> list[float]:
@@ -52,10 +52,21 @@ def test_lars_decays_weights_and_no_biases():
     assert bias[0].item() == 1
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "lars"])
+def test_groups_learn_at_their_share_of_the_rate(name):
+    slow, fast = torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(3))
+    made = optimiser([(0.25, [slow]), (1.0, [fast])], Optimiser(name, 1.0, "none", 0.0, (0.9, 0.999), 0.0))
+    set_rate(made, 0.1)
+    slow.grad, fast.grad = torch.ones(3), torch.ones(3)
+    made.step()
+    moved = [1 - weight[0].item() for weight in (slow, fast)]
+    assert moved == pytest.approx([0.025, 0.1], rel=1e-4)
+
+
 @pytest.mark.parametrize("name", ["adam", "adamw"])
 def test_adam_forgets_as_its_betas_say(name):
     weight = torch.nn.Parameter(torch.ones(1))
-    made = optimiser([weight], Optimiser(name, 0.1, "none", 0.0, (0.5, 0.75), 0.0))
+    made = optimiser([(1.0, [weight])], Optimiser(name, 0.1, "none", 0.0, (0.5, 0.75), 0.0))
     for gradient in (1.0, 0.0):
         weight.grad = torch.tensor([gradient])
         made.step()

@@ -98,6 +98,26 @@ def test_finetuning_leaves_all_that_is_promised(smoke):
     assert result["validation_accuracy"] is not None
 
 
+def test_pretrained_weights_learn_at_their_share_of_the_rate_and_new_ones_do_not(smoke, tmp_path):
+    started, start = smoke("stage=pretrain")
+    pretrain(started, start)
+
+    def moved(stage: str, rate: float) -> tuple[float, bytes]:
+        """How far a backbone went, and its weights afterwards."""
+        config, run = smoke(
+            f"stage={stage}", f"checkpoint={start.folder if stage == 'finetune' else 'auto'}",
+            f"schedule.supervised.pretrained_rate={rate}", folder=f"{stage}{rate}",
+        )  # fmt: skip
+        finetune(config, run)
+        after = load_file(run.folder / "backbone.safetensors")
+        before = load_file(start.folder / "backbone.safetensors")
+        far = sum(float((after[key] - before[key]).norm()) for key in before if key.endswith("weight"))
+        return far, (run.folder / "backbone.safetensors").read_bytes()
+
+    assert moved("finetune", 0.01)[0] < 0.1 * moved("finetune", 1.0)[0]
+    assert moved("baseline", 0.01)[1] == moved("baseline", 1.0)[1]
+
+
 def test_saved_weights_give_back_the_tested_answers(smoke):
     config, run = smoke(
         "stage=baseline", "budget.labels=40", "schedule.supervised.max_steps=40", "schedule.supervised.epochs=20",

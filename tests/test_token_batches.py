@@ -64,10 +64,12 @@ def test_a_text_in_a_row_with_others_has_the_states_it_has_alone(norm, positions
         torch.testing.assert_close(features[item], backbone(alone)[0], rtol=1e-5, atol=1e-5)
 
 
-def test_a_bag_of_a_text_is_the_mean_of_its_tokens_however_it_is_packed():
+def test_a_bag_of_a_text_is_the_standardised_mean_of_its_tokens_however_it_is_packed():
     backbone = Bag(VOCABULARY, 8)
     batch = batch_of(TEXTS, max_length=16)
-    by_hand = torch.stack([backbone.embedding.weight[framed(text)].mean(0) for text in TEXTS])
+    means = torch.stack([backbone.embedding.weight[framed(text)].mean(0) for text in TEXTS])
+    std, mean = torch.std_mean(means, 1, keepdim=True, correction=0)
+    by_hand = (means - mean) / (std.square() + 1e-5).sqrt()
     torch.testing.assert_close(backbone(batch), by_hand, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(backbone.layers(batch)[-1], by_hand, rtol=1e-5, atol=1e-5)
 

@@ -89,6 +89,10 @@ class Method(nn.Module):
         """
         return None
 
+    def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
+        """What is trained, by the share of the learning rate at which it learns."""
+        return [(1.0, list(self.parameters()))]
+
     def project(self, views: tuple[View, ...]) -> tuple[Tensor, ...]:
         """Projections of all views, which pass through the network as one batch: float32 (B, D) each."""
         if self.head is None:

@@ -110,6 +110,7 @@ def build_classifier(
     dataset: Dataset,
     start: Path | None,
     label_smoothing: float,
+    pretrained_rate: float = 1.0,
     read: Callable[[DatasetComponent], Dataset] = load,
 ) -> Supervised:
     """Backbone and kept layers from a pre-training, or random; the new classifier is the same in every arm."""
@@ -121,7 +122,8 @@ def build_classifier(
             projected.load_state_dict(read_weights(start, "head"))
     torch.manual_seed(derived_seed(settings.seed, "classifier"))
     head = heads.classifier(settings.head, projected, backbone.dim, len(dataset.classes))
-    return Supervised(backbone, head, label_smoothing)
+    pretrained = [backbone, *head.kept] if start else []
+    return Supervised(backbone, head, label_smoothing, pretrained, pretrained_rate)
 
 
 def read_classifier(folder: Path, settings: NetworkSettings, dataset: Dataset, frozen: bool) -> Supervised:

@@ -129,7 +129,7 @@ def _steps(config: Config, run: Run, dataset: Dataset, here: Machine) -> int:
     if not kept.exists():
         method, batches, views = material(config, dataset, run, here)
         phase = config.schedule.pretrain
-        optimise, scaler = optimiser(method.parameters(), phase.optimiser), here.scaler()
+        optimise, scaler = optimiser(method.parameter_groups(), phase.optimiser), here.scaler()
         taken = []
         for step in range(WARM_UP + TIMED):
             began = time.perf_counter()

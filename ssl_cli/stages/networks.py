@@ -74,7 +74,8 @@ def pretraining_method(config: Config, dataset: Dataset, start: Path | None = No
 def fresh_classifier(config: Config, dataset: Dataset, start: Path | None) -> Supervised:
     """The classifier of fine-tuning, its backbone from the pre-training in the folder `start`, or fresh."""
     settings = network_settings(config, dataset)
-    return build_classifier(settings, dataset, start, config.schedule.supervised.label_smoothing)
+    phase = config.schedule.supervised
+    return build_classifier(settings, dataset, start, phase.label_smoothing, phase.pretrained_rate)
 
 
 def classifier_of(folder: Path, config: Config, dataset: Dataset) -> Supervised:

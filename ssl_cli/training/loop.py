@@ -26,7 +26,7 @@ from ssl_cli.training.average import WeightAverage
 from ssl_cli.training.compiling import compile_if_faster
 from ssl_cli.training.device import Machine
 from ssl_cli.training.interruption import stop_requests
-from ssl_cli.training.optim import base_rate, learning_rate, optimiser
+from ssl_cli.training.optim import base_rate, learning_rate, optimiser, set_rate
 from ssl_cli.training.progress import Clock, bar
 from ssl_cli.training.state import WHAT_TO_TRY, Monitor, State
 
@@ -124,7 +124,7 @@ class _Training:
         self.steps_per_epoch = batches.steps_per_epoch // phase.gradient_accumulation
         steps = phase.epochs * self.steps_per_epoch
         self.steps = min(steps, phase.max_steps or steps)
-        self.optimiser, self.scaler = optimiser(method.parameters(), phase.optimiser), machine.scaler()
+        self.optimiser, self.scaler = optimiser(method.parameter_groups(), phase.optimiser), machine.scaler()
         self.average = WeightAverage(method, phase.ema) if phase.ema else None
         self.state = self._resume() or State()
         self.base = base_rate(phase.optimiser, batches.size * phase.gradient_accumulation)
@@ -136,8 +136,7 @@ class _Training:
         """One step of the optimiser."""
         step, began = self.state.step, time.perf_counter()
         self.rate = learning_rate(step, self.steps, self.steps_per_epoch, self.base, self.phase.rate)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate
+        set_rate(self.optimiser, self.rate)
         count = self.phase.gradient_accumulation
         numbers = take_step(
             self.method, self.optimiser, self.scaler, self._prepared(step), self.machine, count,

@@ -9,10 +9,15 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import Optimiser, Rate
 
+Group = dict[str, Any]
 
-def optimiser(parameters: Iterable[nn.Parameter], settings: Optimiser) -> torch.optim.Optimizer:
-    """The optimiser of the settings; its rate is set anew at every step."""
-    trained = [parameter for parameter in parameters if parameter.requires_grad]
+
+def optimiser(groups: Iterable[tuple[float, Iterable[nn.Parameter]]], settings: Optimiser) -> torch.optim.Optimizer:
+    """The optimiser of the settings for groups of parameters, each with its share of the rate that `set_rate` sets at every step."""
+    known = [
+        (share, [parameter for parameter in parameters if parameter.requires_grad]) for share, parameters in groups
+    ]
+    trained: list[Group] = [{"params": parameters, "share": share} for share, parameters in known if parameters]
     rate, decay = settings.lr, settings.weight_decay
     if settings.name == "lars":
         return LARS(trained, lr=rate, momentum=settings.momentum, weight_decay=decay)
@@ -20,6 +25,12 @@ def optimiser(parameters: Iterable[nn.Parameter], settings: Optimiser) -> torch.
         return torch.optim.SGD(trained, lr=rate, momentum=settings.momentum, weight_decay=decay, fused=True)
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
     return kind(trained, lr=rate, betas=settings.betas, weight_decay=decay, fused=True)
+
+
+def set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    """Let each group of parameters learn at its share of `rate` from now on."""
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["share"]
 
 
 class LARS(torch.optim.Optimizer):
@@ -37,7 +48,9 @@ class LARS(torch.optim.Optimizer):
 
     TRUST = 0.001
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float, momentum: float, weight_decay: float):
+    def __init__(
+        self, parameters: Iterable[nn.Parameter] | Iterable[Group], lr: float, momentum: float, weight_decay: float
+    ):
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()

@@ -64,6 +64,7 @@ class Supervised(Phase):
     """Training on the label budget."""
 
     label_smoothing: Annotated[float, "[0, 1)"]
+    pretrained_rate: Annotated[float, "(0, 1]"]  # the share of the learning rate that pre-trained weights learn at
     select: Literal["last", "best_validation", "best_test"]
 
 

@@ -10,7 +10,10 @@ from ssl_cli.models.backbones.text import TextBackbone
 
 
 class Bag(TextBackbone):
-    """The features of a text are the mean of its tokens' embeddings: no order, no layers, and very fast.
+    """The features of a text are the mean of its tokens' embeddings, standardised: no order, no layers, and very fast.
+
+    Means of many embeddings are small, and smaller the longer the text. Standardised (layer norm without weights), all texts'
+    features have the size that a classifier's learning rate expects.
 
     Args:
         vocabulary: of the texts.
@@ -29,6 +32,10 @@ class Bag(TextBackbone):
         """The embeddings: (R, T, dim)."""
         return [self.embedding(batch.ids)]
 
+    def pool(self, states: Tensor, batch: TokenBatch) -> Tensor:
+        """(R, T, dim) → (N, dim), standardised."""
+        return F.layer_norm(super().pool(states, batch), (self.dim,))
+
     def forward(self, batch: TokenBatch) -> Tensor:
         """N texts → (N, dim), in one pass over the tokens."""
         # Flattened, each text is followed by another one or by padding, which `padding_idx` leaves out of the mean.
@@ -40,4 +47,4 @@ class Bag(TextBackbone):
             mode="mean",
             padding_idx=self.vocabulary.pad,
         )
-        return means[order.argsort()]
+        return F.layer_norm(means[order.argsort()], (self.dim,))
