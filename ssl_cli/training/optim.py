@@ -13,7 +13,7 @@ Group = dict[str, Any]
 
 
 def optimiser(groups: Iterable[tuple[float, Iterable[nn.Parameter]]], settings: Optimiser) -> torch.optim.Optimizer:
-    """The optimiser of the settings for groups of parameters, each with its share of the rate that `set_rate` sets at every step."""
+    """The optimiser of the settings for groups of parameters with a share each of the rate that `set_rate` sets."""
     known = [
         (share, [parameter for parameter in parameters if parameter.requires_grad]) for share, parameters in groups
     ]
