@@ -19,7 +19,6 @@ from pathlib import Path
 Row = dict[str, str]
 MARK = " ¶ "  # between the paragraphs of a description
 LANGUAGES = ("en", "it", "da", "de", "fr")
-PAIRED = ("it", "de", "fr")  # with translations; Danish is read without any
 SIB = {"en": "eng_Latn", "it": "ita_Latn", "da": "dan_Latn", "de": "deu_Latn", "fr": "fra_Latn", "ru": "rus_Cyrl"}
 SIB |= {"es": "spa_Latn"}
 
@@ -60,12 +59,11 @@ def debian(source: Path, target: Path, choose: bool) -> None:
     test = {part.strip() for row in rows if row["split"] == "test" for part in row["en"].split("¶")}
     paragraphs: dict[str, None] = {}
     pairs: list[Row] = []
-    for language in ("da", *PAIRED):
+    for language in LANGUAGES[1:]:
         for english, said in _pairs(source / f"parallel.en-{language}.tsv.gz"):
             if english not in test:
                 paragraphs[english] = None
-                if language in PAIRED:
-                    pairs.append(dict.fromkeys(("en", *PAIRED), "") | {"en": english, language: said})
+                pairs.append(dict.fromkeys(LANGUAGES, "") | {"en": english, language: said})
     more = ({"split": "unlabelled", "label": "", "text": text} for text in paragraphs)
     labelled = [{key: row[key] for key in ("split", "label", "text")} for row in rows]
     write(target / "debian_more.csv", [*labelled, *more])
