@@ -165,22 +165,45 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
 
 
 def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
-    """Accuracy over strength, one panel per corruption, one line per arm, with a band of one standard deviation."""
-    figure, axes = _figure(len(strengths), 1, width=max(5.0, 3.0 * len(strengths)), height=3.2 + 0.06 * len(rows))
-    for axis, (name, values) in zip(axes[0], strengths.items(), strict=True):
-        for row in rows:
-            points = [row["clean"], *row["corruptions"][name]["at"]]
-            means = [100 * point["mean"] for point in points]
-            spreads = [100 * (point["spread"] or 0) for point in points]
-            (drawn,) = axis.plot([0, *values], means, ".-", ms=5, lw=1.4, label=_row_label(row, rows))
-            low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
-            axis.fill_between([0, *values], low, high, color=drawn.get_color(), alpha=0.12, lw=0)
-        axis.set(title=name, xlabel="strength", ylim=(0, 100))
-        axis.grid(axis="y", color="#e3e6ea")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("test accuracy, %")
+    """Accuracy, and macro-F1 below it, over strength: panels of corruptions, a line per arm, a band of one standard deviation."""
+    measures = {"test accuracy, %": rows, "macro-F1, %": [row["macro_f1"] for row in rows]}
+    figure, axes = _figure(len(strengths), 2, width=max(5.0, 3.0 * len(strengths)), height=5.8 + 0.06 * len(rows))
+    for line, (measure, numbers) in zip(axes, measures.items(), strict=True):
+        for axis, (name, values) in zip(line, strengths.items(), strict=True):
+            for row, of in zip(rows, numbers, strict=True):
+                points = [of["clean"], *of["corruptions"][name]["at"]]
+                means = [100 * point["mean"] for point in points]
+                spreads = [100 * (point["spread"] or 0) for point in points]
+                (drawn,) = axis.plot([0, *values], means, ".-", ms=5, lw=1.4, label=_row_label(row, rows))
+                low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
+                axis.fill_between([0, *values], low, high, color=drawn.get_color(), alpha=0.12, lw=0)
+            axis.set(title=name.replace("_", " "), xlabel="strength", ylim=(0, 100))
+            axis.grid(axis="y", color="#e3e6ea")
+            axis.spines[["top", "right"]].set_visible(False)
+        line[0].set_ylabel(measure)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def save_dots(lines: list[str], arms: dict[str, list[dict[str, Any]]], measure: str, path: Path) -> None:
+    """One line per name, the first at the top, with a dot per arm (a mean) and its standard deviation."""
+    figure, axes = _figure(1, 1, width=7.5, height=1.6 + 0.3 * len(lines))
+    axis = axes[0][0]
+    for number, (arm, numbers) in enumerate(arms.items()):
+        shift = 0.5 * (number + 0.5) / len(arms) - 0.25
+        axis.errorbar(
+            [100 * one["mean"] for one in numbers],
+            [position + shift for position in range(len(lines))],
+            xerr=[100 * (one["spread"] or 0) for one in numbers],
+            fmt="o", ms=4, capsize=2, lw=1, label=arm.replace("$", r"\$"),
+        )  # fmt: skip
+    axis.set_yticks(range(len(lines)), lines, fontsize=9)
+    axis.set(xlabel=measure, xlim=(0, 100), ylim=(len(lines) - 0.5, -0.5))
+    axis.grid(color="#e3e6ea")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     _save(figure, path)
 
 

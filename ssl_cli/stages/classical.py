@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ssl_cli.config.schema import Config
 from ssl_cli.data.budget import Chosen, choose
+from ssl_cli.data.languages import test_by_language
 from ssl_cli.data.measures import balanced_accuracy, confusion, macro_f1
 from ssl_cli.data.text.tokenizer import texts_of
 from ssl_cli.data.types import Dataset, Inputs, as_tensor, as_texts
@@ -34,6 +35,7 @@ class ClassicalResult(Result):
     macro_f1: float
     balanced_accuracy: float
     pretraining: None = None
+    languages: dict[str, dict[str, Any]] | None = None
 
 
 def classical(config: Config, run: Run) -> dict[str, Any]:
@@ -61,6 +63,7 @@ def classical(config: Config, run: Run) -> dict[str, Any]:
             protocol="test set read once",
             classes=len(dataset.classes),
             labels_hash=chosen.hash(),
+            languages=test_by_language(dataset, predicted, chosen.all),
         )
     )
 
@@ -98,4 +101,6 @@ def fitted(config: Config, dataset: Dataset, chosen: Chosen | None = None) -> Ca
 
 
 def _pixels(inputs: Inputs) -> np.ndarray:
-    return as_tensor(inputs).flatten(1).float().div(255).numpy()
+    """Pixels in 0–1 of images that are uint8, or are in that range already: float (N, D)."""
+    images = as_tensor(inputs).flatten(1).cpu()
+    return (images if images.is_floating_point() else images.float().div(255)).numpy()

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal, get_args
 
-from ssl_cli.config.schema import Config, ImageFacts, Positive, Stage, TextFacts
+from ssl_cli.config.schema import Config, Ending, ImageFacts, Positive, Stage, TextFacts
 
 TextFeatures = Literal["tfidf", "lsa", "vectors"]
 TEXT_FEATURES: tuple[TextFeatures, ...] = get_args(TextFeatures)
@@ -26,6 +26,7 @@ class ClassicalStage(Stage):
     C: Positive  # the inverse of the penalty, as scikit-learn calls it
 
     function: ClassVar[str] = "ssl_cli.stages.classical.classical"
+    ends_in: ClassVar[Ending] = "regression"
 
     def problems(self, config: Config) -> Iterator[str]:
         """Features of other inputs than those of the data set."""

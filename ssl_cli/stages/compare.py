@@ -157,6 +157,7 @@ def _pretraining_numbers(result: dict[str, Any]) -> dict[str, Any]:
 def closing(result: dict[str, Any], run: Run) -> None:
     """The table of all arms."""
     table.show(result["rows"], f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}")
+    table.show_languages(result["rows"], f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}")
     log.info("Checkpoint selection: %s.", result["protocol"])
     for caveat in result["caveats"]:
         log.info("Note: %s.", caveat)
