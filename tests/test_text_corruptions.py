@@ -76,6 +76,7 @@ def test_case_changes_words_or_letters_and_nothing_else():
     assert changed("lower_case", 1.0) == TEXT.lower()
     for name in ("upper_case", "lower_case", "random_case"):
         assert changed(name, 0.6).lower() == TEXT.lower()
+    assert changed("upper_case", 1.0, "große") == "GROßE"  # no other letters, which a tokenizer would see
     mixed = changed("random_case", 1.0, "a" * 1000)
     assert 400 < mixed.count("A") < 600
 
@@ -292,7 +293,7 @@ def test_other_texts_that_do_not_fit_are_refused(on_texts, tmp_path, change, sen
                 "stage.other.columns.language=language",
                 f"stage.other.cache={tmp_path / 'cache'}",
                 folder="evaluated",
-            )  # fmt: skip
+            )
         )
 
 

@@ -57,19 +57,19 @@ def typos(text: str, strength: float, source: torch.Generator) -> str:
 
 def upper_case(text: str, strength: float, source: torch.Generator) -> str:
     """A share `strength` of words in capital letters."""
-    return _change_words(text, strength, source, str.upper)
+    return _change_words(text, strength, source, _upper)
 
 
 def lower_case(text: str, strength: float, source: torch.Generator) -> str:
     """A share `strength` of words in small letters."""
-    return _change_words(text, strength, source, str.lower)
+    return _change_words(text, strength, source, _lower)
 
 
 def random_case(text: str, strength: float, source: torch.Generator) -> str:
     """A share `strength` of letters becomes a capital or a small one, at random."""
     drawn, capital = torch.rand(2, len(text), generator=source).tolist()
     return "".join(
-        letter if number >= strength else letter.upper() if side < 0.5 else letter.lower()
+        letter if number >= strength else _upper(letter) if side < 0.5 else _lower(letter)
         for letter, number, side in zip(text, drawn, capital, strict=True)
     )
 
@@ -86,6 +86,16 @@ def truncation(text: str, strength: float, _source: torch.Generator) -> str:
     """A share `strength` of the text is missing at its end."""
     begin = len(text) - len(text.lstrip())
     return text[: begin + max(1, math.ceil((1 - strength) * (len(text.rstrip()) - begin)))]
+
+
+def _upper(text: str) -> str:
+    """In capital letters; what has no single one, such as ß, stays."""
+    return "".join(letter.upper() if len(letter.upper()) == 1 else letter for letter in text)
+
+
+def _lower(text: str) -> str:
+    """In small letters; what has no single one stays."""
+    return "".join(letter.lower() if len(letter.lower()) == 1 else letter for letter in text)
 
 
 def _change_words(text: str, strength: float, source: torch.Generator, change: Callable[[str], str]) -> str:

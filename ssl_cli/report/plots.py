@@ -10,6 +10,8 @@ from torch import Tensor
 from ssl_cli.runs.files import write
 from ssl_cli.runs.metrics import read_metrics
 
+NAMED = 40  # classes whose names there is room for
+LONGEST = 24  # letters of a name; more is cut
 BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
 
 
@@ -46,21 +48,30 @@ def save_curves(folder: Path, path: Path) -> None:
 def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: str, across: str, measure: str) -> None:
     """Confusion matrix: `down` and `across` label the axes, rows are normalised; `measure` names the overall accuracy."""
     fractions = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
-    side = min(10.0, 1.6 + 0.38 * len(classes))
+    names = [written(name) for name in classes]
+    longest = max(map(len, names)) if len(names) <= NAMED else 0
+    side = min(10.0, 1.6 + 0.38 * len(classes)) + 0.06 * max(0, longest - 6)
     figure, axes = _figure(1, 1, width=side, height=side)
     axis = axes[0][0]
     axis.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     right = counts.diagonal().sum() / counts.sum()
     axis.set(xlabel=across, ylabel=down, title=f"{measure} {right:.1%}")
-    if len(classes) <= 20:
-        axis.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0, fontsize=8)
-        axis.set_yticks(range(len(classes)), classes, fontsize=8)
+    if len(classes) <= NAMED:
+        size = 8 if len(classes) <= 20 else 6
+        axis.set_xticks(range(len(classes)), names, rotation=90 if longest > 2 else 0, fontsize=size)
+        axis.set_yticks(range(len(classes)), names, fontsize=size)
         for row, values in enumerate(counts.tolist()):
             for column, value in enumerate(values):
                 if value:
                     dark = fractions[row, column] > 0.5
                     axis.text(
-                        column, row, value, ha="center", va="center", fontsize=7, color="white" if dark else "black"
+                        column,
+                        row,
+                        value,
+                        ha="center",
+                        va="center",
+                        fontsize=size - 1,
+                        color="white" if dark else "black",
                     )
     _save(figure, path)
 
@@ -196,15 +207,36 @@ def save_dots(lines: list[str], arms: dict[str, list[dict[str, Any]]], measure: 
             [100 * one["mean"] for one in numbers],
             [position + shift for position in range(len(lines))],
             xerr=[100 * (one["spread"] or 0) for one in numbers],
-            fmt="o", ms=4, capsize=2, lw=1, label=arm.replace("$", r"\$"),
+            fmt="o", ms=4, capsize=2, lw=1, label=arm,
         )  # fmt: skip
-    axis.set_yticks(range(len(lines)), lines, fontsize=9)
+    axis.set_yticks(range(len(lines)), list(map(written, lines)), fontsize=9)
     axis.set(xlabel=measure, xlim=(0, 100), ylim=(len(lines) - 0.5, -0.5))
     axis.grid(color="#e3e6ea")
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     _save(figure, path)
+
+
+def save_lengths(lengths: Tensor, cuts: dict[str, int], path: Path) -> None:
+    """Histogram of the lengths of texts in tokens, int64 (N,), and where views cut them (by what does), if any is that long."""
+    most = max(int(lengths.max()), 2)
+    figure, axes = _figure(1, 1, width=6.5, height=3.0)
+    axis = axes[0][0]
+    axis.hist(lengths.numpy(), bins=min(most, 60), range=(0.5, most + 0.5), color=BLUE)
+    for (name, cut), colour in zip(cuts.items(), (ORANGE, GREEN), strict=False):
+        share = float((lengths > cut).float().mean())
+        axis.axvline(min(cut, 1.05 * most), color=colour, lw=1.4, label=f"{name}={cut}: {share:.1%} longer")
+    axis.set(xlabel="tokens of a training text, with the first and the last", ylabel="texts")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def written(name: str) -> str:
+    """A name of the user's on one line of a chart: not too long, and none of it a command to matplotlib."""
+    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
+    return (plain if len(plain) <= LONGEST else plain[: LONGEST - 1] + "…").replace("$", r"\$")
 
 
 def _row_label(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
