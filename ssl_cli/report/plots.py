@@ -226,7 +226,10 @@ def save_lengths(lengths: Tensor, cuts: dict[str, int], path: Path) -> None:
     axis.hist(lengths.numpy(), bins=min(most, 60), range=(0.5, most + 0.5), color=BLUE)
     for (name, cut), colour in zip(cuts.items(), (ORANGE, GREEN), strict=False):
         share = float((lengths > cut).float().mean())
-        axis.axvline(min(cut, 1.05 * most), color=colour, lw=1.4, label=f"{name}={cut}: {share:.1%} longer")
+        # A cut beyond the longest text is said and not drawn.
+        where = [cut, cut] if cut <= most else []
+        axis.plot(where, [0, 1][: len(where)], color=colour, lw=1.4, label=f"{name}={cut}: {share:.1%} longer",
+                  transform=axis.get_xaxis_transform())  # fmt: skip
     axis.set(xlabel="tokens of a training text, with the first and the last", ylabel="texts")
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", fontsize=8, frameon=False)
