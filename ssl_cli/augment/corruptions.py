@@ -1,4 +1,4 @@
-"""Corruptions of test inputs that training did not show, at a strength that grows from 0, which changes nothing.
+"""Corruptions of test images that training did not show, at a strength that grows from 0, which changes nothing.
 
 They follow common corruptions of photographs (Hendrycks and Dietterich, 2019), in units that suit inputs of any size. Images are
 float (B, C, H, W) in [0, 1]. Random numbers come from `source` alone, whatever the strength and the device, so that a stronger
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.augment import pixels, warp
+from ssl_cli.augment.views import encode
 
 Corruption = Callable[[Tensor, float, torch.Generator], Tensor]
 
@@ -57,3 +58,8 @@ CORRUPTIONS: dict[str, Corruption] = {
     "rotation": rotation,
     "inversion": inversion,
 }
+
+
+def corrupted(images: Tensor, name: str, strength: float, source: torch.Generator) -> Tensor:
+    """Images, uint8 or float in 0–1, corrupted: float (B, C, H, W) in 0–1."""
+    return CORRUPTIONS[name](encode(images, 1.0), strength, source)

@@ -72,7 +72,7 @@ def _compared(
 
     These are classifiers and jobs with an accuracy of their own and no classifier inside, or else pre-trainings that are jobs.
     """
-    classifiers = [path for path, result in finished if result.get("ends_in") == "classifier"]
+    classifiers = [path for path, result in finished if result.get("ends_in") in ("classifier", "regression")]
 
     def is_tested_job(path: Path, result: dict[str, Any]) -> bool:
         has_numbers = None not in (result.get("test_accuracy"), result.get("labels"))

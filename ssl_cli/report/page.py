@@ -18,6 +18,8 @@ def write_report(folder: Path, result: dict[str, Any], pretrainings: list[Path],
         name = f"Pre-training, {start.parent.name}" if len(pretrainings) > 1 else "Pre-training"
         pictures += [(name, start / "curves.png")]
     pictures += [("Views: each input above its augmented views", pretrainings[0] / "views.png")]
+    pictures += [("Lengths of the training texts", pretrainings[0] / "lengths.png")]
+    pictures += [("Nearest training texts, by frozen features", pretrainings[0] / "nearest.png")]
     first = folder / f"seed{result['seed']}"
     pictures += [(f"On the test set: {title}", first / arm / "confusion.png") for title, arm in shown.items()]
     html = page.render(

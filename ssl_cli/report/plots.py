@@ -10,6 +10,8 @@ from torch import Tensor
 from ssl_cli.runs.files import write
 from ssl_cli.runs.metrics import read_metrics
 
+NAMED = 40  # classes whose names there is room for
+LONGEST = 24  # letters of a name; more is cut
 BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
 
 
@@ -46,21 +48,30 @@ def save_curves(folder: Path, path: Path) -> None:
 def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: str, across: str, measure: str) -> None:
     """Confusion matrix: `down` and `across` label the axes, rows are normalised; `measure` names the overall accuracy."""
     fractions = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
-    side = min(10.0, 1.6 + 0.38 * len(classes))
+    names = [written(name) for name in classes]
+    longest = max(map(len, names)) if len(names) <= NAMED else 0
+    side = min(10.0, 1.6 + 0.38 * len(classes)) + 0.06 * max(0, longest - 6)
     figure, axes = _figure(1, 1, width=side, height=side)
     axis = axes[0][0]
     axis.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     right = counts.diagonal().sum() / counts.sum()
     axis.set(xlabel=across, ylabel=down, title=f"{measure} {right:.1%}")
-    if len(classes) <= 20:
-        axis.set_xticks(range(len(classes)), classes, rotation=90 if max(map(len, classes)) > 2 else 0, fontsize=8)
-        axis.set_yticks(range(len(classes)), classes, fontsize=8)
+    if len(classes) <= NAMED:
+        size = 8 if len(classes) <= 20 else 6
+        axis.set_xticks(range(len(classes)), names, rotation=90 if longest > 2 else 0, fontsize=size)
+        axis.set_yticks(range(len(classes)), names, fontsize=size)
         for row, values in enumerate(counts.tolist()):
             for column, value in enumerate(values):
                 if value:
                     dark = fractions[row, column] > 0.5
                     axis.text(
-                        column, row, value, ha="center", va="center", fontsize=7, color="white" if dark else "black"
+                        column,
+                        row,
+                        value,
+                        ha="center",
+                        va="center",
+                        fontsize=size - 1,
+                        color="white" if dark else "black",
                     )
     _save(figure, path)
 
@@ -165,23 +176,70 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
 
 
 def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
-    """Accuracy over strength, one panel per corruption, one line per arm, with a band of one standard deviation."""
-    figure, axes = _figure(len(strengths), 1, width=max(5.0, 3.0 * len(strengths)), height=3.2 + 0.06 * len(rows))
-    for axis, (name, values) in zip(axes[0], strengths.items(), strict=True):
-        for row in rows:
-            points = [row["clean"], *row["corruptions"][name]["at"]]
-            means = [100 * point["mean"] for point in points]
-            spreads = [100 * (point["spread"] or 0) for point in points]
-            (drawn,) = axis.plot([0, *values], means, ".-", ms=5, lw=1.4, label=_row_label(row, rows))
-            low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
-            axis.fill_between([0, *values], low, high, color=drawn.get_color(), alpha=0.12, lw=0)
-        axis.set(title=name, xlabel="strength", ylim=(0, 100))
-        axis.grid(axis="y", color="#e3e6ea")
-        axis.spines[["top", "right"]].set_visible(False)
-    axes[0][0].set_ylabel("test accuracy, %")
+    """Accuracy, and macro-F1 below it, over strength: panels of corruptions, a line per arm, a band of one standard deviation."""
+    measures = {"test accuracy, %": rows, "macro-F1, %": [row["macro_f1"] for row in rows]}
+    figure, axes = _figure(len(strengths), 2, width=max(5.0, 3.0 * len(strengths)), height=5.8 + 0.06 * len(rows))
+    for line, (measure, numbers) in zip(axes, measures.items(), strict=True):
+        for axis, (name, values) in zip(line, strengths.items(), strict=True):
+            for row, of in zip(rows, numbers, strict=True):
+                points = [of["clean"], *of["corruptions"][name]["at"]]
+                means = [100 * point["mean"] for point in points]
+                spreads = [100 * (point["spread"] or 0) for point in points]
+                (drawn,) = axis.plot([0, *values], means, ".-", ms=5, lw=1.4, label=_row_label(row, rows))
+                low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
+                axis.fill_between([0, *values], low, high, color=drawn.get_color(), alpha=0.12, lw=0)
+            axis.set(title=name.replace("_", " "), xlabel="strength", ylim=(0, 100))
+            axis.grid(axis="y", color="#e3e6ea")
+            axis.spines[["top", "right"]].set_visible(False)
+        line[0].set_ylabel(measure)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
     _save(figure, path)
+
+
+def save_dots(lines: list[str], arms: dict[str, list[dict[str, Any]]], measure: str, path: Path) -> None:
+    """One line per name, the first at the top, with a dot per arm (a mean) and its standard deviation."""
+    figure, axes = _figure(1, 1, width=7.5, height=1.6 + 0.3 * len(lines))
+    axis = axes[0][0]
+    for number, (arm, numbers) in enumerate(arms.items()):
+        shift = 0.5 * (number + 0.5) / len(arms) - 0.25
+        axis.errorbar(
+            [100 * one["mean"] for one in numbers],
+            [position + shift for position in range(len(lines))],
+            xerr=[100 * (one["spread"] or 0) for one in numbers],
+            fmt="o", ms=4, capsize=2, lw=1, label=arm,
+        )  # fmt: skip
+    axis.set_yticks(range(len(lines)), list(map(written, lines)), fontsize=9)
+    axis.set(xlabel=measure, xlim=(0, 100), ylim=(len(lines) - 0.5, -0.5))
+    axis.grid(color="#e3e6ea")
+    axis.set_axisbelow(True)
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def save_lengths(lengths: Tensor, cuts: dict[str, int], path: Path) -> None:
+    """Histogram of the lengths of texts in tokens, int64 (N,), and where views cut them (by what does), if any is that long."""
+    most = max(int(lengths.max()), 2)
+    figure, axes = _figure(1, 1, width=6.5, height=3.0)
+    axis = axes[0][0]
+    axis.hist(lengths.numpy(), bins=min(most, 60), range=(0.5, most + 0.5), color=BLUE)
+    for (name, cut), colour in zip(cuts.items(), (ORANGE, GREEN), strict=False):
+        share = float((lengths > cut).float().mean())
+        # A cut beyond the longest text is said and not drawn.
+        where = [cut, cut] if cut <= most else []
+        axis.plot(where, [0, 1][: len(where)], color=colour, lw=1.4, label=f"{name}={cut}: {share:.1%} longer",
+                  transform=axis.get_xaxis_transform())  # fmt: skip
+    axis.set(xlabel="tokens of a training text, with the first and the last", ylabel="texts")
+    axis.spines[["top", "right"]].set_visible(False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def written(name: str) -> str:
+    """A name of the user's on one line of a chart: not too long, and none of it a command to matplotlib."""
+    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
+    return (plain if len(plain) <= LONGEST else plain[: LONGEST - 1] + "…").replace("$", r"\$")
 
 
 def _row_label(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:

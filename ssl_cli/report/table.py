@@ -4,6 +4,9 @@ import statistics
 from collections import defaultdict
 from typing import Any
 
+from ssl_cli.report import languages
+from ssl_cli.report.numbers import over_seeds, percent
+
 COLLAPSED = " (collapsed)"  # suffix of an arm's name
 
 
@@ -35,6 +38,7 @@ def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:
                 "seconds": statistics.mean(run["seconds"] for run in runs.values()),
                 "backbone_parameters": next(iter(runs.values()))["backbone_parameters"],
                 "images_per_second": _mean([run["images_per_second"] for run in runs.values()]),
+                **languages.of_seeds(list(runs.values())),
             }
         )
     return made
@@ -113,9 +117,10 @@ def show_layers(result: dict[str, Any]) -> None:
 def corruption_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Accuracy on corrupted inputs over seeds: one row per arm and number of labels, in order of appearance.
 
-    Each run: arm, labels, collapsed, seed, clean (an accuracy), corruptions (by name, one accuracy per strength). Each row:
-    arm, labels, collapsed, seeds, clean, corruptions. `clean` has mean and spread; each corruption has those of the mean over
-    strengths, what is `lost` relative to clean, and mean and spread `at` each strength.
+    Each run: arm, labels, collapsed, seed, clean (an accuracy), corruptions (by name, one accuracy per strength), macro_f1 (both
+    of these again) and, where they are known, languages. Each row: arm, labels, collapsed, seeds, clean, corruptions, macro_f1,
+    languages. `clean` has mean and spread; each corruption has those of the mean over strengths, what is `lost` relative to
+    clean, and mean and spread `at` each strength.
     """
     groups: dict[tuple, list[dict[str, Any]]] = defaultdict(list)
     for run in runs:
@@ -126,11 +131,19 @@ def corruption_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "labels": labels,
             "collapsed": collapsed,
             "seeds": [run["seed"] for run in group],
-            "clean": over_seeds([run["clean"] for run in group]),
-            "corruptions": {name: _over_strengths(group, name) for name in group[0]["corruptions"]},
+            **_summary(group),
+            **({"macro_f1": _summary([run["macro_f1"] for run in group])} if "macro_f1" in group[0] else {}),
+            **languages.of_seeds(group),
         }
         for (arm, labels, collapsed), group in groups.items()
     ]
+
+
+def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "clean": over_seeds([run["clean"] for run in runs]),
+        "corruptions": {name: _over_strengths(runs, name) for name in runs[0]["corruptions"]},
+    }
 
 
 def _over_strengths(runs: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -144,30 +157,29 @@ def _over_strengths(runs: list[dict[str, Any]], name: str) -> dict[str, Any]:
     }
 
 
-def over_seeds(accuracies: list[float]) -> dict[str, float | None]:
-    """Mean and standard deviation; None for one seed."""
-    spread = statistics.stdev(accuracies) if len(accuracies) > 1 else None
-    return {"mean": statistics.mean(accuracies), "spread": spread}
-
-
 def show_corruptions(made: list[dict[str, Any]], title: str) -> None:
-    """One line per arm, one column per corruption: the mean over strengths, and below it the change from clean inputs."""
+    """One line per arm, one column per corruption: the mean over strengths, and below it the change from clean inputs.
+
+    First of accuracy, then of macro-F1.
+    """
     names = list(dict.fromkeys(name for row in made for name in row["corruptions"]))
     several = len({row["labels"] for row in made}) > 1
-    lines = []
-    for row in made:
-        found = [row["corruptions"].get(name) for name in names]
-        cells = ["" if one is None else f"{_percent(one)}\n{-100 * one['lost']:+z.1f}" for one in found]
-        labels = (f"{row['labels']:,}",) if several else ()
-        lines.append((row["arm"], *labels, str(len(row["seeds"])), _percent(row["clean"]), *cells))
     heads = ("arm", *(("labels",) if several else ()), "seeds", "clean", *names)
-    show_cells(f"{title}: test accuracy in %, and the change from clean inputs", heads, lines)
+    for measure, key in (("test accuracy", None), ("macro-F1", "macro_f1")):
+        lines = []
+        for row in made:
+            numbers = row if key is None else row[key]
+            found = [numbers["corruptions"].get(name) for name in names]
+            cells = ["" if one is None else f"{percent(one)}\n{-100 * one['lost']:+z.1f}" for one in found]
+            labels = (f"{row['labels']:,}",) if several else ()
+            lines.append((row["arm"], *labels, str(len(row["seeds"])), percent(numbers["clean"]), *cells))
+        show_cells(f"{title}: {measure} in %, and the change from clean inputs", heads, lines)
 
 
-def _percent(number: dict[str, Any]) -> str:
-    # No spaces, because there are many columns.
-    spread = "" if number["spread"] is None else f"±{100 * number['spread']:.1f}"
-    return f"{100 * number['mean']:.1f}{spread}"
+def show_languages(made: list[dict[str, Any]], title: str) -> None:
+    """Print accuracy and macro-F1 in each language, one line per arm; nothing where there are no languages."""
+    for heads, lines in languages.tables(made):
+        show_cells(f"{title}: test accuracy and, below it, macro-F1 in %, by language", heads, lines)
 
 
 def show_benchmark(made: list[dict[str, Any]], title: str) -> None:
@@ -177,7 +189,7 @@ def show_benchmark(made: list[dict[str, Any]], title: str) -> None:
     for row in sorted(made, key=lambda row: row["finetuned"]["mean"] if row["finetuned"] else 0):
         numbers = ["" if row[key] is None else f"{row[key]:.0f}" for key in ("epochs", "seconds")]
         measures = [
-            "" if row[key] is None else _percent(row[key]) for key in ("knn", "linear", "linear_before", "finetuned")
+            "" if row[key] is None else percent(row[key]) for key in ("knn", "linear", "linear_before", "finetuned")
         ]
         lines.append(
             (row["method"] + (COLLAPSED if row["collapsed"] else ""), str(len(row["seeds"])), *numbers, *measures)

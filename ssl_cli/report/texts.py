@@ -20,6 +20,8 @@ def save_texts(rows: list[tuple[str, str]], path: Path) -> None:
     font, bold = (ImageFont.truetype(str(fonts / f"DejaVuSans{kind}.ttf"), 14) for kind in ("", "-Bold"))
     lines = []
     for number, (name, text) in enumerate(rows):
+        # Control characters have no shape, and some would end a line.
+        text = "".join(letter if letter.isprintable() else " " if letter.isspace() else "�" for letter in text)
         parts = textwrap.wrap(text, WIDTH, max_lines=LINES, placeholder=" …") or [""]
         lines += [("", "")] * bool(name == rows[0][0] and number) + [
             (name, parts[0]),

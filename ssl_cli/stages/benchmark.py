@@ -11,6 +11,7 @@ from typing import Any
 from ssl_cli.config.schema import Config, Schedule
 from ssl_cli.data.types import Dataset
 from ssl_cli.report import plots, table
+from ssl_cli.report.numbers import over_seeds
 from ssl_cli.runs.files import quoted, write
 from ssl_cli.runs.result import Result, finished_runs
 from ssl_cli.runs.run import Run
@@ -157,7 +158,7 @@ def _rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "seeds": [one["seed"] for one in group],
             "collapsed": [one["seed"] for one in group if one.get("collapsed")],
             **{key: statistics.mean(one[key] for one in group) if key in group[0] else None for key in COSTS},
-            **{key: table.over_seeds([one[key] for one in group]) if key in group[0] else None for key in MEASURES},
+            **{key: over_seeds([one[key] for one in group]) if key in group[0] else None for key in MEASURES},
         }
         for method, group in groups.items()
     ]

@@ -1,6 +1,7 @@
 """Logistic regression on features that no network makes: what the labels give without this tool."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -8,12 +9,13 @@ import torch
 from torch import Tensor
 
 from ssl_cli.config.schema import Config
-from ssl_cli.data.budget import Chosen
+from ssl_cli.data.budget import Chosen, choose
+from ssl_cli.data.languages import test_by_language
 from ssl_cli.data.measures import balanced_accuracy, confusion, macro_f1
 from ssl_cli.data.text.tokenizer import texts_of
-from ssl_cli.data.tokens import Tokens
 from ssl_cli.data.types import Dataset, Inputs, as_tensor, as_texts
 from ssl_cli.errors import ConfigError
+from ssl_cli.models import word_features
 from ssl_cli.report import plots
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
@@ -21,7 +23,7 @@ from ssl_cli.stages.classical_settings import TEXT_FEATURES, ClassicalStage
 from ssl_cli.stages.finetune import closing, opened
 from ssl_cli.stages.identity import classifier_identity
 
-__all__ = ["classical", "closing"]  # it ends as every classifier does
+__all__ = ["classical", "closing", "fitted"]  # it ends as every classifier does
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,7 @@ class ClassicalResult(Result):
     macro_f1: float
     balanced_accuracy: float
     pretraining: None = None
+    languages: dict[str, dict[str, Any]] | None = None
 
 
 def classical(config: Config, run: Run) -> dict[str, Any]:
@@ -43,13 +46,8 @@ def classical(config: Config, run: Run) -> dict[str, Any]:
     """
     if run.result:
         return run.result
-    stage = config.stage_as(ClassicalStage)
     here, dataset, chosen = opened(config, run)
-    has_texts = isinstance(dataset.train.inputs, Tokens)
-    stage = replace(stage, features=stage.features_for(has_texts))
-    if has_texts != (stage.features in TEXT_FEATURES):
-        raise ConfigError(f"stage.features={stage.features}: is for other inputs than those of dataset={dataset.name}")
-    predicted = _predictions(stage, dataset, chosen, config.seed)
+    predicted = fitted(config, dataset, chosen)(dataset.test.inputs)
     table = confusion(predicted, dataset.test.labels, len(dataset.classes))
     plots.save_confusion(table, dataset.classes, run.folder / "confusion.png", "true class", "answer", "test accuracy")
     return run.finish(
@@ -65,40 +63,44 @@ def classical(config: Config, run: Run) -> dict[str, Any]:
             protocol="test set read once",
             classes=len(dataset.classes),
             labels_hash=chosen.hash(),
+            languages=test_by_language(dataset, predicted, chosen.all),
         )
     )
 
 
-def _predictions(stage: ClassicalStage, dataset: Dataset, chosen: Chosen, seed: int) -> Tensor:
-    """Predicted classes of the test inputs: int64 (N,)."""
+def fitted(config: Config, dataset: Dataset, chosen: Chosen | None = None) -> Callable[[Inputs], Tensor]:
+    """The classifier of a run, fitted in seconds and the same each time: inputs → predicted classes, int64 (N,).
+
+    Args:
+        config: of the run.
+        dataset: its data.
+        chosen: its labels, where they are chosen already.
+
+    Raises:
+        ConfigError: the features are for other inputs.
+    """
     from sklearn.linear_model import LogisticRegression
 
-    train, test = _features(stage, dataset, seed)
-    labels = dataset.train.labels[chosen.all].numpy()
-    model = LogisticRegression(C=stage.C, max_iter=2000).fit(train[chosen.all.numpy()], labels)
-    return torch.from_numpy(model.predict(test))
-
-
-def _features(stage: ClassicalStage, dataset: Dataset, seed: int) -> tuple[Any, Any]:
-    """Of training and test inputs, sparse or dense: (N, D) each."""
-    if dataset.vocabulary is None:
-        return tuple(_pixels(split.inputs) for split in (dataset.train, dataset.test))  # pyright: ignore[reportReturnType]
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from sklearn.preprocessing import normalize
-
-    train, test = (texts_of(dataset.vocabulary, as_texts(split.inputs)) for split in (dataset.train, dataset.test))
-    weights = TfidfVectorizer(sublinear_tf=True, min_df=2)
+    stage, vocabulary = config.stage_as(ClassicalStage), dataset.vocabulary
+    features = stage.features_for(vocabulary is not None)
+    if (vocabulary is not None) != (features in TEXT_FEATURES):
+        raise ConfigError(f"stage.features={features}: is for other inputs than those of dataset={dataset.name}")
+    items = (chosen or choose(dataset, config.budget, config.seed)).all
+    labels = dataset.train.labels[items].numpy()
+    regression = LogisticRegression(C=stage.C, max_iter=2000)
+    if vocabulary is None:
+        regression.fit(_pixels(dataset.train.inputs[items]), labels)
+        return lambda inputs: torch.from_numpy(regression.predict(_pixels(inputs)))
+    texts = texts_of(vocabulary, as_texts(dataset.train.inputs))
     try:
-        train, test = weights.fit_transform(train), weights.transform(test)
+        of_training, read = word_features.fitted(features, texts, stage.components, config.seed)
     except ValueError as error:
-        raise ConfigError(f"stage.features={stage.features}: no word is in two training texts") from error
-    if stage.features == "tfidf":
-        return train, test
-    components = min(stage.components, train.shape[1] - 1, train.shape[0] - 1)
-    svd = TruncatedSVD(max(components, 1), random_state=seed)
-    return normalize(svd.fit_transform(train)), normalize(svd.transform(test))
+        raise ConfigError(f"stage.features={features}: no word is in two training texts") from error
+    regression.fit(of_training[items.numpy()], labels)
+    return lambda inputs: torch.from_numpy(regression.predict(read(texts_of(vocabulary, as_texts(inputs)))))
 
 
 def _pixels(inputs: Inputs) -> np.ndarray:
-    return as_tensor(inputs).flatten(1).float().div(255).numpy()
+    """Pixels in 0–1 of images that are uint8, or are in that range already: float (N, D)."""
+    images = as_tensor(inputs).flatten(1).cpu()
+    return (images if images.is_floating_point() else images.float().div(255)).numpy()

@@ -2,12 +2,18 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
-from ssl_cli.config.schema import Config, ImageFacts, Positive, Stage, TextFacts
+from ssl_cli.config.schema import Config, Ending, ImageFacts, Positive, Stage, TextFacts
 
-TEXT_FEATURES = ("tfidf", "lsa")
-NAMES = {"tfidf": "TF-IDF", "lsa": "LSA", "pixels": "pixels"}
+TextFeatures = Literal["tfidf", "lsa", "vectors"]
+TEXT_FEATURES: tuple[TextFeatures, ...] = get_args(TextFeatures)
+PENALTIES: dict[TextFeatures, float] = {
+    "tfidf": 10.0,
+    "lsa": 30.0,
+    "vectors": 30.0,
+}  # C of each as an arm beside others
+NAMES = {"tfidf": "TF-IDF", "lsa": "LSA", "vectors": "word vectors", "pixels": "pixels"}
 
 
 @dataclass(frozen=True)
@@ -15,11 +21,12 @@ class ClassicalStage(Stage):
     """Logistic regression on features that no network makes; `auto`: TF-IDF of texts, pixels of images."""
 
     name: Literal["classical"]
-    features: Literal["auto", "tfidf", "lsa", "pixels"]
-    components: Annotated[int, "[2, inf)"]  # of LSA
+    features: Literal["auto", "tfidf", "lsa", "vectors", "pixels"]
+    components: Annotated[int, "[2, inf)"]  # of LSA, and of a word's vector
     C: Positive  # the inverse of the penalty, as scikit-learn calls it
 
     function: ClassVar[str] = "ssl_cli.stages.classical.classical"
+    ends_in: ClassVar[Ending] = "regression"
 
     def problems(self, config: Config) -> Iterator[str]:
         """Features of other inputs than those of the data set."""

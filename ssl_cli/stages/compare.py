@@ -13,7 +13,7 @@ from ssl_cli.runs.files import quoted
 from ssl_cli.runs.result import Result, finished_result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.classical import classical
-from ssl_cli.stages.classical_settings import ClassicalStage
+from ssl_cli.stages.classical_settings import PENALTIES, ClassicalStage
 from ssl_cli.stages.compare_settings import CompareStage
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.finetune_settings import SupervisedStage
@@ -112,8 +112,9 @@ def arms(config: Config) -> Iterator[tuple[str, Config]]:
     baseline, tuned = SupervisedStage("baseline", frozen=False), SupervisedStage("finetune", frozen=False)
 
     if isinstance(config.dataset.arguments.get("facts"), TextFacts):
-        yield "tfidf", replace(config, stage=ClassicalStage("classical", "tfidf", components=200, C=10.0), head=new)
-        yield "lsa", replace(config, stage=ClassicalStage("classical", "lsa", components=200, C=30.0), head=new)
+        for features, penalty in PENALTIES.items():
+            stage = ClassicalStage("classical", features, components=200, C=penalty)
+            yield features, replace(config, stage=stage, head=new)
     yield "random-frozen", replace(config, stage=replace(baseline, frozen=True), head=new)
     yield "labels-only", replace(config, stage=baseline, head=new, augment=plain)
     if still != config.augment.supervised:
@@ -156,6 +157,7 @@ def _pretraining_numbers(result: dict[str, Any]) -> dict[str, Any]:
 def closing(result: dict[str, Any], run: Run) -> None:
     """The table of all arms."""
     table.show(result["rows"], f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}")
+    table.show_languages(result["rows"], f"{result['dataset']}, {result['labels']:,} labels, {result['backbone']}")
     log.info("Checkpoint selection: %s.", result["protocol"])
     for caveat in result["caveats"]:
         log.info("Note: %s.", caveat)

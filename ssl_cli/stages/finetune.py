@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen, choose
+from ssl_cli.data.languages import test_by_language
 from ssl_cli.data.measures import balanced_accuracy, confusion, macro_f1
 from ssl_cli.data.types import Dataset, Inputs, Plain, Split, as_tensor
 from ssl_cli.methods.base import Classifier
@@ -44,6 +45,7 @@ class ClassifierResult(Result):
 
     labels_hash: the same for the same labels in the same parts.
     macro_f1, balanced_accuracy: of the test, where every class counts the same; see `data.measures`.
+    languages: of the texts in each language; see `data.languages.by_language`.
     best_step: the one whose weights were kept, where a number chose them.
     softmax_slope_at_start: see `models.heads.saturation`; pretraining: what the pre-training behind it was.
     agreement: of a student with its teacher; teacher: what that was.
@@ -68,6 +70,7 @@ class ClassifierResult(Result):
     teacher: dict[str, Any] | None = None
     inputs: int | None = None
     confident_fraction: float | None = None
+    languages: dict[str, dict[str, Any]] | None = None
 
 
 def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, Any]:
@@ -165,6 +168,7 @@ def tested(
         epochs=round(fitted.epochs, 3),
         train_loss=fitted.last["loss"],
         compile=fitted.compile,
+        languages=test_by_language(dataset, answers.argmax(1), chosen.all),
     )
 
 

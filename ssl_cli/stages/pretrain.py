@@ -23,6 +23,7 @@ from ssl_cli.runs.run import Run
 from ssl_cli.stages.fit import check_views, note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.networks import plain_of, pretraining_method, save_tokenizer, views_of
+from ssl_cli.stages.text_pictures import save_lengths, save_nearest
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import knn_monitor
 from ssl_cli.training.loop import fit
@@ -84,6 +85,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         pictures.save_classes(dataset, views, classes, config.seed, run.folder / "classes.png")
     shown = batches.at(0)
     pictures.save_views(shown, views, method.n_views, config.seed, run.folder / "views.png")
+    save_lengths(config, dataset, run)
     monitor = None
     if phase.evaluate_every:
         monitor = knn_monitor(dataset.train, dataset.cases, plain_of(config, dataset), here, config.seed)
@@ -96,6 +98,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     plots.save_curves(run.folder, run.folder / "curves.png")
     pictures.save_pretext(shown.inputs, views, method, config.seed, here, run.folder / "pretext.png")
     pictures.save_answers(dataset, views, method, config.seed, here, run.folder / "pretext_confusion.png")
+    save_nearest(config, dataset, method.backbone, here, run)
     spread = fitted.last.get("spread")
     return run.finish(
         PretrainResult(

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ssl_cli.config.schema import Config
 
 Network = Literal["method", "classifier"]
-Ending = Literal["pre-training", "classifier", "comparison", "table"]  # what a run of a stage ends in
+Ending = Literal["pre-training", "classifier", "regression", "comparison", "table"]  # what a run of a stage ends in
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ class _UnknownError(Exception):
 
 def commands(
     languages: list[str],
+    labelled_languages: list[str] | None,
     per_template: Count,
     test_fraction: Annotated[float, "(0, 1)"],
     tokenizer: Bpe,
@@ -60,6 +61,7 @@ def commands(
 
     Args:
         languages: codes such as `en`.
+        labelled_languages: whose labels may be used; training texts in other languages have none; null for all.
         per_template: number of different texts of a template, at most.
         test_fraction: of the templates of each intent that are held out; always the same ones.
         tokenizer: how texts become tokens.
@@ -83,7 +85,9 @@ def commands(
         "test_fraction": test_fraction,
     }
     read = partial(commands_of, languages, per_template, test_fraction)
-    return stored(Corpus(source, read, has_sentences=False, test_fraction=test_fraction), tokenizer, cache)
+    return stored(
+        Corpus(source, read, has_sentences=False, test_fraction=test_fraction), tokenizer, cache, labelled_languages
+    )
 
 
 def _packages() -> tuple[Any, Any]:

@@ -20,6 +20,7 @@ def parallel(
     columns: Columns,
     pairs: Path,
     languages: list[str],
+    labelled_languages: list[str] | None,
     sentences: str | None,
     encoding: str,
     test_fraction: Annotated[float, "(0, 1)"],
@@ -34,6 +35,7 @@ def parallel(
         columns: names of their columns; `language` has the names that `languages` has.
         pairs: a file in one of the formats of `texts`, with a column for each language.
         languages: its columns.
+        labelled_languages: whose labels may be used; training texts in other languages have none; null for all.
         sentences: what stands between the sentences of a text; null where nothing marks them.
         encoding: of the files.
         test_fraction: of the labelled texts of each class that is held out where nothing says which are for the test.
@@ -51,7 +53,7 @@ def parallel(
     own = corpus_of(root, columns, sentences, encoding, test_fraction)
     source = {**own.source, "pairs": hash_of(pairs), "pairs_name": pairs.name, "pair_languages": languages}
     read = partial(_texts, own, pairs, languages, sentences, encoding)
-    return stored(replace(own, source=source, texts=read), tokenizer, cache)
+    return stored(replace(own, source=source, texts=read), tokenizer, cache, labelled_languages)
 
 
 def _texts(own: Corpus, pairs: Path, languages: list[str], sentences: str | None, encoding: str) -> Iterator[Text]:

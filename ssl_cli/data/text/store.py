@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssl_cli.config.schema import Bpe
+from ssl_cli.data.languages import labelled_in
 from ssl_cli.data.text.corpus import TEST, TRAIN, Corpus, Text, survey
 from ssl_cli.data.text.tokenizer import encoded, load_tokenizer, train_tokenizer, vocabulary_of
 from ssl_cli.data.tokens import Tokens
@@ -30,8 +31,8 @@ SHOWN_FROM = 20_000  # texts, whose tokenising takes seconds
 NUMBERS = ("part", "label", "language", "case", "length")
 
 
-def stored(corpus: Corpus, bpe: Bpe, cache: Path) -> Dataset:
-    """The data set of a corpus, from the cache or made now.
+def stored(corpus: Corpus, bpe: Bpe, cache: Path, labelled_languages: list[str] | None = None) -> Dataset:
+    """The data set of a corpus, from the cache or made now, with the labels of some languages or of all (None).
 
     Raises:
         ConfigError: the texts make no data set, or the cache cannot be written.
@@ -41,7 +42,7 @@ def stored(corpus: Corpus, bpe: Bpe, cache: Path) -> Dataset:
     folder = cache.expanduser() / "texts" / key
     if not (folder / "about.json").exists():
         _make(corpus, bpe, folder)
-    return _read(folder, corpus.has_sentences)
+    return labelled_in(_read(folder, corpus.has_sentences), labelled_languages)
 
 
 def _make(corpus: Corpus, bpe: Bpe, folder: Path) -> None:

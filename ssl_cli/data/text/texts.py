@@ -21,6 +21,7 @@ PARTS = ("train", "test", "unlabelled")
 def texts(
     root: Path,
     columns: Columns,
+    labelled_languages: list[str] | None,
     sentences: str | None,
     encoding: str,
     test_fraction: Annotated[float, "(0, 1)"],
@@ -35,6 +36,7 @@ def texts(
             `test` and `unlabelled`; or a folder with a folder of .txt files for each class, or with such folders inside `train`
             and `test`.
         columns: names of a file's columns.
+        labelled_languages: whose labels may be used; training texts in other languages have none; null for all.
         sentences: what stands between the sentences of a text; null where nothing marks them.
         encoding: of the files.
         test_fraction: of the labelled texts of each class that is held out where nothing says which are for the test.
@@ -45,7 +47,7 @@ def texts(
     Raises:
         ConfigError: a file or a column is missing, or the texts make no data set.
     """
-    return stored(corpus_of(root, columns, sentences, encoding, test_fraction), tokenizer, cache)
+    return stored(corpus_of(root, columns, sentences, encoding, test_fraction), tokenizer, cache, labelled_languages)
 
 
 def corpus_of(root: Path, columns: Columns, sentences: str | None, encoding: str, test_fraction: float) -> Corpus:

@@ -1,10 +1,13 @@
 """Byte-level BPE (Sennrich et al., 2016): a vocabulary of one's own that has a token for every text in any language."""
 
-from collections.abc import Iterable, Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ssl_cli.config.schema import Bpe
@@ -12,6 +15,11 @@ from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Tokens, Vocabulary
 from ssl_cli.errors import ConfigError
 
+SENTENCE, PAIR = (
+    "\ufdd0",
+    "\ufdd1",
+)  # stand for these special tokens in a string; they are no characters, so no text has them
+MARKS = SENTENCE + PAIR
 SPECIAL = ("[PAD]", "[MASK]", "[CLS]", "[SEP]", "[PAIR]", "[SENTENCE]")  # in the order of `Vocabulary`'s fields
 
 
@@ -97,3 +105,54 @@ def texts_of(vocabulary: Vocabulary, inputs: Tokens | TokenBatch) -> list[str]:
     flat = inputs.ids.flatten()
     spans = zip(inputs.firsts.tolist(), inputs.lasts.tolist(), strict=True)
     return [decoded(vocabulary, flat[first : last + 1]) for first, last in spans]
+
+
+def rewritten(texts: Tokens, read: Vocabulary, write: Vocabulary, change: Callable[[str], str]) -> Tokens:
+    """Texts changed as strings, in which `SENTENCE` and `PAIR` stand between the parts of a text.
+
+    Args:
+        texts: as tokens of `read`.
+        read, write: the vocabularies before and after, which may be the same one.
+        change: what happens to each text, in this order.
+
+    Returns:
+        the texts as tokens of `write`, in the same languages; where nothing is changed, the same tokens again.
+    """
+    tokenizer = from_text(read.tokenizer)
+    before = {read.pair: PAIR, **({} if read.sentence is None else {read.sentence: SENTENCE})}
+    after = {PAIR: [write.pair], SENTENCE: [] if write.sentence is None else [write.sentence]}
+    pieces: list[str] = []
+    counts: list[int] = []
+    for item in range(len(texts)):
+        said = change("".join(_pieces(tokenizer, texts.text(item).tolist(), before))).rstrip(MARKS)
+        found = re.split(f"([{MARKS}])", said)
+        pieces += found
+        counts.append(len(found))
+    ids = encoded(from_text(write.tokenizer), pieces)
+    flat: list[int] = []
+    lengths: list[int] = []
+    numbered = iter(zip(pieces, ids, strict=True))
+    for count in counts:
+        own = [token for piece, tokens in islice(numbered, count) for token in after.get(piece, tokens)]
+        flat += own
+        lengths.append(len(own))
+    sizes = torch.tensor(lengths, dtype=torch.int64)
+    languages = texts.languages if read.languages == write.languages else _renumbered(texts, read, write)
+    return Tokens(torch.tensor(flat, dtype=torch.int32), sizes.cumsum(0) - sizes, sizes, languages)
+
+
+def _pieces(tokenizer: Any, ids: list[int], marks: dict[int, str]) -> Iterator[str]:
+    """The parts of a text, and the marks between them."""
+    for is_mark, run in groupby(ids, key=marks.__contains__):
+        if is_mark:
+            yield from (marks[number] for number in run)
+        else:
+            yield re.sub(f"[{MARKS}]", "\ufffd", tokenizer.decode(list(run), skip_special_tokens=False))
+
+
+def _renumbered(texts: Tokens, read: Vocabulary, write: Vocabulary) -> Tensor | None:
+    """The languages of texts by their numbers in another vocabulary, which must know them."""
+    if texts.languages is None or not write.languages:
+        return None
+    numbers = torch.tensor([write.languages.index(name) for name in read.languages], dtype=torch.uint8)
+    return numbers[texts.languages.long()]
