@@ -40,7 +40,7 @@ class CausalLM(Method):
                 "each token is predicted from those before it; set backbone.causal=true and backbone.pooling=last"
             )
         self.vocabulary, self.temperature = vocabulary, temperature
-        self.output = TokenOutput(backbone, transform=False)
+        self.output = TokenOutput(backbone, transform=False, bias=False)
 
     def check_views(self, views: Any) -> None:
         """Raises ValueError if augmentation leaves tokens out."""

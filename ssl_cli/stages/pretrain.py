@@ -91,8 +91,8 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
 
     run.save_weights("backbone", method.backbone)
     save_tokenizer(run, dataset)
-    if method.head is not None:
-        run.save_weights("head", method.head)
+    for name, layers in method.saved().items():
+        run.save_weights(name, layers)
     plots.save_curves(run.folder, run.folder / "curves.png")
     pictures.save_pretext(shown.inputs, views, method, config.seed, here, run.folder / "pretext.png")
     pictures.save_answers(dataset, views, method, config.seed, here, run.folder / "pretext_confusion.png")
