@@ -21,6 +21,7 @@ CHOICES = [
     and path.stem
     not in (
         "evaluate",
+        "export",
         "micle",
         "mae",
         "bag",
@@ -37,6 +38,7 @@ WITH_PARTNERS = [
     *(f"experiment={path.stem}" for path in sorted((settings_folder() / "experiment").glob("*.yaml"))),
     "schedule=warfield dataset=mnist",
     "stage=evaluate stage.run=outputs",
+    "stage=export stage.run=outputs",
     "stage=evaluate stage.run=outputs dataset@stage.other=mnist",
     *(f"schedule={name}" for name in ("quick", "standard", "smoke")),
     *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "letters", "synthetic", "arrays")),

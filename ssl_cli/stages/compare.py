@@ -10,7 +10,7 @@ from ssl_cli.config.consistency import projects
 from ssl_cli.config.schema import Config, TextFacts, ViewsComponent
 from ssl_cli.report import page, plots, table
 from ssl_cli.runs.files import quoted
-from ssl_cli.runs.result import Result, finished_result
+from ssl_cli.runs.result import Result, read_result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.classical import classical
 from ssl_cli.stages.classical_settings import ClassicalStage
@@ -87,10 +87,10 @@ def side_by_side(
     wanted = [row for row in rows if row["arm"].startswith(headline)]
     result = ComparisonResult(
         identity=joint_identity(config, (result["identity"] for result in results)),
-        backbone_parameters=finished_result(starts[0])["backbone_parameters"],
+        backbone_parameters=next(parameters for result in results if (parameters := result["backbone_parameters"])),
         labels=results[0]["labels"],
         test_accuracy=next((row["mean"] for row in wanted if not row["collapsed"]), wanted[0]["mean"]),
-        images_per_second=finished_result(starts[0])["images_per_second"],
+        images_per_second=(read_result(starts[0]) or {}).get("images_per_second"),
         environment=results[0]["environment"],
         protocol=results[0]["protocol"],
         caveats=list(dict.fromkeys(caveat for result in results for caveat in result["caveats"])),
@@ -98,7 +98,7 @@ def side_by_side(
         classes=results[0]["classes"],
         rows=rows,
         softmax_slope_at_start=_slopes(results),
-        pretrainings=[{"folder": str(start), **_pretraining_numbers(finished_result(start))} for start in starts],
+        pretrainings=[{"folder": str(start), **_pretraining_numbers(read_result(start) or {})} for start in starts],
     )
     page.write_report(run.folder, run.described(result), starts, shown)
     return run.finish(result)
@@ -150,7 +150,7 @@ def _slopes(results: list[dict[str, Any]]) -> dict[str, list[float]]:
 
 def _pretraining_numbers(result: dict[str, Any]) -> dict[str, Any]:
     kept = ("seed", "run_id", "identity", "epochs", "steps", "loss", "spread", "collapsed", "knn_accuracy", "seconds")
-    return {key: result[key] for key in kept}
+    return {key: result.get(key) for key in kept}
 
 
 def closing(result: dict[str, Any], run: Run) -> None:

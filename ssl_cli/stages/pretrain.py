@@ -17,12 +17,13 @@ from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.report import pictures, plots
 from ssl_cli.runs.files import quoted, short
-from ssl_cli.runs.finished import finished_pretraining, origin, settings_of
+from ssl_cli.runs.finished import origin, settings_of
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.fit import check_views, note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.networks import plain_of, pretraining_method, save_tokenizer, views_of
+from ssl_cli.stages.sources import source_at
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import knn_monitor
 from ssl_cli.training.loop import fit
@@ -182,7 +183,7 @@ def check_sources(config: Config) -> Path | None:
         settings_of("method.features", features, "pre-training")
     if config.init_from == "random":
         return None
-    return finished_pretraining("init_from", config.init_from, "random", config.augment.scale, config.backbone, None)
+    return source_at("init_from", config.init_from, "random", config, None)
 
 
 def _check_source(config: Config, dataset: Dataset, source: Split) -> None:

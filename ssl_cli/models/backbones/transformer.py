@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -40,6 +40,10 @@ class Transformer(TextBackbone):
     Raises:
         ValueError: `heads` does not divide `dim`, or a causal transformer pools by its first token, which sees no other.
     """
+
+    embeddings_from: ClassVar[tuple[str, ...]] = (
+        "ssl_cli.models.backbones.bag.Bag",
+    )  # whose embeddings it may begin with
 
     def __init__(
         self,
