@@ -23,6 +23,12 @@ def test_the_linear_rate_falls_to_zero_by_equal_parts():
     assert made == pytest.approx([0.5, 1, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8, 0])
 
 
+def test_the_inverse_root_rate_is_half_as_high_after_four_times_as_many_steps():
+    made = rates(20, 5, Rate(warmup=0.2, decay="inverse_root", gamma=1.0))
+    assert made[3] == made[4] * (5 / 4) ** 0.5 == 1.0
+    assert made[15] == pytest.approx(0.5)
+
+
 def test_exponential_loses_its_factor_once_an_epoch():
     made = rates(12, 4, Rate(warmup=0, decay="exponential", gamma=0.5))
     assert made[:12] == [1.0] * 4 + [0.5] * 4 + [0.25] * 4

@@ -225,6 +225,9 @@ FOR_TEXTS = (
     "cross_lingual",
     "bag",
     "transformer",
+    "bert_base",
+    "gpt2_small",
+    "xlm",
     "text",
     "whole_text",
 )

@@ -17,11 +17,15 @@ from ssl_cli.methods.masked_lm import MaskedLM
 from ssl_cli.models.backbones.transformer import Transformer
 from ssl_cli.models.huggingface.reading import output_weights_of, read_model, weights_of
 
-transformers = pytest.importorskip("transformers")
-
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 CLOSE = 1e-5
 WORDS = toy_models.vocabulary()
+
+
+@pytest.fixture
+def transformers():
+    """The library, which takes seconds to import, so not where other tests are collected."""
+    return pytest.importorskip("transformers")
 
 
 def shapes_of(module) -> dict:
@@ -52,7 +56,7 @@ def our_states(network: Transformer, shape: str, texts: list[str], pairs: bool =
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_weights_that_go_out_give_the_same_states_of_every_layer(tmp_path, shape):
+def test_weights_that_go_out_give_the_same_states_of_every_layer(tmp_path, transformers, shape):
     network = toy_models.made(shape)
     toy_models.save(tmp_path / "out", shape, network)
     model = transformers.AutoModel.from_pretrained(tmp_path / "out").eval()
@@ -66,7 +70,7 @@ def test_weights_that_go_out_give_the_same_states_of_every_layer(tmp_path, shape
         assert largest(shape, ours, theirs) < CLOSE
 
 
-def test_the_two_texts_of_a_pair_are_told_apart_in_the_same_way(tmp_path):
+def test_the_two_texts_of_a_pair_are_told_apart_in_the_same_way(tmp_path, transformers):
     network = toy_models.made("bert")
     toy_models.save(tmp_path / "out", "bert", network)
     model = transformers.AutoModel.from_pretrained(tmp_path / "out").eval()
@@ -89,7 +93,7 @@ METHODS = {
 
 
 @pytest.mark.parametrize("shape", METHODS)
-def test_language_models_that_go_out_give_the_same_logits(tmp_path, shape):
+def test_language_models_that_go_out_give_the_same_logits(tmp_path, transformers, shape):
     method = toy_models.with_random_weights(METHODS[shape](toy_models.made(shape)))
     name = toy_models.save(tmp_path / "out", shape, method.backbone, method.saved())
     model, said = getattr(transformers, name).from_pretrained(tmp_path / "out", output_loading_info=True)
@@ -107,7 +111,7 @@ def test_language_models_that_go_out_give_the_same_logits(tmp_path, shape):
             assert largest(f"{name}, next sentence", [follows], [theirs.seq_relationship_logits]) < CLOSE
 
 
-def their_model(shape: str):
+def their_model(transformers, shape: str):
     """A model of the library's own making, with more rows of embeddings than tokens, and in half precision on the disk."""
     size = {"vocab_size": WORDS.size + 5}
     if shape == "bert":
@@ -128,8 +132,8 @@ def their_model(shape: str):
 
 
 @pytest.mark.parametrize("shape", ["bert", "gpt2", "xlm"])
-def test_weights_that_come_in_give_the_same_states_and_logits(tmp_path, shape):
-    model, method_of = their_model(shape)
+def test_weights_that_come_in_give_the_same_states_and_logits(tmp_path, transformers, shape):
+    model, method_of = their_model(transformers, shape)
     toy_models.with_random_weights(model)
     model.tie_weights()
     toy_models.save(tmp_path / "in", shape, toy_models.made(shape))  # for its tokenizer

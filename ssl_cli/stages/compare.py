@@ -8,6 +8,7 @@ from typing import Any
 
 from ssl_cli.config.consistency import projects
 from ssl_cli.config.schema import Config, TextFacts, ViewsComponent
+from ssl_cli.models.huggingface.reading import is_folder
 from ssl_cli.report import page, plots, table
 from ssl_cli.runs.files import quoted
 from ssl_cli.runs.result import Result, read_result
@@ -119,7 +120,9 @@ def arms(config: Config) -> Iterator[tuple[str, Config]]:
     if still != config.augment.supervised:
         yield "labels-augmented", replace(config, stage=baseline, head=new)
     yield "pretrained-frozen", replace(config, stage=replace(tuned, frozen=True), head=new)
-    if projects(config):
+    if projects(config) and not (
+        config.checkpoint != "auto" and is_folder(config.checkpoint)
+    ):  # which has no such head
         yield "same-head", replace(config, stage=tuned, head=same)
     layers = len(config.head.projection.arguments.get("widths", ()))
     if config.head.keep not in (0, "all", layers):
