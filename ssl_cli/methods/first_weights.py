@@ -23,7 +23,7 @@ EMBEDDING = "embedding.weight"  # of tokens, in every backbone for texts
 LANGUAGES = "language_embedding.weight"
 
 
-def load_backbone(backbone: nn.Module, folder: Path, asked: str, dataset: Dataset) -> None:
+def load_backbone(backbone: nn.Module, folder: Path, asked: str, dataset: Dataset) -> nn.Module:
     """Load a backbone's weights.
 
     Args:
@@ -32,13 +32,16 @@ def load_backbone(backbone: nn.Module, folder: Path, asked: str, dataset: Datase
         asked: the setting that names the folder, for the error message.
         dataset: the data that the backbone is for.
 
+    Returns:
+        what got weights: the backbone, or its token embeddings alone, where the run was of a bag.
+
     Raises:
         ConfigError: they are damaged, or do not fit because that run's inputs had another shape or other tokens.
     """
     if dataset.vocabulary and is_folder(folder):
         weights = weights_of(read_model(folder, asked), _shapes(backbone.state_dict()), dataset.vocabulary)
         backbone.load_state_dict(weights)
-        return
+        return backbone
     weights = read_weights(folder, "backbone")
     theirs = f"{asked}: was trained on dataset={finished_result(folder)['dataset']}, whose"
     if dataset.vocabulary:
@@ -46,13 +49,14 @@ def load_backbone(backbone: nn.Module, folder: Path, asked: str, dataset: Datase
     if _is_start_of(weights, backbone):
         log.info("Token embeddings are those of %s; all other weights are random.", short(folder))
         backbone.load_state_dict(weights, strict=False)
-        return
+        return backbone.get_submodule(EMBEDDING.rpartition(".")[0])
     if not _fit(weights, backbone):
         differing = "tokens" if dataset.vocabulary else "colours or sides"
         raise ConfigError(
             f"{theirs} inputs have other {differing} than those of dataset={dataset.name}, and need another backbone"
         )
     backbone.load_state_dict(weights)
+    return backbone
 
 
 def _check_tokens(folder: Path, asked: str, theirs: str, name: str, vocabulary: Vocabulary, languages: bool) -> None:

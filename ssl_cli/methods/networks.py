@@ -118,13 +118,14 @@ def build_classifier(
     """Backbone and kept layers from a pre-training, or random; the new classifier is the same in every arm."""
     backbone = build_backbone(settings.backbone, dataset, settings.seed)
     projected = None if settings.head.keep == 0 else build_method(settings, dataset, read=read).head
+    loaded: list[nn.Module] = []
     if start:
-        load_backbone(backbone, start, f"checkpoint={start}", dataset)
+        loaded.append(load_backbone(backbone, start, f"checkpoint={start}", dataset))
         if projected is not None:
             projected.load_state_dict(read_weights(start, "head"))
     torch.manual_seed(derived_seed(settings.seed, "classifier"))
     head = heads.classifier(settings.head, projected, backbone.dim, len(dataset.classes))
-    pretrained = [backbone, *head.kept] if start else []
+    pretrained = [*loaded, *head.kept] if start else []
     return Supervised(backbone, head, label_smoothing, pretrained, pretrained_rate)
 
 
