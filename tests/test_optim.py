@@ -18,6 +18,17 @@ def test_warm_up_rises_linearly_and_cosine_ends_at_zero():
     assert all(a >= b for a, b in itertools.pairwise(made[5:]))
 
 
+def test_the_linear_rate_falls_to_zero_by_equal_parts():
+    made = rates(10, 5, Rate(warmup=0.2, decay="linear", gamma=1.0))
+    assert made == pytest.approx([0.5, 1, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8, 0])
+
+
+def test_the_inverse_root_rate_is_half_as_high_after_four_times_as_many_steps():
+    made = rates(20, 5, Rate(warmup=0.2, decay="inverse_root", gamma=1.0))
+    assert made[3] == made[4] * (5 / 4) ** 0.5 == 1.0
+    assert made[15] == pytest.approx(0.5)
+
+
 def test_exponential_loses_its_factor_once_an_epoch():
     made = rates(12, 4, Rate(warmup=0, decay="exponential", gamma=0.5))
     assert made[:12] == [1.0] * 4 + [0.5] * 4 + [0.25] * 4

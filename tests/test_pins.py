@@ -225,12 +225,16 @@ FOR_TEXTS = (
     "cross_lingual",
     "bag",
     "transformer",
+    "bert_base",
+    "gpt2_small",
+    "xlm",
     "text",
     "whole_text",
 )
 
 
-@pytest.mark.parametrize(("group", "without"), [("method", ()), ("stage", ("evaluate", "classical")), ("backbone", ("small",)),
+@pytest.mark.parametrize(("group", "without"), [("method", ()), ("stage", ("evaluate", "export", "classical")),
+                                                ("backbone", ("small",)),
                                                 ("augment", ("digits",)), ("head", ("simclr",))])  # fmt: skip
 def test_every_choice_that_trains_is_in_a_case(group, without):
     """`without`: what trains nothing, or is the default and so in most cases."""

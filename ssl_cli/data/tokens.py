@@ -14,6 +14,7 @@ class Vocabulary:
     """What networks and views must know of tokens.
 
     size: number of token ids; pad, mask, first, last: ids of the special tokens, `first` before each text and `last` after it.
+    mask is None where a tokenizer has none; several of the others may be the same token.
     pair: stands between the two texts of a pair; sentence: between the sentences of a document, None where none are marked.
     languages: names of the languages, whose ids are their positions; empty where there is one only.
     tokenizer: `tokenizer.json` of the tokenizers library, empty where texts were not tokenised by it.
@@ -21,7 +22,7 @@ class Vocabulary:
 
     size: int
     pad: int
-    mask: int
+    mask: int | None
     first: int
     last: int
     pair: int

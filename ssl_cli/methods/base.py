@@ -76,6 +76,10 @@ class Method(nn.Module):
         """
         raise NotImplementedError
 
+    def saved(self) -> dict[str, nn.Module]:
+        """What a run keeps beside the backbone, by the names of files; a later pre-training begins with it, where it fits."""
+        return {} if self.head is None else {"head": self.head}
+
     def surrogate_classes(self, count: int, features: Features, source: torch.Generator) -> Tensor | None:
         """Surrogate classes, computed once before training; None for methods that need none.
 

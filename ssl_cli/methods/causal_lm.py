@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_cli.config.schema import Fraction
 from ssl_cli.data.text.tokenizer import decoded
@@ -40,7 +40,11 @@ class CausalLM(Method):
                 "each token is predicted from those before it; set backbone.causal=true and backbone.pooling=last"
             )
         self.vocabulary, self.temperature = vocabulary, temperature
-        self.output = TokenOutput(backbone, transform=False)
+        self.output = TokenOutput(backbone, transform=False, bias=False)
+
+    def saved(self) -> dict[str, nn.Module]:
+        """The output layer, which has no weights of its own; its file says that the backbone is a language model."""
+        return {"output": self.output}
 
     def check_views(self, views: Any) -> None:
         """Raises ValueError if augmentation leaves tokens out."""

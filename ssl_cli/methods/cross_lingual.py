@@ -3,14 +3,14 @@
 from typing import Annotated, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ssl_cli.config.schema import NonNegative
 from ssl_cli.data.token_batch import TokenBatch, pack
 from ssl_cli.data.tokens import Vocabulary, flat_positions
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.causal_lm import next_token_losses
-from ssl_cli.methods.parts.language_model import TokenOutput, masked_loss, masked_pictures, require_whole_texts
+from ssl_cli.methods.parts.language_model import TokenOutput, mask_of, masked_loss, masked_pictures, require_whole_texts
 from ssl_cli.models.backbones.transformer import Transformer
 from ssl_cli.randomness import Draws
 
@@ -28,6 +28,7 @@ class CrossLingual(Method):
         mlm: weight of masked language modelling.
         tlm: of translation language modelling; a text without a partner in another language stays alone.
         clm: of causal language modelling, in which the same transformer sees only what is before a token.
+        transform: whether a linear layer, activation and layer norm stand before the output layer, as in BERT; not so in XLM.
 
     Raises:
         ValueError: the texts have no languages or no cases, the backbone is causal or no transformer, or all weights are 0.
@@ -45,6 +46,7 @@ class CrossLingual(Method):
         mlm: NonNegative,
         tlm: NonNegative,
         clm: NonNegative,
+        transform: bool = True,
     ):
         super().__init__(backbone)  # pyright: ignore[reportArgumentType]
         if not isinstance(backbone, Transformer):
@@ -59,9 +61,15 @@ class CrossLingual(Method):
             raise ValueError("nothing says which texts are translations of each other; take dataset=parallel")
         if not (mlm or tlm or clm):
             raise ValueError("mlm=0, tlm=0 and clm=0: nothing is learnt; one of them must be above 0")
+        if mlm or tlm:
+            mask_of(vocabulary)
         self.vocabulary, self.mask_ratio = vocabulary, mask_ratio
         self.mlm, self.tlm, self.clm = mlm, tlm, clm
-        self.output = TokenOutput(backbone, transform=True)
+        self.output = TokenOutput(backbone, transform)
+
+    def saved(self) -> dict[str, nn.Module]:
+        """The output layer."""
+        return {"output": self.output}
 
     def check_views(self, views: Any) -> None:
         """Raises ValueError if augmentation leaves tokens out."""

@@ -14,6 +14,7 @@ from ssl_cli.data.tokens import Vocabulary
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.parts.language_model import (
     TokenOutput,
+    mask_of,
     mask_tokens,
     mean_cross_entropy,
     of_each_token,
@@ -37,7 +38,7 @@ class Electra(Method):
         weight: of the discriminator's loss.
 
     Raises:
-        ValueError: the backbone is causal or no transformer.
+        ValueError: the backbone is causal or no transformer, or the tokenizer has no mask.
     """
 
     backbone: Transformer  # pyright: ignore[reportIncompatibleVariableOverride]  # the constructor takes no other
@@ -55,6 +56,7 @@ class Electra(Method):
             raise ValueError("electra tells replaced tokens by their context; take backbone=transformer")
         if backbone.causal:
             raise ValueError("replaced tokens are told by both sides; set backbone.causal=false")
+        mask_of(vocabulary)
         self.vocabulary, self.mask_ratio, self.weight = vocabulary, mask_ratio, weight
         self.generator = backbone.narrower(width)
         self.output = TokenOutput(self.generator, transform=True)
@@ -85,7 +87,7 @@ class Electra(Method):
     def _replaced(self, view: TokenBatch, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
         """The predicted tokens, bool (R, T); the generator's logits of them, (M, V); the ids with its draws, (R, T)."""
         chosen, _ = mask_tokens(view, self.vocabulary, self.mask_ratio, draws)
-        masked = replace(view, ids=torch.where(chosen, self.vocabulary.mask, view.ids))
+        masked = replace(view, ids=torch.where(chosen, mask_of(self.vocabulary), view.ids))
         logits = self.output(self.generator.states(masked)[chosen], self.generator.embedding)
         uniform = of_each_token(draws.uniform(len(view), view.longest), view)[chosen]
         with torch.no_grad():

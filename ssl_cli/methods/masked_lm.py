@@ -9,6 +9,7 @@ from ssl_cli.data.tokens import Vocabulary
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.parts.language_model import (
     TokenOutput,
+    mask_of,
     masked_loss,
     masked_pictures,
     mean_cross_entropy,
@@ -30,9 +31,11 @@ class MaskedLM(Method):
         mask_ratio: fraction of tokens that are predicted.
         next_sentence: whether a text is cut at a sentence's end, and its second part is that of another text half of the time,
             which is predicted from the state of the first token. The loss is the sum of both.
+        transform: whether a linear layer, activation and layer norm stand before the output layer, as in BERT; not so in XLM.
 
     Raises:
-        ValueError: the backbone is causal or none of tokens, or no sentence is marked where sentences are asked for.
+        ValueError: the backbone is causal or none of tokens, the tokenizer has no mask, or no sentence is marked where that is
+            asked for.
     """
 
     backbone: TextBackbone  # pyright: ignore[reportIncompatibleVariableOverride]  # the constructor takes no other
@@ -43,6 +46,7 @@ class MaskedLM(Method):
         vocabulary: Vocabulary,
         mask_ratio: Annotated[float, "(0, 1)"],
         next_sentence: bool,
+        transform: bool = True,
     ):
         super().__init__(backbone)  # pyright: ignore[reportArgumentType]
         require_text_backbone(backbone, "masked_lm")
@@ -54,13 +58,18 @@ class MaskedLM(Method):
             raise ValueError(
                 "next_sentence=true: no sentence is marked in the texts; set dataset.sentences or dataset.columns.document"
             )
+        mask_of(vocabulary)
         self.vocabulary, self.mask_ratio = vocabulary, mask_ratio
-        self.output = TokenOutput(backbone, transform=True)
+        self.output = TokenOutput(backbone, transform)
         self.follows = (
             nn.Sequential(nn.Linear(backbone.dim, backbone.dim), nn.Tanh(), nn.Linear(backbone.dim, 2))
             if next_sentence
             else None
         )
+
+    def saved(self) -> dict[str, nn.Module]:
+        """The output layers."""
+        return {"output": self.output, **({} if self.follows is None else {"next_sentence": self.follows})}
 
     def check_views(self, views: Any) -> None:
         """Raises ValueError if augmentation leaves tokens out."""

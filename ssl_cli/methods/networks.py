@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ssl_cli.config import signatures
 from ssl_cli.config.build import as_typed, build
@@ -16,12 +16,11 @@ from ssl_cli.data.dataset import load
 from ssl_cli.data.types import Dataset
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
+from ssl_cli.methods.first_weights import head_from, load_backbone, load_outputs
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models import heads
 from ssl_cli.models.backbones.base import Backbone
-from ssl_cli.models.heads import HeadFactory, ProjectionHead
 from ssl_cli.randomness import derived_seed
-from ssl_cli.runs.result import finished_result
 from ssl_cli.runs.weights import read_weights
 
 
@@ -92,7 +91,7 @@ def build_method(
     if start:
         load_backbone(backbone, start, f"init_from={start}", dataset)
         if (start / "head.safetensors").exists():
-            head = partial(_head_from, read_weights(start, "head"), head)
+            head = partial(head_from, read_weights(start, "head"), head)
     torch.manual_seed(derived_seed(settings.seed, "projection"))
     offered = {
         "backbone": backbone,
@@ -102,7 +101,10 @@ def build_method(
         "cases": dataset.cases,
         "read": read,
     }
-    return build_for(settings.method, dataset, **offered)
+    method = build_for(settings.method, dataset, **offered)
+    if start:
+        load_outputs(method, start, f"init_from={start}")
+    return method
 
 
 def build_classifier(
@@ -116,13 +118,14 @@ def build_classifier(
     """Backbone and kept layers from a pre-training, or random; the new classifier is the same in every arm."""
     backbone = build_backbone(settings.backbone, dataset, settings.seed)
     projected = None if settings.head.keep == 0 else build_method(settings, dataset, read=read).head
+    loaded: list[nn.Module] = []
     if start:
-        load_backbone(backbone, start, f"checkpoint={start}", dataset)
+        loaded.append(load_backbone(backbone, start, f"checkpoint={start}", dataset))
         if projected is not None:
             projected.load_state_dict(read_weights(start, "head"))
     torch.manual_seed(derived_seed(settings.seed, "classifier"))
     head = heads.classifier(settings.head, projected, backbone.dim, len(dataset.classes))
-    pretrained = [backbone, *head.kept] if start else []
+    pretrained = [*loaded, *head.kept] if start else []
     return Supervised(backbone, head, label_smoothing, pretrained, pretrained_rate)
 
 
@@ -142,48 +145,6 @@ def read_classifier(folder: Path, settings: NetworkSettings, dataset: Dataset, f
     return classifier
 
 
-def load_backbone(backbone: nn.Module, folder: Path, asked: str, dataset: Dataset) -> None:
-    """Load a backbone's weights from a finished run.
-
-    Args:
-        backbone: to load them into.
-        folder: of the run.
-        asked: the setting that names the folder, for the error message.
-        dataset: the data that the backbone is for.
-
-    Raises:
-        ConfigError: they are damaged, or do not fit because that run's inputs had another shape or other tokens.
-    """
-    weights = read_weights(folder, "backbone")
-    theirs = f"{asked}: was trained on dataset={finished_result(folder)['dataset']}, whose"
-    tokenizer = folder / "tokenizer.json"
-    if dataset.vocabulary and tokenizer.exists() and tokenizer.read_text() != dataset.vocabulary.tokenizer:
-        raise ConfigError(
-            f"{theirs} tokenizer is another than that of dataset={dataset.name}: the same numbers mean other tokens"
-        )
-    if not _fit(weights, backbone):
-        differing = "tokens" if dataset.vocabulary else "colours or sides"
-        raise ConfigError(
-            f"{theirs} inputs have other {differing} than those of dataset={dataset.name}, and need another backbone"
-        )
-    backbone.load_state_dict(weights)
-
-
 def count_parameters(module: nn.Module) -> int:
     """Number of parameters, trainable or not."""
     return sum(parameter.numel() for parameter in module.parameters())
-
-
-def _head_from(
-    weights: dict[str, Tensor], make: HeadFactory, inputs: int, classes: int | None = None
-) -> ProjectionHead:
-    """A projection head, with the weights of an earlier one if the shapes agree."""
-    head = make(inputs=inputs) if classes is None else make(inputs=inputs, classes=classes)
-    if _fit(weights, head):
-        head.load_state_dict(weights)
-    return head
-
-
-def _fit(weights: dict[str, Tensor], module: nn.Module) -> bool:
-    own = module.state_dict()
-    return {key: value.shape for key, value in weights.items()} == {key: value.shape for key, value in own.items()}

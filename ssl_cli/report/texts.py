@@ -20,9 +20,7 @@ def save_texts(rows: list[tuple[str, str]], path: Path) -> None:
     font, bold = (ImageFont.truetype(str(fonts / f"DejaVuSans{kind}.ttf"), 14) for kind in ("", "-Bold"))
     lines = []
     for number, (name, text) in enumerate(rows):
-        # Control characters have no shape, and some would end a line.
-        text = "".join(letter if letter.isprintable() else " " if letter.isspace() else "�" for letter in text)
-        parts = textwrap.wrap(text, WIDTH, max_lines=LINES, placeholder=" …") or [""]
+        parts = textwrap.wrap(drawable(text), WIDTH, max_lines=LINES, placeholder=" …") or [""]
         lines += [("", "")] * bool(name == rows[0][0] and number) + [
             (name, parts[0]),
             *(("", part) for part in parts[1:]),
@@ -37,3 +35,8 @@ def save_texts(rows: list[tuple[str, str]], path: Path) -> None:
     buffer = io.BytesIO()
     canvas.save(buffer, format="png")
     write(path, buffer.getvalue())
+
+
+def drawable(text: str) -> str:
+    """A text on one line, with � for each character that cannot be drawn; the layout of a line fails on some."""
+    return "".join(letter if letter.isprintable() else " " if letter.isspace() else "�" for letter in text)

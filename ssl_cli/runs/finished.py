@@ -57,7 +57,7 @@ def finished_pretraining(
     folder: Path,
     otherwise: str,
     scale: float | None,
-    backbone: BackboneComponent,
+    backbone: BackboneComponent | None,
     projection: HeadComponent | None,
 ) -> Path:
     """The folder of the finished pre-training that `key`=`folder` names, if its network is the one that is wanted.
@@ -65,7 +65,7 @@ def finished_pretraining(
     Args:
         key, folder: as typed; `otherwise` is the other value that the key can have.
         scale: of pixels; None for texts.
-        backbone: the settings of the backbone that gets its weights.
+        backbone: the settings of the backbone that gets its weights; None where another one gets some of them.
         projection: those of the projection head, layers of which are kept; None where it is not.
 
     Raises:

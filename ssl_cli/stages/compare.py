@@ -8,9 +8,10 @@ from typing import Any
 
 from ssl_cli.config.consistency import projects
 from ssl_cli.config.schema import Config, TextFacts, ViewsComponent
+from ssl_cli.models.huggingface.reading import is_folder
 from ssl_cli.report import page, plots, table
 from ssl_cli.runs.files import quoted
-from ssl_cli.runs.result import Result, finished_result
+from ssl_cli.runs.result import Result, read_result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.classical import classical
 from ssl_cli.stages.classical_settings import PENALTIES, ClassicalStage
@@ -87,10 +88,10 @@ def side_by_side(
     wanted = [row for row in rows if row["arm"].startswith(headline)]
     result = ComparisonResult(
         identity=joint_identity(config, (result["identity"] for result in results)),
-        backbone_parameters=finished_result(starts[0])["backbone_parameters"],
+        backbone_parameters=next(parameters for result in results if (parameters := result["backbone_parameters"])),
         labels=results[0]["labels"],
         test_accuracy=next((row["mean"] for row in wanted if not row["collapsed"]), wanted[0]["mean"]),
-        images_per_second=finished_result(starts[0])["images_per_second"],
+        images_per_second=(read_result(starts[0]) or {}).get("images_per_second"),
         environment=results[0]["environment"],
         protocol=results[0]["protocol"],
         caveats=list(dict.fromkeys(caveat for result in results for caveat in result["caveats"])),
@@ -98,7 +99,7 @@ def side_by_side(
         classes=results[0]["classes"],
         rows=rows,
         softmax_slope_at_start=_slopes(results),
-        pretrainings=[{"folder": str(start), **_pretraining_numbers(finished_result(start))} for start in starts],
+        pretrainings=[{"folder": str(start), **_pretraining_numbers(read_result(start) or {})} for start in starts],
     )
     page.write_report(run.folder, run.described(result), starts, shown)
     return run.finish(result)
@@ -120,7 +121,9 @@ def arms(config: Config) -> Iterator[tuple[str, Config]]:
     if still != config.augment.supervised:
         yield "labels-augmented", replace(config, stage=baseline, head=new)
     yield "pretrained-frozen", replace(config, stage=replace(tuned, frozen=True), head=new)
-    if projects(config):
+    if projects(config) and not (
+        config.checkpoint != "auto" and is_folder(config.checkpoint)
+    ):  # which has no such head
         yield "same-head", replace(config, stage=tuned, head=same)
     layers = len(config.head.projection.arguments.get("widths", ()))
     if config.head.keep not in (0, "all", layers):
@@ -151,7 +154,7 @@ def _slopes(results: list[dict[str, Any]]) -> dict[str, list[float]]:
 
 def _pretraining_numbers(result: dict[str, Any]) -> dict[str, Any]:
     kept = ("seed", "run_id", "identity", "epochs", "steps", "loss", "spread", "collapsed", "knn_accuracy", "seconds")
-    return {key: result[key] for key in kept}
+    return {key: result.get(key) for key in kept}
 
 
 def closing(result: dict[str, Any], run: Run) -> None:

@@ -8,6 +8,8 @@ from ssl_cli.config.build import plain
 from ssl_cli.config.schema import Component, Config
 from ssl_cli.data.dataset import load
 from ssl_cli.data.types import Dataset, fingerprint
+from ssl_cli.models.huggingface.reading import fingerprint as model_fingerprint
+from ssl_cli.models.huggingface.reading import is_folder
 from ssl_cli.runs.identity import identity
 from ssl_cli.runs.result import finished_result
 from ssl_cli.training.device import Machine
@@ -74,7 +76,9 @@ def joint_identity(config: Config, parts: Iterable[str]) -> str:
 
 
 def identity_of(folder: Path) -> str:
-    """The identity of a finished run."""
+    """The identity of a finished run, or the hash of a model of the library transformers."""
+    if is_folder(folder):
+        return model_fingerprint(folder)
     return finished_result(folder)["identity"]
 
 

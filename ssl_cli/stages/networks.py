@@ -1,5 +1,6 @@
 """Networks by the settings of a run: where `Config` ends and values begin."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +46,11 @@ def plain_of(config: Config, dataset: Dataset) -> Plain:
 
 
 def save_tokenizer(run: Run, dataset: Dataset) -> None:
-    """`tokenizer.json` beside the weights of a network for texts: without it they mean nothing."""
+    """`tokenizer.json` beside the weights of a network for texts, and its `languages.json`: without them they mean nothing."""
     if dataset.vocabulary is not None:
         write(run.folder / "tokenizer.json", dataset.vocabulary.tokenizer)
+        if dataset.vocabulary.languages:
+            write(run.folder / "languages.json", json.dumps(dataset.vocabulary.languages, ensure_ascii=False))
 
 
 def fresh_backbone(config: Config, dataset: Dataset) -> Backbone:

@@ -17,12 +17,13 @@ from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.report import pictures, plots
 from ssl_cli.runs.files import quoted, short
-from ssl_cli.runs.finished import finished_pretraining, origin, settings_of
+from ssl_cli.runs.finished import origin, settings_of
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.fit import check_views, note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.networks import plain_of, pretraining_method, save_tokenizer, views_of
+from ssl_cli.stages.sources import source_at
 from ssl_cli.stages.text_pictures import save_lengths, save_nearest
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import knn_monitor
@@ -93,8 +94,8 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
 
     run.save_weights("backbone", method.backbone)
     save_tokenizer(run, dataset)
-    if method.head is not None:
-        run.save_weights("head", method.head)
+    for name, layers in method.saved().items():
+        run.save_weights(name, layers)
     plots.save_curves(run.folder, run.folder / "curves.png")
     pictures.save_pretext(shown.inputs, views, method, config.seed, here, run.folder / "pretext.png")
     pictures.save_answers(dataset, views, method, config.seed, here, run.folder / "pretext_confusion.png")
@@ -185,7 +186,7 @@ def check_sources(config: Config) -> Path | None:
         settings_of("method.features", features, "pre-training")
     if config.init_from == "random":
         return None
-    return finished_pretraining("init_from", config.init_from, "random", config.augment.scale, config.backbone, None)
+    return source_at("init_from", config.init_from, "random", config, None)
 
 
 def _check_source(config: Config, dataset: Dataset, source: Split) -> None:

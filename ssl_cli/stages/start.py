@@ -8,11 +8,12 @@ from pathlib import Path
 from ssl_cli.config.schema import Config
 from ssl_cli.data.types import Dataset
 from ssl_cli.runs.files import short, write
-from ssl_cli.runs.finished import find_pretraining, finished_pretraining, is_usable
+from ssl_cli.runs.finished import find_pretraining, is_usable
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.pretrain import check_sources, pretrain
 from ssl_cli.stages.pretrain_settings import PretrainStage
+from ssl_cli.stages.sources import source_at
 from ssl_cli.training.device import Machine
 
 log = logging.getLogger("ssl_cli")
@@ -40,9 +41,7 @@ def named_checkpoint(config: Config) -> Path:
     if config.checkpoint == "auto":
         raise ValueError("checkpoint=auto names no folder")
     projection = config.head.projection if config.head.keep != 0 else None
-    return finished_pretraining(
-        "checkpoint", config.checkpoint, "auto", config.augment.scale, config.backbone, projection
-    )
+    return source_at("checkpoint", config.checkpoint, "auto", config, projection)
 
 
 def find_or_pretrain(config: Config, run: Run, dataset: Dataset, machine: Machine) -> Path:

@@ -83,11 +83,16 @@ def base_rate(settings: Optimiser, batch_size: int) -> float:
 def learning_rate(step: int, steps: int, steps_per_epoch: int, base: float, rate: Rate) -> float:
     """The rate of a step, counted from 0: up linearly over the warm-up, then down as the settings say.
 
-    `cosine` ends at 0 after `steps`; `exponential` loses a factor `gamma` at the end of each epoch.
+    `linear` and `cosine` end at 0 after `steps`; `inverse_root` falls with the root of the step (Vaswani et al., 2017, section
+    5.3); `exponential` loses a factor `gamma` at the end of each epoch.
     """
     warmup = round(rate.warmup * steps)
     if step < warmup:
         return base * (step + 1) / warmup
+    if rate.decay == "linear":
+        return base * (steps - step) / max(1, steps - warmup)
+    if rate.decay == "inverse_root":
+        return base * math.sqrt(max(1, warmup) / (step + 1))
     if rate.decay == "cosine":
         return base * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
     if rate.decay == "exponential":

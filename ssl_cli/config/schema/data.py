@@ -1,6 +1,7 @@
 """What data sets are, and which labels may be seen."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from ssl_cli.config.schema.basics import Count, NonNegativeInt, Shape
@@ -66,13 +67,15 @@ class Columns:
 
 @dataclass(frozen=True)
 class Bpe:
-    """The tokenizer that is trained on the training texts.
+    """The tokenizer that is trained on the training texts, or, with a `path`, one that is there already.
 
+    path: a `tokenizer.json`, or a folder that has one; what follows is for one that is trained here.
     vocabulary: number of tokens, at least the bytes and the special ones.
     sample: number of training texts that it is trained on, evenly spaced.
     lowercase: whether letters lose their case.
     """
 
+    path: Path | None
     vocabulary: Annotated[int, "[300, inf)"]
     sample: Count
     lowercase: bool

@@ -25,7 +25,7 @@ class Rate:
     """The learning rate as a function of the step: linear warm-up, then a decay."""
 
     warmup: Annotated[float, "[0, 1)"]  # share of all steps
-    decay: Literal["constant", "cosine", "exponential"]
+    decay: Literal["constant", "linear", "cosine", "inverse_root", "exponential"]
     gamma: Annotated[float, "(0, 1]"]  # exponential: the factor of one epoch
 
 

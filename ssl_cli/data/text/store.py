@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ssl_cli.config.schema import Bpe
 from ssl_cli.data.languages import labelled_in
 from ssl_cli.data.text.corpus import TEST, TRAIN, Corpus, Text, survey
-from ssl_cli.data.text.tokenizer import encoded, load_tokenizer, train_tokenizer, vocabulary_of
+from ssl_cli.data.text.tokenizer import encoded, load_tokenizer, read_tokenizer, train_tokenizer, vocabulary_of
 from ssl_cli.data.tokens import Tokens
 from ssl_cli.data.types import UNKNOWN, Dataset, Split, separate_unknown
 from ssl_cli.errors import ConfigError
@@ -35,17 +35,20 @@ def stored(corpus: Corpus, bpe: Bpe, cache: Path, labelled_languages: list[str] 
     """The data set of a corpus, from the cache or made now, with the labels of some languages or of all (None).
 
     Raises:
-        ConfigError: the texts make no data set, or the cache cannot be written.
+        ConfigError: the texts make no data set, the cache cannot be written, or there is no tokenizer at `bpe.path`.
     """
-    shapes = {"format": FORMAT, "source": corpus.source, "tokenizer": asdict(bpe), "sentences": corpus.has_sentences}
+    given = read_tokenizer(bpe.path) if bpe.path else None
+    trained = {key: value for key, value in asdict(bpe).items() if key != "path"}
+    tokenizer = trained if given is None else given.to_str()
+    shapes = {"format": FORMAT, "source": corpus.source, "tokenizer": tokenizer, "sentences": corpus.has_sentences}
     key = hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:24]
     folder = cache.expanduser() / "texts" / key
     if not (folder / "about.json").exists():
-        _make(corpus, bpe, folder)
+        _make(corpus, bpe, given, folder)
     return labelled_in(_read(folder, corpus.has_sentences), labelled_languages)
 
 
-def _make(corpus: Corpus, bpe: Bpe, folder: Path) -> None:
+def _make(corpus: Corpus, bpe: Bpe, given: Any, folder: Path) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
@@ -54,14 +57,7 @@ def _make(corpus: Corpus, bpe: Bpe, folder: Path) -> None:
     try:
         known = survey(corpus)
         total = int(known.kept.sum())
-        train = known.kept & (known.part == TRAIN)
-        picked = np.flatnonzero(train)
-        picked = picked[np.linspace(0, len(picked) - 1, min(len(picked), bpe.sample)).astype(int)]
-        wanted = np.zeros_like(train)
-        wanted[picked] = True
-        tokenizer = train_tokenizer(
-            (part for text in _only(corpus.texts(), wanted) for part in (*text.sentences, text.second or "")), bpe
-        )
+        tokenizer = _trained(corpus, known.kept & (known.part == TRAIN), bpe) if given is None else given
         tokenizer.save(str(work / "tokenizer.json"))
         vocabulary = vocabulary_of(tokenizer, known.languages, corpus.has_sentences)
         lengths = array("q")
@@ -80,6 +76,17 @@ def _make(corpus: Corpus, bpe: Bpe, folder: Path) -> None:
         _put(work, folder)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _trained(corpus: Corpus, train: np.ndarray, bpe: Bpe) -> Any:
+    """A tokenizer of the training texts, or of as many as the settings say, evenly spaced."""
+    picked = np.flatnonzero(train)
+    picked = picked[np.linspace(0, len(picked) - 1, min(len(picked), bpe.sample)).astype(int)]
+    wanted = np.zeros_like(train)
+    wanted[picked] = True
+    return train_tokenizer(
+        (part for text in _only(corpus.texts(), wanted) for part in (*text.sentences, text.second or "")), bpe
+    )
 
 
 def _put(work: Path, folder: Path) -> None:

@@ -1,4 +1,7 @@
-"""Byte-level BPE (Sennrich et al., 2016): a vocabulary of one's own that has a token for every text in any language."""
+"""Byte-level BPE (Sennrich et al., 2016): a vocabulary of one's own that has a token for every text in any language.
+
+A tokenizer of somebody else's may take its place, with special tokens of other names.
+"""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +23,15 @@ SENTENCE, PAIR = (
     "\ufdd1",
 )  # stand for these special tokens in a string; they are no characters, so no text has them
 MARKS = SENTENCE + PAIR
+# What tokenizers call the special tokens: this program's, BERT's, XLM's and GPT-2's, the first that is there.
+ROLES = {
+    "pad": ("[PAD]", "<pad>"),
+    "mask": ("[MASK]", "<mask>", "<special1>"),
+    "first": ("[CLS]", "<s>", "<|endoftext|>"),
+    "last": ("[SEP]", "</s>", "<|endoftext|>"),
+    "pair": ("[PAIR]", "[SEP]", "</s>", "<|endoftext|>"),
+    "sentence": ("[SENTENCE]",),
+}
 SPECIAL = ("[PAD]", "[MASK]", "[CLS]", "[SEP]", "[PAIR]", "[SENTENCE]")  # in the order of `Vocabulary`'s fields
 
 
@@ -66,6 +78,25 @@ def load_tokenizer(path: Path) -> Any:
         raise ConfigError(f"{path}: is no tokenizer ({error})") from error
 
 
+def read_tokenizer(path: Path) -> Any:
+    """The tokenizer at `dataset.tokenizer.path`, a file or a folder.
+
+    Raises:
+        ConfigError: there is none, or it has no tokens to put around a text.
+    """
+    file = path / "tokenizer.json" if path.is_dir() else path
+    if not file.is_file():
+        instead = (
+            f"; its older files are turned into one by AutoTokenizer.from_pretrained({str(path)!r}).save_pretrained"
+            if (path / "vocab.txt").exists() or (path / "vocab.json").exists()
+            else ""
+        )
+        raise ConfigError(f"dataset.tokenizer.path={path}: there is no tokenizer.json{instead}")
+    tokenizer = load_tokenizer(file)
+    vocabulary_of(tokenizer, (), has_sentences=False)
+    return tokenizer
+
+
 @lru_cache(maxsize=4)
 def from_text(content: str) -> Any:
     """The tokenizer whose `tokenizer.json` this is."""
@@ -73,17 +104,40 @@ def from_text(content: str) -> Any:
 
 
 def as_text(tokenizer: Any) -> Any:
-    """So that `[MASK]` in somebody's text is six characters and not the special token."""
+    """So that `[MASK]` in somebody's text is six characters and not the special token, and that nothing is cut or added."""
     tokenizer.encode_special_tokens = True
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.post_processor = None
     return tokenizer
 
 
 def vocabulary_of(tokenizer: Any, languages: tuple[str, ...], has_sentences: bool) -> Vocabulary:
-    """The vocabulary of a tokenizer that this program trained."""
-    ids = [tokenizer.token_to_id(token) for token in SPECIAL]
+    """The vocabulary of a tokenizer.
+
+    One without a token for padding takes that after a text, since padding is told by its place. One without a token between
+    sentences, as those of others are, leaves sentences unmarked.
+
+    Raises:
+        ConfigError: it has no token to begin or to end a text with.
+    """
+    numbers = tokenizer.get_vocab()
+    ids: dict[str, Any] = {
+        role: next((numbers[name] for name in names if name in numbers), None) for role, names in ROLES.items()
+    }
+    for role in ("first", "last"):
+        if ids[role] is None:
+            where = {"first": "begin", "last": "end"}[role]
+            raise ConfigError(
+                f"dataset.tokenizer.path: the tokenizer has no token to {where} a text with; "
+                f"must have one of {', '.join(ROLES[role])}"
+            )
+    if ids["pad"] is None:
+        ids["pad"] = ids["last"]
     if not has_sentences:
-        ids[-1] = None
-    return Vocabulary(tokenizer.get_vocab_size(), *ids, languages=languages, tokenizer=tokenizer.to_str())
+        ids["sentence"] = None
+    size = 1 + max(numbers.values())
+    return Vocabulary(size, **ids, languages=languages, tokenizer=tokenizer.to_str())
 
 
 def encoded(tokenizer: Any, texts: list[str]) -> Iterator[list[int]]:
@@ -93,9 +147,11 @@ def encoded(tokenizer: Any, texts: list[str]) -> Iterator[list[int]]:
 
 
 def decoded(vocabulary: Vocabulary, ids: Tensor) -> str:
-    """The text of tokens, with the special ones left out, but for `[MASK]`, which is shown as ▁."""
+    """The text of tokens, with the special ones left out, but for the mask, which is shown as ▁."""
     shown = [number for number in ids.tolist() if number not in vocabulary.special or number == vocabulary.mask]
-    return from_text(vocabulary.tokenizer).decode(shown, skip_special_tokens=False).replace("[MASK]", " ▁").strip()
+    tokenizer = from_text(vocabulary.tokenizer)
+    text = tokenizer.decode(shown, skip_special_tokens=False)
+    return (text if vocabulary.mask is None else text.replace(tokenizer.id_to_token(vocabulary.mask), " ▁")).strip()
 
 
 def texts_of(vocabulary: Vocabulary, inputs: Tokens | TokenBatch) -> list[str]:

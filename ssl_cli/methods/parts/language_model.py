@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ssl_cli.data.text.tokenizer import decoded, texts_of
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
-from ssl_cli.models.backbones.text import TextBackbone
+from ssl_cli.models.backbones.text import ACTIVATIONS, TextBackbone
 from ssl_cli.randomness import Draws
 
 GUESSES = 5
@@ -22,16 +22,20 @@ class TokenOutput(nn.Module):
 
     Args:
         backbone: whose states and embeddings these are.
-        transform: whether a linear layer, GELU and layer norm come first, as in BERT.
+        transform: whether a linear layer, the backbone's activation and layer norm come first, as in BERT; not so in XLM.
+        bias: whether there is one for each token; not so in GPT-2, which has no weights here beside the embeddings.
     """
 
-    def __init__(self, backbone: TextBackbone, transform: bool):
+    def __init__(self, backbone: TextBackbone, transform: bool, bias: bool = True):
         super().__init__()
         dim = backbone.dim
+        between = ACTIVATIONS[backbone.activation]()
         self.transform = (
-            nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim)) if transform else nn.Identity()
+            nn.Sequential(nn.Linear(dim, dim), between, nn.LayerNorm(dim, backbone.norm_eps))
+            if transform
+            else nn.Identity()
         )
-        self.bias = nn.Parameter(torch.zeros(backbone.vocabulary.size))
+        self.bias = nn.Parameter(torch.zeros(backbone.vocabulary.size)) if bias else None
 
     def forward(self, states: Tensor, embedding: nn.Embedding) -> Tensor:
         """(M, dim) → logits (M, V)."""
@@ -52,6 +56,17 @@ def require_whole_texts(views: Any) -> None:
             f"augment.pretrain.drop.p={drop.p:g} leaves tokens out, and a language model would learn what nobody writes; "
             "take augment=whole_text, or set it to 0"
         )
+
+
+def mask_of(vocabulary: Vocabulary) -> int:
+    """The token that stands for one that is to be predicted.
+
+    Raises:
+        ValueError: the tokenizer has none.
+    """
+    if vocabulary.mask is None:
+        raise ValueError("the tokenizer has no token for a masked one, such as [MASK]; take method=causal_lm")
+    return vocabulary.mask
 
 
 def mask_tokens(batch: TokenBatch, vocabulary: Vocabulary, ratio: float, draws: Draws) -> tuple[Tensor, Tensor]:
@@ -76,7 +91,7 @@ def mask_tokens(batch: TokenBatch, vocabulary: Vocabulary, ratio: float, draws: 
     fate = of_each_token(draws.uniform(len(batch), batch.longest), batch)
     random = of_each_token(draws.integers(vocabulary.size, len(batch), batch.longest), batch)
     seen = torch.where(chosen & (fate < 1 - KEPT), random, batch.ids)
-    seen = torch.where(chosen & (fate < 1 - KEPT - RANDOM), vocabulary.mask, seen)
+    seen = torch.where(chosen & (fate < 1 - KEPT - RANDOM), mask_of(vocabulary), seen)
     return chosen, seen
 
 
@@ -117,7 +132,7 @@ def masked_pictures(
 ) -> dict[str, Any]:
     """The texts with gaps, and for each gap what was there and the best five guesses."""
     chosen, _ = mask_tokens(batch, vocabulary, ratio, draws)
-    masked = replace(batch, ids=torch.where(chosen, vocabulary.mask, batch.ids))
+    masked = replace(batch, ids=torch.where(chosen, mask_of(vocabulary), batch.ids))
     best = output(backbone.states(masked)[chosen], backbone.embedding).topk(min(GUESSES, vocabulary.size)).indices.cpu()
     # Texts stand in rows by length, so that the gaps of one text follow each other, but its number may be any.
     guesses = [[] for _ in range(len(batch))]

@@ -38,6 +38,8 @@ class Bag(TextBackbone):
 
     def forward(self, batch: TokenBatch) -> Tensor:
         """N texts → (N, dim), in one pass over the tokens."""
+        if self.vocabulary.pad in (self.vocabulary.first, self.vocabulary.last):
+            return super().forward(batch)  # this padding cannot be told from a text's own tokens
         # Flattened, each text is followed by another one or by padding, which `padding_idx` leaves out of the mean.
         order = batch.firsts.argsort()
         means = F.embedding_bag(

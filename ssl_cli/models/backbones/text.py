@@ -1,5 +1,6 @@
 """The base class of backbones for texts, and how the states of their tokens become one vector."""
 
+from functools import partial
 from typing import Literal
 
 import torch
@@ -9,6 +10,11 @@ from ssl_cli.data.token_batch import IGNORED, TokenBatch
 from ssl_cli.data.tokens import Vocabulary
 
 Pooling = Literal["mean", "first", "last"]
+ACTIVATIONS: dict[str, partial[nn.Module]] = {
+    "gelu": partial(nn.GELU),
+    "gelu_tanh": partial(nn.GELU, approximate="tanh"),
+    "relu": partial(nn.ReLU),
+}
 EMBEDDING_STD = 0.02  # of the initial weights, as in BERT and GPT-2
 
 
@@ -26,6 +32,8 @@ class TextBackbone(nn.Module):
     embedding: nn.Embedding
     causal: bool  # of those with context: whether a token sees only those before it
     max_length: int  # of those with positions: most tokens of a text
+    activation: str = "gelu"  # of hidden layers, and of those that a method adds
+    norm_eps: float = 1e-5  # of layer norms, likewise
 
     def __init__(self, vocabulary: Vocabulary, dim: int, pooling: Pooling):
         super().__init__()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ssl_cli.config.schema import Count, Dropout, Length, Positive
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
-from ssl_cli.models.backbones.text import EMBEDDING_STD, TextBackbone
+from ssl_cli.models.backbones.text import ACTIVATIONS, EMBEDDING_STD, TextBackbone
 
 ROTARY_BASE = 10_000.0
 
@@ -34,10 +34,16 @@ class Transformer(TextBackbone):
         languages: whether each language has an embedding of its own, added to each token (XLM).
         dropout: of embeddings, attention and the outputs of layers.
         pooling: features are the mean of the states, or the state of the first or the last token.
+        norm_eps: added to the variance in layer norms (BERT and XLM 1e-12, GPT-2 1e-5).
+        activation: of hidden layers: `gelu` (BERT, XLM), `gelu_tanh` (its approximation, GPT-2) or `relu`.
 
     Raises:
         ValueError: `heads` does not divide `dim`, or a causal transformer pools by its first token, which sees no other.
     """
+
+    embeddings_from: ClassVar[tuple[str, ...]] = (
+        "ssl_cli.models.backbones.bag.Bag",
+    )  # whose embeddings it may begin with
 
     def __init__(
         self,
@@ -54,6 +60,8 @@ class Transformer(TextBackbone):
         languages: bool,
         dropout: Dropout,
         pooling: Literal["mean", "first", "last"],
+        norm_eps: Positive = 1e-5,
+        activation: Literal["gelu", "gelu_tanh", "relu"] = "gelu",
     ):
         if dim % heads or (positions == "rotary" and (dim // heads) % 2):
             even = ", and dim / heads even for rotary positions" if positions == "rotary" else ""
@@ -64,20 +72,24 @@ class Transformer(TextBackbone):
             raise ValueError("languages=true: nothing says in which languages the texts are; set it to false")
         super().__init__(vocabulary, dim, pooling)
         self.causal, self.max_length, self.heads = causal, max_length, heads
+        self.activation, self.norm_eps = activation, norm_eps
         self._made_with: dict[str, Any] = {
             "mlp_ratio": mlp_ratio, "causal": causal, "positions": positions, "norm": norm, "max_length": max_length,
-            "segments": segments, "languages": languages, "dropout": dropout, "pooling": pooling,
+            "segments": segments, "languages": languages, "dropout": dropout, "pooling": pooling, "norm_eps": norm_eps,
+            "activation": activation,
         }  # fmt: skip
         self.position_embedding = nn.Embedding(max_length, dim) if positions == "learned" else None
         self.segment_embedding = nn.Embedding(2, dim) if segments else None
         self.language_embedding = nn.Embedding(len(vocabulary.languages), dim) if languages else None
-        self.embedding_norm = nn.LayerNorm(dim) if norm == "post" else nn.Identity()
+        self.embedding_norm = nn.LayerNorm(dim, norm_eps) if norm == "post" else nn.Identity()
         self.dropout = nn.Dropout(dropout)
         self.stages = nn.ModuleList(
-            Layer(dim, heads, round(mlp_ratio * dim), norm == "pre", positions == "rotary", dropout)
+            Layer(
+                dim, heads, round(mlp_ratio * dim), norm == "pre", norm_eps, activation, positions == "rotary", dropout
+            )
             for _ in range(layers)
         )
-        self.last_norm = nn.LayerNorm(dim) if norm == "pre" else nn.Identity()
+        self.last_norm = nn.LayerNorm(dim, norm_eps) if norm == "pre" else nn.Identity()
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Embedding)):
                 nn.init.normal_(module.weight, std=EMBEDDING_STD)
@@ -119,15 +131,25 @@ class Transformer(TextBackbone):
 
 
 class Layer(nn.Module):
-    """Attention, then a hidden layer with GELU, each with a residual connection and a layer norm before or after it."""
+    """Attention, then a hidden layer, each with a residual connection and a layer norm before or after it."""
 
-    def __init__(self, dim: int, heads: int, hidden: int, norm_first: bool, rotary: bool, dropout: float):
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        hidden: int,
+        norm_first: bool,
+        norm_eps: float,
+        activation: str,
+        rotary: bool,
+        dropout: float,
+    ):
         super().__init__()
         self.heads, self.norm_first, self.rotary, self.attention_dropout = heads, norm_first, rotary, dropout
-        self.norm_attention, self.norm_hidden = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.norm_attention, self.norm_hidden = nn.LayerNorm(dim, norm_eps), nn.LayerNorm(dim, norm_eps)
         self.qkv, self.out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.up, self.down = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.activation, self.dropout = ACTIVATIONS[activation](), nn.Dropout(dropout)
 
     def forward(self, states: Tensor, mask: Tensor | None, causal: bool, positions: Tensor) -> Tensor:
         """(R, T, dim), bool (R, 1, T, T), int64 (R, T) → (R, T, dim)."""
@@ -138,7 +160,7 @@ class Layer(nn.Module):
         return self.norm_hidden(states + self.dropout(self._hidden(states)))
 
     def _hidden(self, states: Tensor) -> Tensor:
-        return self.down(F.gelu(self.up(states)))
+        return self.down(self.activation(self.up(states)))
 
     def _attended(self, states: Tensor, mask: Tensor | None, causal: bool, positions: Tensor) -> Tensor:
         queries, keys, values = self.qkv(states).unflatten(2, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)

@@ -1,0 +1,29 @@
+"""The settings of `stage=export`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from ssl_cli.config.schema import Config, Stage
+
+
+@dataclass(frozen=True)
+class ExportStage(Stage):
+    """A finished run's network in the format of another library.
+
+    run: its folder.
+    heads: whether the output layers of a language model come along, where the run has some.
+    """
+
+    name: Literal["export"]
+    run: Path | None
+    format: Literal["huggingface"]
+    heads: bool
+
+    function: ClassVar[str] = "ssl_cli.stages.export.export"
+
+    def problems(self, config: Config) -> Iterator[str]:
+        """Nothing to export."""
+        if self.run is None:
+            yield "stage.run=null: must be the folder of a finished run on texts, such as outputs/pretrain/…"
