@@ -25,12 +25,12 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
-from ssl_cli.methods.causal_lm import CausalLM, next_token_losses
+from ssl_cli.methods.causal_lm import CausalLM
 from ssl_cli.methods.cross_lingual import CrossLingual, side_by_side
 from ssl_cli.methods.electra import Electra
 from ssl_cli.methods.masked_lm import MaskedLM
 from ssl_cli.methods.networks import build_for
-from ssl_cli.methods.parts.language_model import mask_tokens
+from ssl_cli.methods.parts.language_model import mask_tokens, next_token_losses
 from ssl_cli.methods.parts.sentence_pairs import sentence_pairs
 from ssl_cli.methods.simclr import one_sided
 from ssl_cli.methods.word2vec import Word2Vec
@@ -182,7 +182,7 @@ def test_a_causal_state_does_not_know_what_comes_later():
 def test_the_next_token_is_that_of_the_same_text():
     batch, backbone = batch_of(TEXTS, max_length=16), transformer(causal=True)
     method = CausalLM(backbone, VOCABULARY, 0.8)
-    each, _, targets = next_token_losses(backbone.states(batch), batch, method.output, backbone)
+    each, _, targets, _ = next_token_losses(backbone.states(batch), batch, method.output, backbone)
     assert sorted(targets.tolist()) == sorted(token for text in parts(batch) for token in text[1:])
     alone = sum(method.loss((batch_of([text]),), None, draw())[0] * (len(text) + 1) for text in TEXTS)
     torch.testing.assert_close(each.sum(), alone, rtol=1e-4, atol=1e-4)

@@ -9,9 +9,15 @@ from ssl_cli.config.schema import NonNegative
 from ssl_cli.data.token_batch import TokenBatch, pack
 from ssl_cli.data.tokens import Vocabulary, flat_positions
 from ssl_cli.methods.base import Method
-from ssl_cli.methods.causal_lm import next_token_losses
-from ssl_cli.methods.parts.language_model import TokenOutput, masked_loss, masked_pictures, require_whole_texts
-from ssl_cli.models.backbones.transformer import Transformer
+from ssl_cli.methods.parts.language_model import (
+    TokenOutput,
+    masked_loss,
+    masked_pictures,
+    next_token_losses,
+    require_context,
+    require_whole_texts,
+)
+from ssl_cli.models.backbones.text import ContextBackbone
 from ssl_cli.randomness import Draws
 
 
@@ -34,11 +40,11 @@ class CrossLingual(Method):
     """
 
     n_views = 2
-    backbone: Transformer  # pyright: ignore[reportIncompatibleVariableOverride]  # the constructor takes no other
+    backbone: ContextBackbone  # pyright: ignore[reportIncompatibleVariableOverride]  # the constructor takes no other
 
     def __init__(
         self,
-        backbone: Transformer,
+        backbone: ContextBackbone,
         vocabulary: Vocabulary,
         cases: Tensor | None,
         mask_ratio: Annotated[float, "(0, 1)"],
@@ -47,10 +53,7 @@ class CrossLingual(Method):
         clm: NonNegative,
     ):
         super().__init__(backbone)  # pyright: ignore[reportArgumentType]
-        if not isinstance(backbone, Transformer):
-            raise ValueError(
-                "cross_lingual learns from the states of tokens in their context; take backbone=transformer"
-            )
+        require_context(backbone, "cross_lingual")
         if backbone.causal:
             raise ValueError("masked tokens are predicted from both sides; set backbone.causal=false")
         if len(vocabulary.languages) < 2:

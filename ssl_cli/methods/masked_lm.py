@@ -12,12 +12,12 @@ from ssl_cli.methods.parts.language_model import (
     masked_loss,
     masked_pictures,
     mean_cross_entropy,
-    require_text_backbone,
+    require_context,
     require_whole_texts,
     share_right,
 )
 from ssl_cli.methods.parts.sentence_pairs import sentence_pairs
-from ssl_cli.models.backbones.text import TextBackbone
+from ssl_cli.models.backbones.text import ContextBackbone
 from ssl_cli.randomness import Draws
 
 
@@ -35,17 +35,17 @@ class MaskedLM(Method):
         ValueError: the backbone is causal or none of tokens, or no sentence is marked where sentences are asked for.
     """
 
-    backbone: TextBackbone  # pyright: ignore[reportIncompatibleVariableOverride]  # the constructor takes no other
+    backbone: ContextBackbone  # pyright: ignore[reportIncompatibleVariableOverride]  # the constructor takes no other
 
     def __init__(
         self,
-        backbone: TextBackbone,
+        backbone: ContextBackbone,
         vocabulary: Vocabulary,
         mask_ratio: Annotated[float, "(0, 1)"],
         next_sentence: bool,
     ):
         super().__init__(backbone)  # pyright: ignore[reportArgumentType]
-        require_text_backbone(backbone, "masked_lm")
+        require_context(backbone, "masked_lm")
         if backbone.causal:
             raise ValueError(
                 "masked tokens are predicted from both sides; set backbone.causal=false, or take method=causal_lm"

@@ -111,8 +111,13 @@ def build_classifier(
     start: Path | None,
     label_smoothing: float,
     read: Callable[[DatasetComponent], Dataset] = load,
+    language_model: float = 0.0,
 ) -> Supervised:
-    """Backbone and kept layers from a pre-training, or random; the new classifier is the same in every arm."""
+    """Backbone and kept layers from a pre-training, or random; the new classifier is the same in every arm.
+
+    Raises:
+        ConfigError: `language_model`, the weight of its loss, is above 0 and the backbone can be none.
+    """
     backbone = build_backbone(settings.backbone, dataset, settings.seed)
     projected = None if settings.head.keep == 0 else build_method(settings, dataset, read=read).head
     if start:
@@ -121,7 +126,10 @@ def build_classifier(
             projected.load_state_dict(read_weights(start, "head"))
     torch.manual_seed(derived_seed(settings.seed, "classifier"))
     head = heads.classifier(settings.head, projected, backbone.dim, len(dataset.classes))
-    return Supervised(backbone, head, label_smoothing)
+    try:
+        return Supervised(backbone, head, label_smoothing, language_model)
+    except ValueError as error:
+        raise ConfigError(f"stage.language_model={language_model:g}: {error}") from error
 
 
 def read_classifier(folder: Path, settings: NetworkSettings, dataset: Dataset, frozen: bool) -> Supervised:

@@ -20,7 +20,7 @@ def save_texts(rows: list[tuple[str, str]], path: Path) -> None:
     font, bold = (ImageFont.truetype(str(fonts / f"DejaVuSans{kind}.ttf"), 14) for kind in ("", "-Bold"))
     lines = []
     for number, (name, text) in enumerate(rows):
-        parts = textwrap.wrap(text, WIDTH, max_lines=LINES, placeholder=" …") or [""]
+        parts = textwrap.wrap(_printable(text), WIDTH, max_lines=LINES, placeholder=" …") or [""]
         lines += [("", "")] * bool(name == rows[0][0] and number) + [
             (name, parts[0]),
             *(("", part) for part in parts[1:]),
@@ -35,3 +35,8 @@ def save_texts(rows: list[tuple[str, str]], path: Path) -> None:
     buffer = io.BytesIO()
     canvas.save(buffer, format="png")
     write(path, buffer.getvalue())
+
+
+def _printable(text: str) -> str:
+    """Without control characters, which a network may well draw and which the layout of a line does not take."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

@@ -74,7 +74,13 @@ def pretraining_method(config: Config, dataset: Dataset, start: Path | None = No
 def fresh_classifier(config: Config, dataset: Dataset, start: Path | None) -> Supervised:
     """The classifier of fine-tuning, its backbone from the pre-training in the folder `start`, or fresh."""
     settings = network_settings(config, dataset)
-    return build_classifier(settings, dataset, start, config.schedule.supervised.label_smoothing)
+    smoothing = config.schedule.supervised.label_smoothing
+    return build_classifier(settings, dataset, start, smoothing, language_model=language_model_of(config))
+
+
+def language_model_of(config: Config) -> float:
+    """The weight of the language model's loss beside the classifier's, in stages that have one."""
+    return getattr(config.stage, "language_model", 0.0)
 
 
 def classifier_of(folder: Path, config: Config, dataset: Dataset) -> Supervised:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ssl_cli.data.text.tokenizer import decoded, texts_of
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
-from ssl_cli.models.backbones.text import TextBackbone
+from ssl_cli.models.backbones.text import ContextBackbone, TextBackbone
 from ssl_cli.randomness import Draws
 
 GUESSES = 5
@@ -22,7 +22,8 @@ class TokenOutput(nn.Module):
 
     Args:
         backbone: whose states and embeddings these are.
-        transform: whether a linear layer, GELU and layer norm come first, as in BERT.
+        transform: whether a linear layer, GELU and layer norm come first and a bias last, as in BERT; without it there are no
+            weights beside the embeddings, as in GPT-2, so that whoever has the backbone has the language model too.
     """
 
     def __init__(self, backbone: TextBackbone, transform: bool):
@@ -31,26 +32,27 @@ class TokenOutput(nn.Module):
         self.transform = (
             nn.Sequential(nn.Linear(dim, dim), nn.GELU(), nn.LayerNorm(dim)) if transform else nn.Identity()
         )
-        self.bias = nn.Parameter(torch.zeros(backbone.vocabulary.size))
+        self.bias = nn.Parameter(torch.zeros(backbone.vocabulary.size)) if transform else None
 
     def forward(self, states: Tensor, embedding: nn.Embedding) -> Tensor:
         """(M, dim) → logits (M, V)."""
         return F.linear(self.transform(states), embedding.weight, self.bias).float()
 
 
-def require_text_backbone(backbone: Any, method: str) -> None:
+def require_context(backbone: Any, method: str) -> None:
     """Raises ValueError for a backbone that gives no states of tokens, or none that depend on other tokens."""
-    if not isinstance(backbone, TextBackbone) or not hasattr(backbone, "causal"):
+    if not isinstance(backbone, ContextBackbone):
         raise ValueError(f"{method} learns from the states of tokens in their context; take backbone=transformer")
 
 
-def require_whole_texts(views: Any) -> None:
-    """Raises ValueError where views leave tokens out, so that those beside each other were not so in the text."""
+def require_whole_texts(views: Any, part: str = "pretrain") -> None:
+    """Raises ValueError where views, those of `augment.PART`, leave tokens out, so that others are beside each other."""
     drop = getattr(views, "drop", None)
     if drop and drop.p:
+        instead = "take augment=whole_text, or set it to 0" if part == "pretrain" else "set it to 0"
         raise ValueError(
-            f"augment.pretrain.drop.p={drop.p:g} leaves tokens out, and a language model would learn what nobody writes; "
-            "take augment=whole_text, or set it to 0"
+            f"augment.{part}.drop.p={drop.p:g} leaves tokens out, and a language model would learn what nobody writes; "
+            f"{instead}"
         )
 
 
@@ -99,6 +101,26 @@ def masked_loss(
         "masked_accuracy": share_right(logits, targets),
     }
     return loss, states, numbers
+
+
+def next_token_losses(
+    states: Tensor, batch: TokenBatch, output: TokenOutput, backbone: TextBackbone
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The cross-entropy of every token but the first of its text, from the state before.
+
+    Returns:
+        (M,); the logits, (M, V); the targets, int64 (M,); the text that each is of, int64 (M,).
+    """
+    follows = batch.texts[:, 1:] == batch.texts[:, :-1]
+    follows &= batch.present[:, 1:]
+    logits, targets = output(states[:, :-1][follows], backbone.embedding), batch.ids[:, 1:][follows]
+    return F.cross_entropy(logits, targets, reduction="none"), logits, targets, batch.texts[:, 1:][follows]
+
+
+def mean_of_each_text(each: Tensor, texts: Tensor, count: int) -> Tensor:
+    """The mean over the texts of the mean of each text's values, so that long ones count as short ones: (M,), (M,) → scalar."""
+    sums = torch.zeros(count, dtype=each.dtype, device=each.device).index_add(0, texts, each)
+    return (sums / texts.bincount(minlength=count).clamp_min(1)).mean()
 
 
 def mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -24,8 +24,6 @@ class TextBackbone(nn.Module):
     """
 
     embedding: nn.Embedding
-    causal: bool  # of those with context: whether a token sees only those before it
-    max_length: int  # of those with positions: most tokens of a text
 
     def __init__(self, vocabulary: Vocabulary, dim: int, pooling: Pooling):
         super().__init__()
@@ -57,6 +55,20 @@ class TextBackbone(nn.Module):
         if self.pooling == "mean":
             return mean_of_texts(flat, batch)
         return flat[batch.firsts if self.pooling == "first" else batch.lasts]
+
+
+class ContextBackbone(TextBackbone):
+    """A backbone for texts in which the state of a token depends on other tokens, as language models need it.
+
+    causal: whether a token sees only those before it; max_length: most tokens of a text.
+    """
+
+    causal: bool
+    max_length: int
+
+    def layer_states(self, batch: TokenBatch, causal: bool | None = None) -> list[Tensor]:
+        """The states after every layer: (R, T, dim) each; `causal` where a method wants it other than it is."""
+        raise NotImplementedError
 
 
 def mean_of_texts(states: Tensor, batch: TokenBatch) -> Tensor:

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from ssl_cli.config.schema import Count, Dropout, Length, Positive
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
-from ssl_cli.models.backbones.text import EMBEDDING_STD, TextBackbone
+from ssl_cli.models.backbones.text import EMBEDDING_STD, ContextBackbone
 
 ROTARY_BASE = 10_000.0
 
 
-class Transformer(TextBackbone):
+class Transformer(ContextBackbone):
     """Embeddings of tokens, positions, segments and languages, then transformer layers.
 
     Args:
