@@ -72,10 +72,10 @@ class MaskedLM(Method):
         is_random = None
         if self.follows is not None:
             view, is_random = sentence_pairs(view, self.vocabulary, draws)
-        loss, states, numbers = masked_loss(view, self.vocabulary, self.mask_ratio, self.backbone, self.output, draws)
+        loss, firsts, numbers = masked_loss(view, self.vocabulary, self.mask_ratio, self.backbone, self.output, draws)
         if self.follows is None or is_random is None:
             return loss, numbers
-        found = self.follows(states.flatten(0, 1)[view.firsts]).float()
+        found = self.follows(firsts).float()
         known = is_random >= 0
         of_sentences = mean_cross_entropy(found[known], is_random[known])
         return loss + of_sentences, {

@@ -88,19 +88,25 @@ def of_each_token(values: Tensor, batch: TokenBatch) -> Tensor:
 
 
 def masked_loss(
-    batch: TokenBatch, vocabulary: Vocabulary, ratio: float, backbone: TextBackbone, output: TokenOutput, draws: Draws
+    batch: TokenBatch,
+    vocabulary: Vocabulary,
+    ratio: float,
+    backbone: ContextBackbone,
+    output: TokenOutput,
+    draws: Draws,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """The mean cross-entropy of the predicted tokens; the states of all, (R, T, dim); metrics."""
+    """The mean cross-entropy of the predicted tokens; the states of each text's first token, (N, dim); metrics."""
     chosen, seen = mask_tokens(batch, vocabulary, ratio, draws)
-    states = backbone.states(replace(batch, ids=seen))
-    logits, targets = output(states[chosen], backbone.embedding), batch.ids[chosen]
+    places = chosen.flatten().nonzero()[:, 0]
+    states = backbone.states_at(replace(batch, ids=seen), torch.cat([places, batch.firsts]))
+    logits, targets = output(states[: len(places)], backbone.embedding), batch.ids.flatten()[places]
     loss = mean_cross_entropy(logits, targets)
     numbers = {
         "masked_loss": loss.detach(),
         "perplexity": loss.detach().exp(),
         "masked_accuracy": share_right(logits, targets),
     }
-    return loss, states, numbers
+    return loss, states[len(places) :], numbers
 
 
 def next_token_losses(

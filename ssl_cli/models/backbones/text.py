@@ -70,6 +70,16 @@ class ContextBackbone(TextBackbone):
         """The states after every layer: (R, T, dim) each; `causal` where a method wants it other than it is."""
         raise NotImplementedError
 
+    def forward(self, batch: TokenBatch) -> Tensor:
+        """N texts → (N, dim)."""
+        if self.pooling == "mean":
+            return super().forward(batch)
+        return self.states_at(batch, batch.firsts if self.pooling == "first" else batch.lasts)
+
+    def states_at(self, batch: TokenBatch, places: Tensor) -> Tensor:
+        """The last states of some tokens only, which need less than all of them: int64 (M,), flattened → (M, dim)."""
+        raise NotImplementedError
+
 
 def mean_of_texts(states: Tensor, batch: TokenBatch) -> Tensor:
     """The mean state of each text's tokens, padding left out: (R · T, D) → (N, D)."""
