@@ -217,7 +217,7 @@ def test_what_does_not_fit_is_refused_with_one_sentence(make, said):
 def test_methods_for_texts_refuse_images(name):
     config = from_overrides("dataset=synthetic", f"method={name}")
     with pytest.raises(ConfigError, match=f"method={name}: is for texts, and dataset=synthetic has images"):
-        build_for(config.method, load(config.dataset), backbone=torch.nn.Identity(), cases=None)
+        build_for(config.method, load(config.dataset), backbone=torch.nn.Identity(), cases=None, translations=None)
 
 
 def test_methods_for_images_refuse_texts():
@@ -403,7 +403,7 @@ def test_a_text_continues_in_its_language():
 def test_settings_build_the_methods():
     for name in ("word2vec", "electra", "cross_lingual"):
         backbone = Bag(BILINGUAL, 8) if name == "word2vec" else transformer(BILINGUAL)
-        extra = {"cases": CASES} if name == "cross_lingual" else {}
+        extra = {"translations": CASES} if name == "cross_lingual" else {}
         build(from_overrides(f"method={name}").method, backbone=backbone, vocabulary=BILINGUAL, **extra)
 
 

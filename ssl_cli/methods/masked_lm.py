@@ -4,6 +4,8 @@ from typing import Annotated, Any
 
 from torch import Tensor, nn
 
+from ssl_cli.config.schema import Fraction
+from ssl_cli.config.schema.training import Decay
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
 from ssl_cli.methods.base import Method
@@ -11,8 +13,10 @@ from ssl_cli.methods.parts.language_model import (
     TokenOutput,
     masked_loss,
     masked_pictures,
+    masked_token_losses,
     mean_cross_entropy,
     require_context,
+    require_languages,
     require_whole_texts,
     share_right,
 )
@@ -30,6 +34,8 @@ class MaskedLM(Method):
         mask_ratio: fraction of tokens that are predicted.
         next_sentence: whether a text is cut at a sentence's end, and its second part is that of another text half of the time,
             which is predicted from the state of the first token. The loss is the sum of both.
+        language_power: texts are drawn by their language's share to this power; 1: each is seen once an epoch.
+        held_out: share of the training texts that only the perplexity is measured on.
 
     Raises:
         ValueError: the backbone is causal or none of tokens, or no sentence is marked where sentences are asked for.
@@ -43,6 +49,8 @@ class MaskedLM(Method):
         vocabulary: Vocabulary,
         mask_ratio: Annotated[float, "(0, 1)"],
         next_sentence: bool,
+        language_power: Fraction = 1.0,
+        held_out: Decay = 0.0,
     ):
         super().__init__(backbone)  # pyright: ignore[reportArgumentType]
         require_context(backbone, "masked_lm")
@@ -55,6 +63,8 @@ class MaskedLM(Method):
                 "next_sentence=true: no sentence is marked in the texts; set dataset.sentences or dataset.columns.document"
             )
         self.vocabulary, self.mask_ratio = vocabulary, mask_ratio
+        self.held_out = held_out
+        self.language_power = require_languages(vocabulary, language_power)
         self.output = TokenOutput(backbone, transform=True)
         self.follows = (
             nn.Sequential(nn.Linear(backbone.dim, backbone.dim), nn.Tanh(), nn.Linear(backbone.dim, 2))
@@ -82,6 +92,12 @@ class MaskedLM(Method):
             **numbers,
             "next_sentence_loss": of_sentences.detach(),
             "pretext_accuracy": share_right(found[known], is_random[known]),
+        }
+
+    def token_losses(self, view: TokenBatch, draws: Draws) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of the masked tokens."""
+        return {
+            "": masked_token_losses(view, self.vocabulary, self.mask_ratio, self.backbone, self.output, draws),
         }
 
     def pictures(self, views: tuple[TokenBatch], draws: Draws) -> dict[str, Any]:

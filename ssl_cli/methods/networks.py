@@ -100,6 +100,7 @@ def build_method(
         "scale": settings.scale,
         "inputs": settings.inputs,
         "cases": dataset.cases,
+        "translations": dataset.cases,
         "read": read,
     }
     return build_for(settings.method, dataset, **offered)

@@ -8,7 +8,7 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssl_cli.config.schema import Bpe
+from ssl_cli.data.languages import quotas
 from ssl_cli.data.text.corpus import TEST, TRAIN, Corpus, Text, survey
 from ssl_cli.data.text.tokenizer import encoded, load_tokenizer, train_tokenizer, vocabulary_of
 from ssl_cli.data.tokens import Tokens
@@ -54,12 +55,9 @@ def _make(corpus: Corpus, bpe: Bpe, folder: Path) -> None:
         known = survey(corpus)
         total = int(known.kept.sum())
         train = known.kept & (known.part == TRAIN)
-        picked = np.flatnonzero(train)
-        picked = picked[np.linspace(0, len(picked) - 1, min(len(picked), bpe.sample)).astype(int)]
-        wanted = np.zeros_like(train)
-        wanted[picked] = True
+        wanted = np.bincount(_sampled(train, known.language if known.languages else None, bpe), minlength=len(train))
         tokenizer = train_tokenizer(
-            (part for text in _only(corpus.texts(), wanted) for part in (*text.sentences, text.second or "")), bpe
+            (part for text in _repeated(corpus.texts(), wanted) for part in (*text.sentences, text.second or "")), bpe
         )
         tokenizer.save(str(work / "tokenizer.json"))
         vocabulary = vocabulary_of(tokenizer, known.languages, corpus.has_sentences)
@@ -89,10 +87,30 @@ def _put(work: Path, folder: Path) -> None:
             raise
 
 
-def _only(texts: Iterable[Text], kept: np.ndarray) -> Iterator[Text]:
-    for text, keep in zip(texts, kept.tolist(), strict=True):
-        if keep:
-            yield text
+def _sampled(train: np.ndarray, language: np.ndarray | None, bpe: Bpe) -> np.ndarray:
+    """The texts that a tokenizer is trained on: evenly spaced, with languages by their share to a power; some more than once."""
+    picked = np.flatnonzero(train)
+    total = min(len(picked), bpe.sample)
+    if language is None and bpe.language_power != 1:
+        raise ConfigError(
+            f"dataset.tokenizer.language_power={bpe.language_power:g}: nothing says in which languages the texts are; set it to 1"
+        )
+    if language is None or bpe.language_power == 1:
+        return picked[np.linspace(0, len(picked) - 1, total).astype(int)]
+    wanted = quotas(torch.from_numpy(language[picked]).bincount(), bpe.language_power, total).tolist()
+    own = [picked[language[picked] == number] for number in range(len(wanted))]
+    return np.concatenate(
+        [
+            texts[np.floor(np.arange(count) * (len(texts) / count)).astype(int)]
+            for texts, count in zip(own, wanted, strict=True)
+            if count
+        ]
+    )
+
+
+def _repeated(texts: Iterable[Text], times: np.ndarray) -> Iterator[Text]:
+    for text, count in zip(texts, times.tolist(), strict=True):
+        yield from repeat(text, count)
 
 
 def _kept(corpus: Corpus, skipped: dict[int, str], work: Path) -> Iterator[Text]:

@@ -129,6 +129,30 @@ def mean_of_each_text(each: Tensor, texts: Tensor, count: int) -> Tensor:
     return (sums / texts.bincount(minlength=count).clamp_min(1)).mean()
 
 
+def masked_token_losses(
+    batch: TokenBatch,
+    vocabulary: Vocabulary,
+    ratio: float,
+    backbone: ContextBackbone,
+    output: TokenOutput,
+    draws: Draws,
+) -> tuple[Tensor, Tensor]:
+    """The cross-entropy of each masked token, (M,), and the text that it is of, (M,)."""
+    chosen, seen = mask_tokens(batch, vocabulary, ratio, draws)
+    places = chosen.flatten().nonzero()[:, 0]
+    logits = output(backbone.states_at(replace(batch, ids=seen), places), backbone.embedding)
+    return F.cross_entropy(logits, batch.ids.flatten()[places], reduction="none"), batch.texts.flatten()[places]
+
+
+def require_languages(vocabulary: Vocabulary, power: float) -> float | None:
+    """The power, or None where each text is seen once an epoch; ValueError if it asks for languages that nothing tells."""
+    if power == 1:
+        return None
+    if not vocabulary.languages:
+        raise ValueError(f"language_power={power:g}: nothing says in which languages the texts are; set it to 1")
+    return power
+
+
 def mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
     """(M, C), (M,) → scalar; 0 where there is nothing to predict, as in a batch of very short texts."""
     return F.cross_entropy(logits, targets, reduction="sum") / max(len(targets), 1)
