@@ -169,6 +169,30 @@ def test_texts_of_one_sentence_are_no_pairs():
     assert parts(paired) == [[FIRST, 7, 8, LAST], [FIRST, 7, 8, PAIR, 9, LAST], [FIRST, 11, LAST]]
 
 
+def test_of_a_pair_that_is_too_long_the_longer_part_is_cut_first():
+    """With other beginnings and endings for every text, so that it shows where each part was cut."""
+    long, short = list(range(6, 15)), [20, 21]
+    texts = [[*long, SENTENCE, 30, 31], [*short, SENTENCE, *range(22, 31)], [*long, SENTENCE, *short]]
+    batch = batch_of(texts, max_length=14)
+    for step in range(20):
+        paired, is_random = sentence_pairs(batch, VOCABULARY, draw(step))
+        for item, seen in enumerate(parts(paired)):
+            assert len(seen) <= 14
+            mark = seen.index(PAIR)
+            one, other = seen[1:mark], seen[mark + 1 : -1]
+            assert (seen[0], seen[-1]) == (FIRST, LAST)
+            whole = texts[item][: texts[item].index(SENTENCE)]
+            assert one == whole[-len(one) :]  # what is beside the second part stays
+            ending = next(
+                text[text.index(SENTENCE) + 1 :] for text in texts if text[text.index(SENTENCE) + 1] == other[0]
+            )
+            assert other == ending[: len(other)]
+            if len(whole) + len(ending) > 11:
+                assert len(one) + len(other) == 11
+                assert abs(len(one) - len(other)) <= 1 or len(whole) == len(one) or len(ending) == len(other)
+            assert (is_random[item] == 1) or len(one) == len(whole)
+
+
 def test_a_causal_state_does_not_know_what_comes_later():
     for positions in ("learned", "rotary"):
         backbone = transformer(causal=True, positions=positions)
