@@ -11,6 +11,7 @@ from ssl_cli.methods.causal_lm import CausalLM
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.randomness import Draws
 from ssl_cli.report.texts import save_texts
+from ssl_cli.runs.saved import saved_settings
 
 TEXTS = some_texts(12, 14)
 LABELS = torch.arange(12) % 3
@@ -127,6 +128,14 @@ def test_compare_gives_it_to_the_arms_that_train_the_backbone(cli, tmp_path):
 
 def last_of(folder: Path) -> dict[str, float]:
     return json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def test_a_run_that_was_saved_before_there_was_a_weight_has_none(tmp_path, smoke):
+    config, run = smoke("stage=baseline")
+    path = run.folder / "config.yaml"
+    assert "language_model: 0.0" in path.read_text()
+    path.write_text(path.read_text().replace("  language_model: 0.0\n", ""))
+    assert saved_settings("stage.run", run.folder).stage == config.stage
 
 
 def test_a_picture_of_texts_takes_whatever_a_network_draws(tmp_path):
