@@ -15,6 +15,7 @@ slow:             ## minutes, not seconds
 
 bench:            ## on an otherwise idle machine, after pip install '.[bench]'
 	python benchmarks/steps.py
+	python benchmarks/text_steps.py
 	python benchmarks/startup.py
 	python benchmarks/growth.py
 

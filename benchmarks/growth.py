@@ -89,7 +89,7 @@ def epoch(count: int, folder: str) -> dict[str, float]:
     method = here.place(pretraining_method(config, dataset)).train()
     views: Views = build(config.augment.pretrain, scale=1.0)
     batches = Batches(dataset.train.inputs, None, torch.arange(count), 512, "shuffle", 0)
-    optimise, scaler = optimiser(method.parameters(), config.schedule.pretrain.optimiser), here.scaler()
+    optimise, scaler = optimiser(method.parameter_groups(), config.schedule.pretrain.optimiser), here.scaler()
     began = time.perf_counter()
     for number in range(batches.steps_per_epoch):
         take_step(method, optimise, scaler, [prepare(batches, views, method, number, 0, here)], here)

@@ -115,7 +115,7 @@ def ours(config: Config, here: Machine, method: Method | None = None) -> Steps:
     method = here.place(method or pretraining_method(config, dataset)).train()
     views = views_of(config, dataset, "pretrain")
     batches = Batches(dataset.train.inputs, None, None, phase.batch_size, "shuffle", 0)
-    optimise, scaler = optimiser(method.parameters(), phase.optimiser), here.scaler()
+    optimise, scaler = optimiser(method.parameter_groups(), phase.optimiser), here.scaler()
     done = 0
 
     def steps(count: int) -> None:

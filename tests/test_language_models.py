@@ -25,12 +25,12 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
-from ssl_cli.methods.causal_lm import CausalLM, next_token_losses
+from ssl_cli.methods.causal_lm import CausalLM
 from ssl_cli.methods.cross_lingual import CrossLingual, side_by_side
 from ssl_cli.methods.electra import Electra
 from ssl_cli.methods.masked_lm import MaskedLM
 from ssl_cli.methods.networks import build_for
-from ssl_cli.methods.parts.language_model import mask_tokens
+from ssl_cli.methods.parts.language_model import mask_tokens, next_token_losses
 from ssl_cli.methods.parts.sentence_pairs import sentence_pairs
 from ssl_cli.methods.simclr import one_sided
 from ssl_cli.methods.word2vec import Word2Vec
@@ -169,6 +169,30 @@ def test_texts_of_one_sentence_are_no_pairs():
     assert parts(paired) == [[FIRST, 7, 8, LAST], [FIRST, 7, 8, PAIR, 9, LAST], [FIRST, 11, LAST]]
 
 
+def test_of_a_pair_that_is_too_long_the_longer_part_is_cut_first():
+    """With other beginnings and endings for every text, so that it shows where each part was cut."""
+    long, short = list(range(6, 15)), [20, 21]
+    texts = [[*long, SENTENCE, 30, 31], [*short, SENTENCE, *range(22, 31)], [*long, SENTENCE, *short]]
+    batch = batch_of(texts, max_length=14)
+    for step in range(20):
+        paired, is_random = sentence_pairs(batch, VOCABULARY, draw(step))
+        for item, seen in enumerate(parts(paired)):
+            assert len(seen) <= 14
+            mark = seen.index(PAIR)
+            one, other = seen[1:mark], seen[mark + 1 : -1]
+            assert (seen[0], seen[-1]) == (FIRST, LAST)
+            whole = texts[item][: texts[item].index(SENTENCE)]
+            assert one == whole[-len(one) :]  # what is beside the second part stays
+            ending = next(
+                text[text.index(SENTENCE) + 1 :] for text in texts if text[text.index(SENTENCE) + 1] == other[0]
+            )
+            assert other == ending[: len(other)]
+            if len(whole) + len(ending) > 11:
+                assert len(one) + len(other) == 11
+                assert abs(len(one) - len(other)) <= 1 or len(whole) == len(one) or len(ending) == len(other)
+            assert (is_random[item] == 1) or len(one) == len(whole)
+
+
 def test_a_causal_state_does_not_know_what_comes_later():
     for positions in ("learned", "rotary"):
         backbone = transformer(causal=True, positions=positions)
@@ -182,7 +206,7 @@ def test_a_causal_state_does_not_know_what_comes_later():
 def test_the_next_token_is_that_of_the_same_text():
     batch, backbone = batch_of(TEXTS, max_length=16), transformer(causal=True)
     method = CausalLM(backbone, VOCABULARY, 0.8)
-    each, _, targets = next_token_losses(backbone.states(batch), batch, method.output, backbone)
+    each, _, targets, _ = next_token_losses(backbone.states(batch), batch, method.output, backbone)
     assert sorted(targets.tolist()) == sorted(token for text in parts(batch) for token in text[1:])
     alone = sum(method.loss((batch_of([text]),), None, draw())[0] * (len(text) + 1) for text in TEXTS)
     torch.testing.assert_close(each.sum(), alone, rtol=1e-4, atol=1e-4)
@@ -217,7 +241,7 @@ def test_what_does_not_fit_is_refused_with_one_sentence(make, said):
 def test_methods_for_texts_refuse_images(name):
     config = from_overrides("dataset=synthetic", f"method={name}")
     with pytest.raises(ConfigError, match=f"method={name}: is for texts, and dataset=synthetic has images"):
-        build_for(config.method, load(config.dataset), backbone=torch.nn.Identity(), cases=None)
+        build_for(config.method, load(config.dataset), backbone=torch.nn.Identity(), cases=None, translations=None)
 
 
 def test_methods_for_images_refuse_texts():
@@ -403,7 +427,7 @@ def test_a_text_continues_in_its_language():
 def test_settings_build_the_methods():
     for name in ("word2vec", "electra", "cross_lingual"):
         backbone = Bag(BILINGUAL, 8) if name == "word2vec" else transformer(BILINGUAL)
-        extra = {"cases": CASES} if name == "cross_lingual" else {}
+        extra = {"translations": CASES} if name == "cross_lingual" else {}
         build(from_overrides(f"method={name}").method, backbone=backbone, vocabulary=BILINGUAL, **extra)
 
 

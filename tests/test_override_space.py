@@ -5,6 +5,7 @@ The space of settings is read from `conf/`, so that what is added there is drawn
 
 import contextlib
 import importlib
+import json
 import math
 import re
 import tempfile
@@ -47,6 +48,7 @@ SMALLER = {
     "backbone=small": ("backbone.width=4",), "backbone=resnet": ("backbone.width=0.125",),
     "backbone=vit": ("backbone.width=12", "backbone.depth=1"), "stage=compare": ("stage.seeds=1",),
     "stage=simclr_v2": ("stage.seeds=1", "stage.student.width=4"), "stage=benchmark": ("stage.seeds=1", "stage.seconds=0.01"),
+    "backbone=bag": ("backbone.dim=8",), "backbone=transformer": ("backbone.dim=8", "backbone.layers=1", "backbone.heads=2"),
     "method=moco": ("method.queue=40",), "method=nnclr": ("method.queue=40",),
 }  # fmt: skip
 LARGEST = 2048  # of any whole number in a network, a method or a stage that is run here
@@ -58,6 +60,12 @@ ODD = (
 )  # fmt: skip
 WHOLE = (0, 1, 2, 3, 4, 5, 7, 12, 13, 16, 48, 53, 97, 512, 10**5, 10**9, 2**31, 2**63, 2**64)
 REAL = (0.0, 1e-12, 1e-3, 0.1, 0.5, 0.999, 1.0, 1.5, 3.0, 90.0, 1e3, 1e6, 1e30, 1e300)
+TEXTS = ("dataset.root=TOYFILE", "dataset.cache=TOYCACHE", "dataset.tokenizer.vocabulary=300",
+         "dataset.facts={inputs:48,unlabelled:0,test:12,classes:3,cases:0,vocabulary:300,languages:0}")  # fmt: skip
+FOR_TEXTS = {
+    "method": ("masked_lm", "causal_lm", "electra", "word2vec", "cross_lingual", "simclr", "vicreg", "byol"),
+    "backbone": ("bag", "transformer"), "augment": ("text", "whole_text"),
+}  # fmt: skip
 FOLDERS = ("PRETRAINED", "CLASSIFIER", "COMPARISON", "nowhere", "a/b", "..")  # the first are made once; see `finished`
 
 
@@ -204,6 +212,25 @@ def lines(draw: st.DrawFn) -> tuple[str, ...]:
     return tuple(words)
 
 
+@st.composite
+def lines_for_texts(draw: st.DrawFn) -> tuple[str, ...]:
+    """A command line on a small file of texts: choices that are for texts, and a few of their settings, good and bad."""
+    stages = ["baseline", "finetune", "pretrain", "probe", "semi", "distill", "compare"]
+    chosen = {"stage": draw(st.sampled_from(stages)), "dataset": "texts", "schedule": "smoke"}
+    chosen |= {group: draw(st.sampled_from(choices)) for group, choices in FOR_TEXTS.items()}
+    words = [*(f"{group}={choice}" for group, choice in chosen.items()), *TINY, *TEXTS, "head.keep=0"]
+    words += [word for group, choice in chosen.items() for word in SMALLER.get(f"{group}={choice}", ())]
+    if chosen["method"] == "causal_lm" and draw(st.booleans()):
+        words += ["backbone.causal=true", "backbone.pooling=last", "augment.supervised.drop.p=0"]
+    usual = {name: group.default for name, group in groups().items() if group.default} | chosen
+    there = [s for name in ("stage", "backbone", "augment", "method", "dataset") for s in _of(name, usual[name])]
+    for _ in range(draw(st.integers(0, 3))):
+        setting = draw(st.sampled_from(there))
+        odd = draw(st.integers(0, 7)) == 0
+        words.append(f"{setting.key}={draw(st.sampled_from(ODD) if odd else values(setting.kind))}")
+    return tuple(words)
+
+
 def _facts(dataset: str, colours: int = 1) -> str:
     return f"dataset.facts={{inputs:48,unlabelled:4,test:12,classes:3,shape:[{colours},28,28],cases:{CASES[dataset]}}}"
 
@@ -216,7 +243,11 @@ def _of(group: str, choice: str) -> tuple[Setting, ...]:
 def finished(root: Path) -> dict[str, Path]:
     """Finished runs, that settings may name."""
     made = {"PRETRAINED": "pretrain", "CLASSIFIER": "baseline", "COMPARISON": "compare"}
-    folders = {}
+    folders = {"TOYFILE": root / "toy.jsonl", "TOYCACHE": root / "cache"}
+    rows = [
+        {"text": f"the {word} number {n} is here", "label": word} for n in range(20) for word in ("sea", "sun", "sky")
+    ]
+    folders["TOYFILE"].write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name, stage in made.items():
         words = (
             f"stage={stage}",
@@ -250,7 +281,7 @@ def outcome(line: tuple[str, ...], shared: Path) -> str:
             assert not list(here.iterdir()), "a refused line leaves nothing"
             _check_sentences(error, words)
             return "refused"
-        if not _is_small(config):
+        if not _is_small(config, folders["TOYFILE"]):
             return "accepted, too large to run here"
         run = Run(here / "run", config)
         try:
@@ -292,14 +323,15 @@ def _trained(folder: Path) -> list[Path]:
     return [path for name in ("metrics.jsonl", "checkpoint.pt") for path in folder.rglob(name)]
 
 
-def _is_small(config: Config) -> bool:
+def _is_small(config: Config, toy: Path) -> bool:
     """Whether it can be run here at all: bounds of this test, not of the program."""
     facts = config.dataset.arguments.get("facts")
-    if config.dataset.name not in MADE or None in vars(facts).values():
+    is_toy = config.dataset.arguments.get("root") == toy
+    if not (is_toy or config.dataset.name in MADE) or None in vars(facts).values():
         return False
     if facts.inputs + facts.unlabelled + facts.test > 1000:
         return False
-    if math.prod(facts.shape) > 10_000 or facts.classes > 100:
+    if math.prod(getattr(facts, "shape", ())) > 10_000 or facts.classes > 100:
         return False
     if any(isinstance(a, DatasetComponent) and a.name not in MADE for a in _parts(config.method)):
         return False
@@ -349,6 +381,14 @@ LOOSE = {"deadline": None, "suppress_health_check": list(HealthCheck), "print_bl
 @settings(max_examples=200, derandomize=True, database=None, **LOOSE)
 @given(line=lines())
 def test_a_line_is_refused_in_time_or_trains(line, shared):
+    note(" ".join(line))
+    outcome(line, shared)
+
+
+@settings(max_examples=12, derandomize=True, database=None, **LOOSE)
+@given(line=lines_for_texts())
+def test_a_line_for_texts_is_refused_in_time_or_trains(line, shared):
+    pytest.importorskip("tokenizers")
     note(" ".join(line))
     outcome(line, shared)
 

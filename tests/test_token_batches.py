@@ -139,3 +139,12 @@ def test_the_second_text_of_a_pair_is_a_segment_of_its_own():
     batch = batch_of([[7, 8, PAIR, 9], [7], [PAIR, 9, 9]])
     assert parts(batch, "segments") == [[0, 0, 0, 0, 1, 1], [0, 0, 0], [0, 0, 1, 1, 1]]
     assert batch.device == CPU
+
+
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("causal", [True, False])
+def test_the_states_of_some_tokens_are_those_among_all(norm, causal):
+    backbone = transformer(norm=norm, causal=causal)
+    batch = batch_of(some_texts(20, 14))
+    places = batch.present.flatten().nonzero()[::3, 0]
+    torch.testing.assert_close(backbone.states_at(batch, places), backbone.states(batch).flatten(0, 1)[places])

@@ -7,7 +7,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, cast, get_args, get_origin
 
@@ -120,8 +120,11 @@ def _typed_dataclass(value: Any, kind: type, key: str, problems: list[str], allo
         return INVALID
     annotations = typing.get_type_hints(kind, include_extras=True)
     hints = {field.name: annotations[field.name] for field in fields(kind)}
+    required = {
+        field.name for field in fields(kind) if field.default is MISSING
+    }  # others may be younger than a saved run
     given = cast(dict[str, Any], value)
-    return _filled(given, hints, set(hints), key, problems, allowed, lambda arguments: kind(**arguments))
+    return _filled(given, hints, required, key, problems, allowed, lambda arguments: kind(**arguments))
 
 
 def _typed_component(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ssl_cli.data.language_sampling import resampled
 from ssl_cli.data.tokens import Tokens, together
 from ssl_cli.data.types import UNKNOWN, Batch, Inputs, as_tensor
 from ssl_cli.randomness import generator
@@ -21,6 +22,9 @@ class Batches:
         order: `shuffle` (anew each epoch) or `file`.
         seed: for shuffling.
         steps_per_epoch: fewer than all full batches; None for all.
+        languages: int64 (N,), of texts whose languages are drawn with `order=shuffle`, in proportion to their share to `power`;
+            None: every item is there once an epoch.
+        power: 1 gives each language its share, 0 all the same.
     """
 
     def __init__(
@@ -32,7 +36,10 @@ class Batches:
         order: str,
         seed: int,
         steps_per_epoch: int | None = None,
+        languages: Tensor | None = None,
+        power: float = 1.0,
     ):
+        self.languages, self.power = languages, power
         self.inputs, self.labels, self.items, self.order, self.seed = inputs, labels, items, order, seed
         self.count = len(inputs) if items is None else len(items)
         self.size = min(size, self.count)
@@ -42,18 +49,27 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        picked = self._order(epoch)[position * self.size : (position + 1) * self.size]
+        picked = self.picked(step)
         labels = None if self.labels is None else self.labels[picked]
         return Batch(self.inputs[picked], labels)
+
+    def picked(self, step: int) -> Tensor:
+        """Which inputs are in the batch of a step: int64 (size,)."""
+        epoch, position = divmod(step, self.steps_per_epoch)
+        return self._order(epoch)[position * self.size : (position + 1) * self.size]
 
     def _order(self, epoch: int) -> Tensor:
         if self._epoch is None or (self.order == "shuffle" and self._epoch[0] != epoch):
             items = torch.arange(self.count) if self.items is None else self.items
             if self.order == "shuffle":
-                items = items[torch.randperm(self.count, generator=generator(self.seed, "order", epoch))]
+                items = items[self._shuffled(items, epoch)]
             self._epoch = (epoch, items.to(self.inputs.device))
         return self._epoch[1]
+
+    def _shuffled(self, items: Tensor, epoch: int) -> Tensor:
+        if self.languages is not None:
+            return resampled(self.languages[items], self.power, self.seed, epoch)
+        return torch.randperm(self.count, generator=generator(self.seed, "order", epoch))
 
 
 @dataclass
@@ -130,3 +146,33 @@ class CaseBatches:
         other = (one + 1 + (draws[1] * (counts - 1)).long()) % counts
         picked, partners = (self._members[starts + place].to(self._inputs.device) for place in (one, other))
         return Batch(self._inputs[picked], None, self._inputs[partners])
+
+
+class PartnerBatches:
+    """The batches of others, with another input of the same case beside each; one that is alone in its case beside itself.
+
+    Args:
+        batches: without labels.
+        cases: int64 (N,), the case of each input.
+    """
+
+    def __init__(self, batches: Batches, cases: Tensor):
+        items = torch.arange(len(batches.inputs)) if batches.items is None else batches.items
+        _, which, counts = cases[items].unique(return_inverse=True, return_counts=True)
+        order = which.argsort(stable=True)
+        starts = counts.cumsum(0) - counts
+        self._batches, self._members, self._counts, self._starts = batches, items[order], counts, starts
+        self._case, self._place = (torch.zeros(len(cases), dtype=torch.int64) for _ in range(2))
+        self._case[items] = which
+        self._place[items[order]] = torch.arange(len(items)) - starts[which[order]]
+        self.count, self.size, self.steps_per_epoch = batches.count, batches.size, batches.steps_per_epoch
+
+    def at(self, step: int) -> Batch:
+        """The batch of a step, counted from 0 over all epochs."""
+        picked = self._batches.picked(step)
+        case = self._case[picked.cpu()]
+        counts = self._counts[case]
+        draws = torch.rand(len(case), generator=generator(self._batches.seed, "pairs", step), dtype=torch.float64)
+        other = (self._place[picked.cpu()] + 1 + (draws * (counts - 1)).long()) % counts
+        inputs, partners = self._batches.inputs, self._members[self._starts[case] + other]
+        return Batch(inputs[picked], None, inputs[partners.to(inputs.device)])

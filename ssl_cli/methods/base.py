@@ -43,17 +43,23 @@ class Method(nn.Module):
       that names one of them is for such inputs only;
     - `inputs`: number of inputs to pre-train on;
     - `cases`: which of them belong together, or None; a method that names it gets views of two inputs of the same case;
+    - `translations`: the same for texts; a method that names it gets every text, beside another of its case if `pairs` is set;
     - `read`: loads another data set.
 
     All other parameters are its settings. For settings that do not fit, the constructor raises a ValueError whose message is
     shown to the user. It also runs on the meta device before any data is read, so it must not depend on values of tensors.
 
     `head` is the projection head, whose layers fine-tuning may keep, or None. `source` is another data set, whose labels the
-    method learns instead of the inputs of `dataset`, or None.
+    method learns instead of the inputs of `dataset`, or None. `language_power` is that to which the shares of languages are
+    raised, by which texts are drawn, or None where each is seen once an epoch. `held_out` is the share of the texts of each
+    language that is not trained on, whose perplexity `token_losses` gives.
     """
 
     n_views = 1
     source: Dataset | None = None
+    pairs: bool = False
+    language_power: float | None = None
+    held_out: float = 0.0
 
     backbone: Backbone
     head: ProjectionHead | None
@@ -102,6 +108,10 @@ class Method(nn.Module):
         if self.head is None:
             raise TypeError(f"{type(self).__name__} has no projection head")
         return self.head(self.backbone(joined(views))).float().chunk(len(views))
+
+    def token_losses(self, view: Any, draws: Draws) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of packed texts the cross-entropy of each predicted token, (M,), and the text it is of, (M,), by a task's name."""
+        return {}
 
     def after_step(self, step: int, steps: int) -> None:
         """Update what learns without a gradient, after optimiser step `step` of `steps`."""

@@ -3,16 +3,22 @@
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ssl_cli.config.schema import Fraction
+from ssl_cli.config.schema.training import Decay
 from ssl_cli.data.text.tokenizer import decoded
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
 from ssl_cli.methods.base import Method, accuracy
-from ssl_cli.methods.parts.language_model import TokenOutput, require_text_backbone, require_whole_texts
-from ssl_cli.models.backbones.text import TextBackbone
+from ssl_cli.methods.parts.language_model import (
+    TokenOutput,
+    next_token_losses,
+    require_context,
+    require_languages,
+    require_whole_texts,
+)
+from ssl_cli.models.backbones.text import ContextBackbone
 from ssl_cli.randomness import Draws
 
 CONTINUED = 24  # tokens that a picture's texts are continued by
@@ -25,21 +31,32 @@ class CausalLM(Method):
         backbone: a causal transformer.
         vocabulary: of the texts.
         temperature: of the continuations that pictures show; 0 takes the most probable token.
+        language_power: texts are drawn by their language's share to this power; 1: each is seen once an epoch.
+        held_out: share of the training texts that only the perplexity is measured on.
 
     Raises:
         ValueError: the backbone is not causal, so that it would see what it predicts.
     """
 
-    backbone: TextBackbone  # pyright: ignore[reportIncompatibleVariableOverride]  # the constructor takes no other
+    backbone: ContextBackbone  # pyright: ignore[reportIncompatibleVariableOverride]  # the constructor takes no other
 
-    def __init__(self, backbone: TextBackbone, vocabulary: Vocabulary, temperature: Fraction):
+    def __init__(
+        self,
+        backbone: ContextBackbone,
+        vocabulary: Vocabulary,
+        temperature: Fraction,
+        language_power: Fraction = 1.0,
+        held_out: Decay = 0.0,
+    ):
         super().__init__(backbone)  # pyright: ignore[reportArgumentType]
-        require_text_backbone(backbone, "causal_lm")
+        require_context(backbone, "causal_lm")
         if not backbone.causal:
             raise ValueError(
                 "each token is predicted from those before it; set backbone.causal=true and backbone.pooling=last"
             )
         self.vocabulary, self.temperature = vocabulary, temperature
+        self.held_out = held_out
+        self.language_power = require_languages(vocabulary, language_power)
         self.output = TokenOutput(backbone, transform=False, bias=False)
 
     def saved(self) -> dict[str, nn.Module]:
@@ -53,9 +70,14 @@ class CausalLM(Method):
     def loss(self, views: tuple[TokenBatch], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The mean cross-entropy of the next token (equation 1); ln V at chance."""
         (view,) = views
-        each, logits, targets = next_token_losses(self.backbone.states(view), view, self.output, self.backbone)
+        each, logits, targets, _ = next_token_losses(self.backbone.states(view), view, self.output, self.backbone)
         loss = each.mean()
         return loss, {"perplexity": loss.detach().exp(), "next_token_accuracy": accuracy(logits, targets)}
+
+    def token_losses(self, view: TokenBatch, draws: Draws) -> dict[str, tuple[Tensor, Tensor]]:
+        """Of all tokens but each text's first."""
+        each, _, _, texts = next_token_losses(self.backbone.states(view), view, self.output, self.backbone)
+        return {"": (each, texts)}
 
     def pictures(self, views: tuple[TokenBatch], draws: Draws) -> dict[str, Any]:
         """The beginnings of texts, and how the model goes on."""
@@ -94,13 +116,3 @@ class CausalLM(Method):
             if int(ids[-1]) == self.vocabulary.last:
                 break
         return ids
-
-
-def next_token_losses(
-    states: Tensor, batch: TokenBatch, output: TokenOutput, backbone: TextBackbone
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The cross-entropy of every token but the first of its text, from the state before: (M,), logits (M, V), targets (M,)."""
-    follows = batch.texts[:, 1:] == batch.texts[:, :-1]
-    follows &= batch.present[:, 1:]
-    logits, targets = output(states[:, :-1][follows], backbone.embedding), batch.ids[:, 1:][follows]
-    return F.cross_entropy(logits, targets, reduction="none"), logits, targets

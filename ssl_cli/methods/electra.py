@@ -88,7 +88,8 @@ class Electra(Method):
         """The predicted tokens, bool (R, T); the generator's logits of them, (M, V); the ids with its draws, (R, T)."""
         chosen, _ = mask_tokens(view, self.vocabulary, self.mask_ratio, draws)
         masked = replace(view, ids=torch.where(chosen, mask_of(self.vocabulary), view.ids))
-        logits = self.output(self.generator.states(masked)[chosen], self.generator.embedding)
+        states = self.generator.states_at(masked, chosen.flatten().nonzero()[:, 0])
+        logits = self.output(states, self.generator.embedding)
         uniform = of_each_token(draws.uniform(len(view), view.longest), view)[chosen]
         with torch.no_grad():
             sums = logits.softmax(1).cumsum(1)

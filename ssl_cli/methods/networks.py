@@ -99,6 +99,7 @@ def build_method(
         "scale": settings.scale,
         "inputs": settings.inputs,
         "cases": dataset.cases,
+        "translations": dataset.cases,
         "read": read,
     }
     method = build_for(settings.method, dataset, **offered)
@@ -114,8 +115,13 @@ def build_classifier(
     label_smoothing: float,
     pretrained_rate: float = 1.0,
     read: Callable[[DatasetComponent], Dataset] = load,
+    language_model: float = 0.0,
 ) -> Supervised:
-    """Backbone and kept layers from a pre-training, or random; the new classifier is the same in every arm."""
+    """Backbone and kept layers from a pre-training, or random; the new classifier is the same in every arm.
+
+    Raises:
+        ConfigError: `language_model`, the weight of its loss, is above 0 and the backbone can be none.
+    """
     backbone = build_backbone(settings.backbone, dataset, settings.seed)
     projected = None if settings.head.keep == 0 else build_method(settings, dataset, read=read).head
     loaded: list[nn.Module] = []
@@ -125,8 +131,11 @@ def build_classifier(
             projected.load_state_dict(read_weights(start, "head"))
     torch.manual_seed(derived_seed(settings.seed, "classifier"))
     head = heads.classifier(settings.head, projected, backbone.dim, len(dataset.classes))
-    pretrained = [*loaded, *head.kept] if start else []
-    return Supervised(backbone, head, label_smoothing, pretrained, pretrained_rate)
+    pretrained = [backbone, *head.kept] if start else []
+    try:
+        return Supervised(backbone, head, label_smoothing, pretrained, pretrained_rate, language_model)
+    except ValueError as error:
+        raise ConfigError(f"stage.language_model={language_model:g}: {error}") from error
 
 
 def read_classifier(folder: Path, settings: NetworkSettings, dataset: Dataset, frozen: bool) -> Supervised:

@@ -5,8 +5,11 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.types import View
 from ssl_cli.methods.base import Classifier, accuracy, given
+from ssl_cli.methods.parts.language_model import TokenOutput, mean_of_each_text, next_token_losses
+from ssl_cli.models.backbones.text import ContextBackbone
 from ssl_cli.randomness import Draws
 
 
@@ -20,6 +23,10 @@ class Supervised(Classifier):
         pretrained: layers whose weights come from a pre-training.
         pretrained_rate: the share of the learning rate at which they learn (discriminative fine-tuning; Howard and Ruder, 2018,
             section 3.2): labels are few, and a new head's first gradients mean little.
+        language_model: weight of the language model's loss on the same texts (λ; Radford et al., 2018, equation 5).
+
+    Raises:
+        ValueError: the language model has a weight, and the backbone is none of a causal one.
     """
 
     def __init__(
@@ -29,6 +36,7 @@ class Supervised(Classifier):
         label_smoothing: float,
         pretrained: Sequence[nn.Module] = (),
         pretrained_rate: float = 1.0,
+        language_model: float = 0.0,
     ):
         super().__init__(backbone)  # pyright: ignore[reportArgumentType]  # features need none: an identity stands there
         self.head = head
@@ -36,6 +44,15 @@ class Supervised(Classifier):
         # Their parameters and not the layers, which would stand in the weights a second time.
         self._pretrained = [parameter for layer in pretrained for parameter in layer.parameters()]
         self.pretrained_rate = pretrained_rate
+        self.language_model = language_model
+        self.output: TokenOutput | None = None
+        if language_model:
+            if not (isinstance(backbone, ContextBackbone) and backbone.causal):
+                raise ValueError(
+                    "each token is predicted from those before it; take backbone=transformer with backbone.causal=true and "
+                    "backbone.pooling=last, or set it to 0"
+                )
+            self.output = TokenOutput(backbone, transform=False, bias=False)
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Pre-trained parameters at their share of the learning rate, new ones at all of it."""
@@ -51,10 +68,28 @@ class Supervised(Classifier):
         return self.head(self.backbone(inputs))
 
     def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        """Cross-entropy, and training accuracy as a metric."""
+        """Cross-entropy, plus that of the next tokens with its weight; training accuracy and perplexity as metrics."""
         (view,) = views
         labels = given(labels)
+        if self.output is not None and isinstance(view, TokenBatch):
+            return self._with_language_model(view, labels, self.output)
         logits = self(view).float()
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing), {
-            "accuracy": accuracy(logits, labels)
+        return self._cross_entropy(logits, labels), {"accuracy": accuracy(logits, labels)}
+
+    def _with_language_model(
+        self, view: TokenBatch, labels: Tensor, output: TokenOutput
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One pass gives both: the states of all tokens, and that of each text which the classifier reads."""
+        backbone: ContextBackbone = self.backbone  # pyright: ignore[reportAssignmentType]  # the constructor takes no other
+        states = backbone.states(view)
+        logits = self.head(backbone.pool(states, view)).float()
+        each, _, _, texts = next_token_losses(states, view, output, backbone)
+        of_tokens = mean_of_each_text(each, texts, len(view))
+        return self._cross_entropy(logits, labels) + self.language_model * of_tokens, {
+            "accuracy": accuracy(logits, labels),
+            "language_model_loss": of_tokens.detach(),
+            "perplexity": each.detach().mean().exp(),
         }
+
+    def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)

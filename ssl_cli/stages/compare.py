@@ -110,17 +110,19 @@ def arms(config: Config) -> Iterator[tuple[str, Config]]:
     still = _without_randomness(config)
     plain = replace(config.augment, supervised=still)
     new, same = replace(config.head, keep=0), replace(config.head, keep="all")
-    baseline, tuned = SupervisedStage("baseline", frozen=False), SupervisedStage("finetune", frozen=False)
+    weight = config.stage_as(CompareStage).language_model
+    baseline, tuned = (SupervisedStage(name, frozen=False, language_model=weight) for name in ("baseline", "finetune"))
+    frozen = {"frozen": True, "language_model": 0.0}
 
     if isinstance(config.dataset.arguments.get("facts"), TextFacts):
         for features, penalty in PENALTIES.items():
             stage = ClassicalStage("classical", features, components=200, C=penalty)
             yield features, replace(config, stage=stage, head=new)
-    yield "random-frozen", replace(config, stage=replace(baseline, frozen=True), head=new)
+    yield "random-frozen", replace(config, stage=replace(baseline, **frozen), head=new)
     yield "labels-only", replace(config, stage=baseline, head=new, augment=plain)
     if still != config.augment.supervised:
         yield "labels-augmented", replace(config, stage=baseline, head=new)
-    yield "pretrained-frozen", replace(config, stage=replace(tuned, frozen=True), head=new)
+    yield "pretrained-frozen", replace(config, stage=replace(tuned, **frozen), head=new)
     if projects(config) and not (
         config.checkpoint != "auto" and is_folder(config.checkpoint)
     ):  # which has no such head

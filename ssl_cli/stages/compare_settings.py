@@ -5,15 +5,19 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from ssl_cli.config.consistency import projects
-from ssl_cli.config.schema import Config, Count, Ending, Network, Stage
+from ssl_cli.config.schema import Config, Count, Ending, Network, NonNegative, Stage
 
 
 @dataclass(frozen=True)
 class CompareStage(Stage):
-    """All arms, for `seeds` seeds from `seed` on."""
+    """All arms, for `seeds` seeds from `seed` on.
+
+    language_model: weight of the language model's loss in those whose backbone is trained on labels.
+    """
 
     name: Literal["compare"]
     seeds: Count
+    language_model: NonNegative = 0.0
 
     function: ClassVar[str] = "ssl_cli.stages.compare.compare"
     ends_in: ClassVar[Ending] = "comparison"

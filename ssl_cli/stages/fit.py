@@ -20,7 +20,8 @@ from ssl_cli.data.types import Dataset, View
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import NetworkSettings, build_classifier, build_method
-from ssl_cli.stages.networks import views_of
+from ssl_cli.methods.parts.language_model import require_whole_texts
+from ssl_cli.stages.networks import language_model_of, views_of
 
 log = logging.getLogger("ssl_cli")
 
@@ -205,9 +206,16 @@ def _try_classifier(config: Config, dataset: Dataset, facts: Facts) -> None:
     # Where no layer of the projection head is kept, nothing is made of the method, whose inputs need not be known.
     inputs = 0 if config.head.keep == 0 else inputs_to_pretrain_on(config, facts)
     settings = _settings(config, inputs)
-    classifier = build_classifier(settings, dataset, None, label_smoothing=0.0, read=_described)
+    weight = language_model_of(config)
+    classifier = build_classifier(settings, dataset, None, 0.0, read=_described, language_model=weight)
     _check_memory(config, "classifier", classifier)
-    _check_length(config, views_of(config, dataset), classifier.backbone)
+    views = views_of(config, dataset)
+    _check_length(config, views, classifier.backbone)
+    if weight:
+        try:
+            require_whole_texts(views, "supervised")
+        except ValueError as error:
+            raise ConfigError(f"stage.language_model={weight:g}: {error}") from error
     labels = labels_to_train_on(config.budget, facts.inputs or 0)
     for name in BATCHED:
         if name not in config.stage.phases:

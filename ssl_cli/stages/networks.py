@@ -78,7 +78,14 @@ def fresh_classifier(config: Config, dataset: Dataset, start: Path | None) -> Su
     """The classifier of fine-tuning, its backbone from the pre-training in the folder `start`, or fresh."""
     settings = network_settings(config, dataset)
     phase = config.schedule.supervised
-    return build_classifier(settings, dataset, start, phase.label_smoothing, phase.pretrained_rate)
+    return build_classifier(
+        settings, dataset, start, phase.label_smoothing, phase.pretrained_rate, language_model=language_model_of(config)
+    )
+
+
+def language_model_of(config: Config) -> float:
+    """The weight of the language model's loss beside the classifier's, in stages that have one."""
+    return getattr(config.stage, "language_model", 0.0)
 
 
 def classifier_of(folder: Path, config: Config, dataset: Dataset) -> Supervised:

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from ssl_cli.config.consistency import pairs
 from ssl_cli.config.schema import Config
-from ssl_cli.data.batches import Batches, CaseBatches
+from ssl_cli.data.batches import Batches, CaseBatches, PartnerBatches
 from ssl_cli.data.budget import unlabelled_items
 from ssl_cli.data.dataset import labelled, overlap
-from ssl_cli.data.types import UNKNOWN, Dataset, Split
+from ssl_cli.data.language_sampling import held_out
+from ssl_cli.data.types import UNKNOWN, Dataset, Split, as_texts
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import count_parameters
@@ -28,10 +32,13 @@ from ssl_cli.stages.text_pictures import save_lengths, save_nearest
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import knn_monitor
 from ssl_cli.training.loop import fit
-from ssl_cli.training.state import COLLAPSED
+from ssl_cli.training.perplexity import perplexity_monitor
+from ssl_cli.training.state import COLLAPSED, Monitor
 from ssl_cli.training.surrogates import surrogate_classes
 
 log = logging.getLogger("ssl_cli")
+
+PretrainBatches = Batches | CaseBatches | PartnerBatches
 
 SHARED = 0.01  # of the target's inputs in a source of labels are an accident; more are a leak
 
@@ -43,6 +50,7 @@ class PretrainResult(Result):
     source: the data set whose labels it learnt from; init_from: what the pre-training that it went on from was.
     inputs: it was trained on; spread: of the embeddings, below `COLLAPSED` where they are all alike.
     knn_accuracy: of the frozen backbone, by training labels, for display only.
+    perplexity: of held-out texts, overall and by language, where the method is a language model.
     compile: whether torch.compile was used, and why.
     """
 
@@ -57,6 +65,7 @@ class PretrainResult(Result):
     spread: float | None
     collapsed: bool
     knn_accuracy: float | None
+    perplexity: dict[str, float] | None
     compile: dict[str, Any]
 
 
@@ -87,9 +96,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     shown = batches.at(0)
     pictures.save_views(shown, views, method.n_views, config.seed, run.folder / "views.png")
     save_lengths(config, dataset, run)
-    monitor = None
-    if phase.evaluate_every:
-        monitor = knn_monitor(dataset.train, dataset.cases, plain_of(config, dataset), here, config.seed)
+    monitor = _monitor(config, dataset, method, here) if phase.evaluate_every else None
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor)
 
     run.save_weights("backbone", method.backbone)
@@ -120,12 +127,37 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
             spread=spread,
             collapsed=spread is not None and spread < COLLAPSED,
             knn_accuracy=fitted.last.get("knn_accuracy"),
+            perplexity={key: value for key, value in fitted.last.items() if key.startswith("held_out_")} or None,
             compile=fitted.compile,
         )
     )
 
 
-def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple[Method, Batches | CaseBatches, Any]:
+def _monitor(config: Config, dataset: Dataset, method: Method, here: Machine) -> Monitor:
+    """What is watched meanwhile: the neighbours of features, and of a language model the perplexity of held-out texts."""
+    known = dataset.vocabulary
+    watched = [knn_monitor(dataset.train, dataset.cases, plain_of(config, dataset), here, config.seed)]
+    if method.held_out and known is not None:
+        _, apart = _apart(config, dataset, method)
+        plain = views_of(config, dataset, "pretrain").plain
+        watched.append(perplexity_monitor(dataset.train.inputs, apart, known.languages, plain, here, config.seed))
+    return lambda method: {name: value for one in watched for name, value in one(method).items()}
+
+
+def _apart(config: Config, dataset: Dataset, method: Method) -> tuple[Tensor, Tensor]:
+    """The training items that a method is trained on, and those that only its perplexity is measured on."""
+    items = unlabelled_items(dataset, config.budget, config.seed)
+    items = torch.arange(len(dataset.train)) if items is None else items
+    return held_out(_languages(dataset), dataset.cases, items, method.held_out, config.seed)
+
+
+def _languages(dataset: Dataset) -> Tensor:
+    """The language of each training text, 0 where nothing says it."""
+    texts = as_texts(dataset.train.inputs)
+    return torch.zeros(len(texts), dtype=torch.int64) if texts.languages is None else texts.languages.long()
+
+
+def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple[Method, PretrainBatches, Any]:
     """What a pre-training is made of: the method on its device, its batches, its views."""
     inputs, items = dataset.train.inputs, unlabelled_items(dataset, config.budget, config.seed)
     method = here.place(pretraining_method(config, dataset, check_sources(config)))
@@ -137,6 +169,8 @@ def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple
     else:
         classes = surrogate_classes(method, items, dataset, run.folder, config.seed, here)
         items = items if classes is None else (classes != UNKNOWN).nonzero()[:, 0]
+    if method.held_out:
+        items, _ = _apart(config, dataset, method)
     phase = config.schedule.pretrain
     how = (items, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
     views = views_of(config, dataset, "pretrain")
@@ -147,13 +181,20 @@ def material(config: Config, dataset: Dataset, run: Run, here: Machine) -> tuple
             )
         batches, what = CaseBatches(inputs, dataset.cases, *how), "cases"
     else:
-        batches, what = Batches(inputs, classes, *how), "inputs to train on"
+        power, languages = method.language_power, None if method.language_power is None else _languages(dataset)
+        if power is not None and phase.order == "file":
+            raise ConfigError(
+                f"schedule.pretrain.order=file: method.language_power={power:g} draws languages; take shuffle, or set it to 1"
+            )
+        batches, what = Batches(inputs, classes, *how, languages, 1.0 if power is None else power), "inputs to train on"
+        if method.pairs and dataset.cases is not None:
+            batches = PartnerBatches(batches, dataset.cases)
     _check_batches(config, batches, what)
     note_smaller_batches("schedule.pretrain.batch_size", phase.batch_size, batches.size, what)
     return method, batches, views
 
 
-def _check_batches(config: Config, batches: Batches | CaseBatches, what: str) -> None:
+def _check_batches(config: Config, batches: PretrainBatches, what: str) -> None:
     """Raises ConfigError where too little is there for the schedule, as far as only the data could tell."""
     phase, there = config.schedule.pretrain, batches.steps_per_epoch
     problems: list[str] = []

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssl_cli.config.schema import Phase
-from ssl_cli.data.batches import Batches, CaseBatches, MixedBatches
+from ssl_cli.data.batches import Batches, CaseBatches, MixedBatches, PartnerBatches
 from ssl_cli.data.token_batch import joined
 from ssl_cli.data.types import View
 from ssl_cli.errors import Interrupted, TrainingError
@@ -33,7 +33,7 @@ from ssl_cli.training.state import WHAT_TO_TRY, Monitor, State
 log = logging.getLogger("ssl_cli")
 
 Views = Callable[[Any, int, Draws], tuple[Any, ...]]
-AnyBatches = Batches | CaseBatches | MixedBatches
+AnyBatches = Batches | CaseBatches | MixedBatches | PartnerBatches
 
 
 class Prepared(NamedTuple):

@@ -66,4 +66,14 @@ class MethodComponent(Component):
     """Makes a pre-training method."""
 
     group: ClassVar[str] = "method"
-    given: ClassVar[tuple[str, ...]] = ("backbone", "head", "shape", "vocabulary", "scale", "inputs", "cases", "read")
+    given: ClassVar[tuple[str, ...]] = (
+        "backbone",
+        "head",
+        "shape",
+        "vocabulary",
+        "scale",
+        "inputs",
+        "cases",
+        "translations",
+        "read",
+    )

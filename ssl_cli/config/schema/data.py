@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from ssl_cli.config.schema.basics import Count, NonNegativeInt, Shape
+from ssl_cli.config.schema.basics import Count, Fraction, NonNegativeInt, Shape
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,11 @@ class Bpe:
     vocabulary: number of tokens, at least the bytes and the special ones.
     sample: number of training texts that it is trained on, evenly spaced.
     lowercase: whether letters lose their case.
+    language_power: the sample has languages in proportion to their share to this power; 1: as they are, 0: all the same.
     """
 
     path: Path | None
     vocabulary: Annotated[int, "[300, inf)"]
     sample: Count
     lowercase: bool
+    language_power: Fraction = 1.0

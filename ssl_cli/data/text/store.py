@@ -8,7 +8,7 @@ import tempfile
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ssl_cli.config.schema import Bpe
+from ssl_cli.data.language_sampling import quotas
 from ssl_cli.data.languages import labelled_in
 from ssl_cli.data.text.corpus import TEST, TRAIN, Corpus, Text, survey
 from ssl_cli.data.text.tokenizer import encoded, load_tokenizer, read_tokenizer, train_tokenizer, vocabulary_of
@@ -57,7 +58,8 @@ def _make(corpus: Corpus, bpe: Bpe, given: Any, folder: Path) -> None:
     try:
         known = survey(corpus)
         total = int(known.kept.sum())
-        tokenizer = _trained(corpus, known.kept & (known.part == TRAIN), bpe) if given is None else given
+        language = known.language if known.languages else None
+        tokenizer = _trained(corpus, known.kept & (known.part == TRAIN), language, bpe) if given is None else given
         tokenizer.save(str(work / "tokenizer.json"))
         vocabulary = vocabulary_of(tokenizer, known.languages, corpus.has_sentences)
         lengths = array("q")
@@ -78,14 +80,11 @@ def _make(corpus: Corpus, bpe: Bpe, given: Any, folder: Path) -> None:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _trained(corpus: Corpus, train: np.ndarray, bpe: Bpe) -> Any:
-    """A tokenizer of the training texts, or of as many as the settings say, evenly spaced."""
-    picked = np.flatnonzero(train)
-    picked = picked[np.linspace(0, len(picked) - 1, min(len(picked), bpe.sample)).astype(int)]
-    wanted = np.zeros_like(train)
-    wanted[picked] = True
+def _trained(corpus: Corpus, train: np.ndarray, language: np.ndarray | None, bpe: Bpe) -> Any:
+    """A tokenizer of the training texts, or of as many as the settings say."""
+    wanted = np.bincount(_sampled(train, language, bpe), minlength=len(train))
     return train_tokenizer(
-        (part for text in _only(corpus.texts(), wanted) for part in (*text.sentences, text.second or "")), bpe
+        (part for text in _repeated(corpus.texts(), wanted) for part in (*text.sentences, text.second or "")), bpe
     )
 
 
@@ -97,10 +96,30 @@ def _put(work: Path, folder: Path) -> None:
             raise
 
 
-def _only(texts: Iterable[Text], kept: np.ndarray) -> Iterator[Text]:
-    for text, keep in zip(texts, kept.tolist(), strict=True):
-        if keep:
-            yield text
+def _sampled(train: np.ndarray, language: np.ndarray | None, bpe: Bpe) -> np.ndarray:
+    """The texts that a tokenizer is trained on: evenly spaced, with languages by their share to a power; some more than once."""
+    picked = np.flatnonzero(train)
+    total = min(len(picked), bpe.sample)
+    if language is None and bpe.language_power != 1:
+        raise ConfigError(
+            f"dataset.tokenizer.language_power={bpe.language_power:g}: nothing says in which languages the texts are; set it to 1"
+        )
+    if language is None or bpe.language_power == 1:
+        return picked[np.linspace(0, len(picked) - 1, total).astype(int)]
+    wanted = quotas(torch.from_numpy(language[picked]).bincount(), bpe.language_power, total).tolist()
+    own = [picked[language[picked] == number] for number in range(len(wanted))]
+    return np.concatenate(
+        [
+            texts[np.floor(np.arange(count) * (len(texts) / count)).astype(int)]
+            for texts, count in zip(own, wanted, strict=True)
+            if count
+        ]
+    )
+
+
+def _repeated(texts: Iterable[Text], times: np.ndarray) -> Iterator[Text]:
+    for text, count in zip(texts, times.tolist(), strict=True):
+        yield from repeat(text, count)
 
 
 def _kept(corpus: Corpus, skipped: dict[int, str], work: Path) -> Iterator[Text]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ssl_cli.data.text.tokenizer import decoded, texts_of
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
-from ssl_cli.models.backbones.text import ACTIVATIONS, TextBackbone
+from ssl_cli.models.backbones.text import ACTIVATIONS, ContextBackbone, TextBackbone
 from ssl_cli.randomness import Draws
 
 GUESSES = 5
@@ -42,19 +42,20 @@ class TokenOutput(nn.Module):
         return F.linear(self.transform(states), embedding.weight, self.bias).float()
 
 
-def require_text_backbone(backbone: Any, method: str) -> None:
+def require_context(backbone: Any, method: str) -> None:
     """Raises ValueError for a backbone that gives no states of tokens, or none that depend on other tokens."""
-    if not isinstance(backbone, TextBackbone) or not hasattr(backbone, "causal"):
+    if not isinstance(backbone, ContextBackbone):
         raise ValueError(f"{method} learns from the states of tokens in their context; take backbone=transformer")
 
 
-def require_whole_texts(views: Any) -> None:
-    """Raises ValueError where views leave tokens out, so that those beside each other were not so in the text."""
+def require_whole_texts(views: Any, part: str = "pretrain") -> None:
+    """Raises ValueError where views, those of `augment.PART`, leave tokens out, so that others are beside each other."""
     drop = getattr(views, "drop", None)
     if drop and drop.p:
+        instead = "take augment=whole_text, or set it to 0" if part == "pretrain" else "set it to 0"
         raise ValueError(
-            f"augment.pretrain.drop.p={drop.p:g} leaves tokens out, and a language model would learn what nobody writes; "
-            "take augment=whole_text, or set it to 0"
+            f"augment.{part}.drop.p={drop.p:g} leaves tokens out, and a language model would learn what nobody writes; "
+            f"{instead}"
         )
 
 
@@ -101,19 +102,69 @@ def of_each_token(values: Tensor, batch: TokenBatch) -> Tensor:
 
 
 def masked_loss(
-    batch: TokenBatch, vocabulary: Vocabulary, ratio: float, backbone: TextBackbone, output: TokenOutput, draws: Draws
+    batch: TokenBatch,
+    vocabulary: Vocabulary,
+    ratio: float,
+    backbone: ContextBackbone,
+    output: TokenOutput,
+    draws: Draws,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """The mean cross-entropy of the predicted tokens; the states of all, (R, T, dim); metrics."""
+    """The mean cross-entropy of the predicted tokens; the states of each text's first token, (N, dim); metrics."""
     chosen, seen = mask_tokens(batch, vocabulary, ratio, draws)
-    states = backbone.states(replace(batch, ids=seen))
-    logits, targets = output(states[chosen], backbone.embedding), batch.ids[chosen]
+    places = chosen.flatten().nonzero()[:, 0]
+    states = backbone.states_at(replace(batch, ids=seen), torch.cat([places, batch.firsts]))
+    logits, targets = output(states[: len(places)], backbone.embedding), batch.ids.flatten()[places]
     loss = mean_cross_entropy(logits, targets)
     numbers = {
         "masked_loss": loss.detach(),
         "perplexity": loss.detach().exp(),
         "masked_accuracy": share_right(logits, targets),
     }
-    return loss, states, numbers
+    return loss, states[len(places) :], numbers
+
+
+def next_token_losses(
+    states: Tensor, batch: TokenBatch, output: TokenOutput, backbone: TextBackbone
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The cross-entropy of every token but the first of its text, from the state before.
+
+    Returns:
+        (M,); the logits, (M, V); the targets, int64 (M,); the text that each is of, int64 (M,).
+    """
+    follows = batch.texts[:, 1:] == batch.texts[:, :-1]
+    follows &= batch.present[:, 1:]
+    logits, targets = output(states[:, :-1][follows], backbone.embedding), batch.ids[:, 1:][follows]
+    return F.cross_entropy(logits, targets, reduction="none"), logits, targets, batch.texts[:, 1:][follows]
+
+
+def mean_of_each_text(each: Tensor, texts: Tensor, count: int) -> Tensor:
+    """The mean over the texts of the mean of each text's values, so that long ones count as short ones: (M,), (M,) → scalar."""
+    sums = torch.zeros(count, dtype=each.dtype, device=each.device).index_add(0, texts, each)
+    return (sums / texts.bincount(minlength=count).clamp_min(1)).mean()
+
+
+def masked_token_losses(
+    batch: TokenBatch,
+    vocabulary: Vocabulary,
+    ratio: float,
+    backbone: ContextBackbone,
+    output: TokenOutput,
+    draws: Draws,
+) -> tuple[Tensor, Tensor]:
+    """The cross-entropy of each masked token, (M,), and the text that it is of, (M,)."""
+    chosen, seen = mask_tokens(batch, vocabulary, ratio, draws)
+    places = chosen.flatten().nonzero()[:, 0]
+    logits = output(backbone.states_at(replace(batch, ids=seen), places), backbone.embedding)
+    return F.cross_entropy(logits, batch.ids.flatten()[places], reduction="none"), batch.texts.flatten()[places]
+
+
+def require_languages(vocabulary: Vocabulary, power: float) -> float | None:
+    """The power, or None where each text is seen once an epoch; ValueError if it asks for languages that nothing tells."""
+    if power == 1:
+        return None
+    if not vocabulary.languages:
+        raise ValueError(f"language_power={power:g}: nothing says in which languages the texts are; set it to 1")
+    return power
 
 
 def mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -11,7 +11,8 @@ from ssl_cli.randomness import Draws
 def sentence_pairs(batch: TokenBatch, vocabulary: Vocabulary, draws: Draws) -> tuple[TokenBatch, Tensor]:
     """Cut each text at a random sentence's end; the second part is that of another text with probability 1/2.
 
-    Texts of one sentence stay as they are.
+    Texts of one sentence stay as they are. Where both parts are more than a text may have, the longer one is shortened first, as
+    in BERT's code: A at its beginning, so that what is beside B stays, and B at its end.
 
     Returns:
         N texts, `[CLS] A [PAIR] B [SEP]` with segments 0 and 1; int64 (N,): 1 where B is another text's, 0 where it is the true
@@ -27,16 +28,18 @@ def sentence_pairs(batch: TokenBatch, vocabulary: Vocabulary, draws: Draws) -> t
     source = torch.arange(count, device=device)
     source[others] = torch.where(is_random[others] == 1, others.roll(-1), others)
     is_random = torch.where(can & (source == torch.arange(count, device=device)) & (is_random == 1), 0, is_random)
-    before = torch.where(can, cut, lengths)  # tokens of A with the first one, without the mark
-    after = torch.where(can, (lengths - cut)[source], 0)  # the mark, B, and the last one
-    after = torch.minimum(after, (batch.longest - before).clamp_min(0))
-    starts = torch.stack([batch.firsts, (batch.firsts + cut)[source]], dim=1).flatten()
-    sizes = torch.stack([before, after], dim=1).flatten()
-    tokens = flat_positions(starts, sizes)
+    of_a = torch.where(can, cut, lengths) - 1  # without the first token and the mark
+    of_b = torch.where(can, (lengths - cut)[source] - 2, 0)  # without the mark and the last token
+    most = batch.longest - 3
+    kept_a = torch.where(can, of_a.minimum((most - of_b).clamp_min(most - most // 2)), of_a)
+    kept_b = of_b.minimum(most - kept_a).clamp_min(0)
+    before, after = 1 + kept_a, torch.where(can, kept_b + 2, 0)
+    starts = [batch.firsts, batch.firsts + 1 + of_a - kept_a, (batch.firsts + cut)[source]]
+    sizes = [torch.ones_like(kept_a), kept_a, after]
+    tokens = flat_positions(torch.stack(starts, dim=1).flatten(), torch.stack(sizes, dim=1).flatten())
     whole = before + after
     ids = flat[tokens].clone()
-    heads = (whole.cumsum(0) - whole + before)[can & (after > 0)]
-    ids[heads] = vocabulary.pair
+    ids[(whole.cumsum(0) - whole + before)[can]] = vocabulary.pair
     ids[whole.cumsum(0) - 1] = vocabulary.last
     positions = flat_positions(torch.zeros_like(whole), whole)
     which = torch.arange(count, device=device).repeat_interleave(whole)

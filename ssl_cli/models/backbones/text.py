@@ -30,8 +30,6 @@ class TextBackbone(nn.Module):
     """
 
     embedding: nn.Embedding
-    causal: bool  # of those with context: whether a token sees only those before it
-    max_length: int  # of those with positions: most tokens of a text
     activation: str = "gelu"  # of hidden layers, and of those that a method adds
     norm_eps: float = 1e-5  # of layer norms, likewise
 
@@ -65,6 +63,30 @@ class TextBackbone(nn.Module):
         if self.pooling == "mean":
             return mean_of_texts(flat, batch)
         return flat[batch.firsts if self.pooling == "first" else batch.lasts]
+
+
+class ContextBackbone(TextBackbone):
+    """A backbone for texts in which the state of a token depends on other tokens, as language models need it.
+
+    causal: whether a token sees only those before it; max_length: most tokens of a text.
+    """
+
+    causal: bool
+    max_length: int
+
+    def layer_states(self, batch: TokenBatch, causal: bool | None = None) -> list[Tensor]:
+        """The states after every layer: (R, T, dim) each; `causal` where a method wants it other than it is."""
+        raise NotImplementedError
+
+    def forward(self, batch: TokenBatch) -> Tensor:
+        """N texts → (N, dim)."""
+        if self.pooling == "mean":
+            return super().forward(batch)
+        return self.states_at(batch, batch.firsts if self.pooling == "first" else batch.lasts)
+
+    def states_at(self, batch: TokenBatch, places: Tensor) -> Tensor:
+        """The last states of some tokens only, which need less than all of them: int64 (M,), flattened → (M, dim)."""
+        raise NotImplementedError
 
 
 def mean_of_texts(states: Tensor, batch: TokenBatch) -> Tensor:

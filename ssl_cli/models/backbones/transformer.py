@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from ssl_cli.config.schema import Count, Dropout, Length, Positive
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
-from ssl_cli.models.backbones.text import ACTIVATIONS, EMBEDDING_STD, TextBackbone
+from ssl_cli.models.backbones.text import ACTIVATIONS, EMBEDDING_STD, ContextBackbone
 
 ROTARY_BASE = 10_000.0
 
 
-class Transformer(TextBackbone):
+class Transformer(ContextBackbone):
     """Embeddings of tokens, positions, segments and languages, then transformer layers.
 
     Args:
@@ -112,12 +112,25 @@ class Transformer(TextBackbone):
     def layer_states(self, batch: TokenBatch, causal: bool | None = None) -> list[Tensor]:
         """The states after every layer: (R, T, dim) each; `causal` where a method wants it other than it is."""
         causal = self.causal if causal is None else causal
-        states, found = self.dropout(self.embedding_norm(self._embedded(batch))), []
-        mask = None if batch.is_one_text_a_row else batch.attention_mask(causal)
+        states, found, mask = self._begun(batch), [], self._mask(batch, causal)
         for layer in self.stages:
             states = layer(states, mask, causal, batch.positions)
             found.append(states)
         return [*found[:-1], self.last_norm(found[-1])]
+
+    def states_at(self, batch: TokenBatch, places: Tensor) -> Tensor:
+        """The last states of some tokens: the last layer's hidden layer, most of its work, passes over the others."""
+        states, mask = self._begun(batch), self._mask(batch, self.causal)
+        *before, last = self.stages
+        for layer in before:
+            states = layer(states, mask, self.causal, batch.positions)
+        return self.last_norm(last(states, mask, self.causal, batch.positions, places))
+
+    def _begun(self, batch: TokenBatch) -> Tensor:
+        return self.dropout(self.embedding_norm(self._embedded(batch)))
+
+    def _mask(self, batch: TokenBatch, causal: bool) -> Tensor | None:
+        return None if batch.is_one_text_a_row else batch.attention_mask(causal)
 
     def _embedded(self, batch: TokenBatch) -> Tensor:
         states = self.embedding(batch.ids)
@@ -151,12 +164,17 @@ class Layer(nn.Module):
         self.up, self.down = nn.Linear(dim, hidden), nn.Linear(hidden, dim)
         self.activation, self.dropout = ACTIVATIONS[activation](), nn.Dropout(dropout)
 
-    def forward(self, states: Tensor, mask: Tensor | None, causal: bool, positions: Tensor) -> Tensor:
-        """(R, T, dim), bool (R, 1, T, T), int64 (R, T) → (R, T, dim)."""
+    def forward(
+        self, states: Tensor, mask: Tensor | None, causal: bool, positions: Tensor, places: Tensor | None = None
+    ) -> Tensor:
+        """(R, T, dim), bool (R, 1, T, T), int64 (R, T) → (R, T, dim); of the M tokens at `places` alone (M, dim)."""
+        seen = self._attended(self.norm_attention(states) if self.norm_first else states, mask, causal, positions)
+        if places is not None:
+            states, seen = states.flatten(0, 1)[places], seen.flatten(0, 1)[places]
+        states = states + self.dropout(self.out(seen))
         if self.norm_first:
-            states = states + self.dropout(self._attended(self.norm_attention(states), mask, causal, positions))
             return states + self.dropout(self._hidden(self.norm_hidden(states)))
-        states = self.norm_attention(states + self.dropout(self._attended(states, mask, causal, positions)))
+        states = self.norm_attention(states)
         return self.norm_hidden(states + self.dropout(self._hidden(states)))
 
     def _hidden(self, states: Tensor) -> Tensor:
@@ -170,7 +188,7 @@ class Layer(nn.Module):
         attended = F.scaled_dot_product_attention(
             queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=causal and mask is None
         )
-        return self.out(attended.transpose(1, 2).flatten(2))
+        return attended.transpose(1, 2).flatten(2)
 
 
 def rotated(vectors: Tensor, positions: Tensor) -> Tensor:
