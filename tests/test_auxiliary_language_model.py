@@ -29,7 +29,7 @@ def classifier(weight: float | None = None, **settings) -> Supervised:
     backbone = transformer(causal=True, pooling="last", **settings)
     torch.manual_seed(1)
     head = torch.nn.Linear(backbone.dim, 3)
-    return Supervised(backbone, head, 0.1) if weight is None else Supervised(backbone, head, 0.1, weight)
+    return Supervised(backbone, head, 0.1) if weight is None else Supervised(backbone, head, 0.1, language_model=weight)
 
 
 def test_the_loss_is_that_of_the_classes_plus_the_weight_times_that_of_the_tokens():
