@@ -183,7 +183,7 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("method._target_=ssl_cli.methods.simclr.SimCLRR", "its module defines no 'SimCLRR'"),
         ("method._target_=nowhere.Thing", "there is no Python module 'nowhere'"),
         ("=", "=: names no key; must be key=value"),
-        ("experiment=null", "experiment=null: must be one of benchmark, fixmatch,"),
+        ("experiment=null", "experiment=null: must be one of benchmark, bert,"),
         ("dataset=null", "dataset=null: must be one of arrays, cifar10,"),
         ("method=null", "method=null: must be one of autoencoder, barlow_twins,"),
         ("stage=evaluate dataset@stage.other=null", "dataset@stage.other=null: must be one of arrays,"),

@@ -92,7 +92,7 @@ def test_a_partner_is_among_the_items():
 @pytest.mark.parametrize("power", [0.0, 0.5, 0.7])
 def test_a_tokenizers_sample_has_languages_by_their_share_to_a_power(power):
     train = torch.ones(1000, dtype=torch.bool).numpy()
-    picked = torch.from_numpy(_sampled(train, LANGUAGES.numpy(), Bpe(300, 600, True, power)))
+    picked = torch.from_numpy(_sampled(train, LANGUAGES.numpy(), Bpe(None, 300, 600, True, power)))
     wanted = language_probabilities(LANGUAGES.bincount(), power) * 600
     torch.testing.assert_close(LANGUAGES[picked].bincount().double(), wanted, rtol=0, atol=1)
     times = picked.bincount(minlength=1000)
@@ -110,7 +110,7 @@ def test_a_power_gives_a_small_language_longer_tokens(tmp_path):
     corpus = Corpus({"made": 1}, lambda: map(text, range(500)), False, 0.2)
     length = {}
     for power in (1.0, 0.0):
-        data = stored(corpus, Bpe(270, 10_000, True, power), tmp_path)
+        data = stored(corpus, Bpe(None, 270, 10_000, True, power), tmp_path)
         small = data.train.inputs.languages == data.vocabulary.languages.index("small")
         length[power] = data.train.inputs.lengths[small].float().mean()
     assert length[0.0] < length[1.0]
@@ -151,7 +151,7 @@ def test_a_power_without_languages_is_refused():
     ):
         MaskedLM(transformer(), VOCABULARY, 0.3, False, language_power=0.5)
     with pytest.raises(ConfigError, match=r"dataset\.tokenizer\.language_power=0\.5: nothing says"):
-        _sampled(torch.ones(4, dtype=torch.bool).numpy(), None, Bpe(300, 600, True, 0.5))
+        _sampled(torch.ones(4, dtype=torch.bool).numpy(), None, Bpe(None, 300, 600, True, 0.5))
     with pytest.raises(ValueError, match=r"tlm=1: nothing says which texts are translations.* or set it to 0"):
         CrossLingual(transformer(BILINGUAL), BILINGUAL, None, 0.15, 1.0, 1.0, 0.0)
 

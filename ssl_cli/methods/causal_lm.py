@@ -1,12 +1,11 @@
 """Causal language modelling (GPT, Radford et al., 2018)."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
 from ssl_cli.config.schema import Fraction
-from ssl_cli.config.schema.training import Decay
 from ssl_cli.data.text.tokenizer import decoded
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
@@ -46,7 +45,7 @@ class CausalLM(Method):
         vocabulary: Vocabulary,
         temperature: Fraction,
         language_power: Fraction = 1.0,
-        held_out: Decay = 0.0,
+        held_out: Annotated[float, "[0, 1)"] = 0.0,
     ):
         super().__init__(backbone)  # pyright: ignore[reportArgumentType]
         require_context(backbone, "causal_lm")

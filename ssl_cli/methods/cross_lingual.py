@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.config.schema import Fraction, NonNegative
-from ssl_cli.config.schema.training import Decay
 from ssl_cli.data.token_batch import TokenBatch, pack
 from ssl_cli.data.tokens import Vocabulary, flat_positions
 from ssl_cli.methods.base import Method
@@ -60,7 +59,7 @@ class CrossLingual(Method):
         clm: NonNegative,
         transform: bool = True,
         language_power: Fraction = 0.7,
-        held_out: Decay = 0.0,
+        held_out: Annotated[float, "[0, 1)"] = 0.0,
     ):
         super().__init__(backbone)  # pyright: ignore[reportArgumentType]
         require_context(backbone, "cross_lingual")

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 from torch import Tensor, nn
 
 from ssl_cli.config.schema import Fraction
-from ssl_cli.config.schema.training import Decay
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
 from ssl_cli.methods.base import Method
@@ -54,7 +53,7 @@ class MaskedLM(Method):
         next_sentence: bool,
         transform: bool = True,
         language_power: Fraction = 1.0,
-        held_out: Decay = 0.0,
+        held_out: Annotated[float, "[0, 1)"] = 0.0,
     ):
         super().__init__(backbone)  # pyright: ignore[reportArgumentType]
         require_context(backbone, "masked_lm")
