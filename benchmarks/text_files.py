@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 Row = dict[str, str]
-MARK = " ¶ "  # between the paragraphs of a description
+RETRIEVED = 500  # translations
 LANGUAGES = ("en", "it", "da", "de", "fr")
 SIB = {"en": "eng_Latn", "it": "ita_Latn", "da": "dan_Latn", "de": "deu_Latn", "fr": "fra_Latn", "ru": "rus_Cyrl"}
 SIB |= {"es": "spa_Latn"}
@@ -67,8 +67,21 @@ def debian(source: Path, target: Path, choose: bool) -> None:
     more = ({"split": "unlabelled", "label": "", "text": text} for text in paragraphs)
     labelled = [{key: row[key] for key in ("split", "label", "text")} for row in rows]
     write(target / "debian_more.csv", [*labelled, *more])
-    write(target / "debian_pairs.csv", pairs)
+    # Of each language so many paragraphs are for retrieval alone; none of their English is in another pair.
+    draw = random.Random(0)
+    aside = {row["en"] for name in LANGUAGES[1:] for row in draw.sample([row for row in pairs if row[name]], RETRIEVED)}
+    write(target / "debian_pairs.csv", (row for row in pairs if row["en"] not in aside))
+    write(target / "debian_pairs_held_out.csv", (row for row in pairs if row["en"] in aside))
     write(target / "debian_languages.csv", _in_languages(rows))
+    # A small language, and beside it a related one, in descriptions of other packages.
+    spanish = [{"label": row["label"], "language": "es", "text": row["es"]} for row in rows if row["es"].strip()]
+    italian = [
+        {"label": row["label"], "language": "it", "text": row["it"]}
+        for row in rows
+        if row["it"].strip() and not row["es"].strip()
+    ]
+    write(target / "spanish.csv", spanish)
+    write(target / "spanish_italian.csv", spanish + italian)
 
 
 def _in_languages(rows: list[Row]) -> Iterator[Row]:

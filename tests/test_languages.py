@@ -10,6 +10,7 @@ from ssl_cli.data.batches import Batches, PartnerBatches
 from ssl_cli.data.language_sampling import held_out, language_probabilities
 from ssl_cli.data.text.corpus import Corpus, Text
 from ssl_cli.data.text.store import _sampled, stored
+from ssl_cli.data.text.tokenizer import texts_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.causal_lm import CausalLM
 from ssl_cli.methods.cross_lingual import CrossLingual
@@ -198,3 +199,86 @@ def test_any_mixture_trains_and_says_the_perplexity_of_each_language(smoke, tmp_
     assert {key for key in last if key.startswith("held_out")} == wanted == set(result["perplexity"])
     assert all(1 < last[key] < 1000 for key in wanted)
     assert result["inputs"] < 80 + (80 if kind == "parallel" else 0)
+
+
+def test_texts_are_not_held_out_unmeasured(smoke, tmp_path):
+    from ssl_cli.stages.pretrain import pretrain
+
+    write(tmp_path)
+    result = pretrain(
+        *smoke(
+            "stage=pretrain", "dataset=texts", f"dataset.root={tmp_path}", "dataset.tokenizer.vocabulary=300",
+            f"dataset.cache={tmp_path / 'cache'}", "augment=whole_text", "budget=all", "backbone=transformer", "backbone.dim=16",
+            "backbone.layers=1", "backbone.heads=2", "method=masked_lm", "method.held_out=0.1", "head.keep=0",
+            "schedule.pretrain.evaluate_every=0",
+        )
+    )  # fmt: skip
+    assert result["perplexity"]["held_out_perplexity"] > 1
+
+
+def bilingual(tmp_path):
+    write(tmp_path)
+    return (
+        "dataset=parallel", f"dataset.root={tmp_path / 'train.jsonl'}", f"dataset.pairs={tmp_path / 'pairs.csv'}",
+        "dataset.tokenizer.vocabulary=300", f"dataset.cache={tmp_path / 'cache'}", "augment=text", "budget=all", "backbone=bag",
+    )  # fmt: skip
+
+
+def test_the_nearest_text_is_the_translation_or_says_the_same(tmp_path):
+    from ssl_cli.config.compose import from_overrides
+    from ssl_cli.data.dataset import load
+    from ssl_cli.stages.translations import read_translations
+
+    dataset = load(from_overrides(*bilingual(tmp_path)).dataset)
+    path = tmp_path / "unseen.csv"
+    path.write_text("en,de,xx\naa,bb,\nccc,dddd,\nf,bb,\n,alone,q\n")
+    pairs = read_translations(path, dataset)
+    sizes = {
+        len("aa"): [1.0, 0.0],
+        len("ccc"): [1.0, 0.1],
+        len("f"): [1.0, -0.1],
+        len("dddd"): [0.0, 1.0],
+        len("alone"): [0.0, -1.0],
+    }
+
+    def features(texts):
+        return torch.tensor(
+            [by_size[len(texts_of(dataset.vocabulary, texts[item : item + 1])[0])] for item in range(len(texts))]
+        )
+
+    found = pairs.found(features)
+    assert set(found) == {"en → de", "de → en"}
+    assert found["en → de"] == {
+        "inputs": 3,
+        "precision_at_1": round(2 / 3, 6),
+    }  # all find bb
+    assert found["de → en"]["inputs"] == 3
+
+
+def test_an_evaluation_says_how_often_the_nearest_is_the_translation(smoke, tmp_path, capsys):
+    from ssl_cli.stages.evaluate import closing, evaluate
+    from ssl_cli.stages.finetune import finetune
+
+    words = bilingual(tmp_path)
+    _, trained = run = smoke("stage=baseline", *words, folder="trained")
+    finetune(*run)
+    unseen = tmp_path / "unseen.csv"
+    unseen.write_text("en,de\n" + "".join(f"{n} cats,{n} Katzen\n" for n in range(10)))
+    config, run = smoke(
+        "stage=evaluate", f"stage.run={trained.folder}", f"stage.translations={unseen}", folder="evaluated"
+    )
+    result = evaluate(config, run)
+    measured = result["rows"][0]["translations"]
+    assert set(measured) == {"en → de", "de → en"}
+    assert all(0 <= one["mean"] <= 1 and one["inputs"] == 10 for one in measured.values())
+    closing(result, run)
+    assert "the nearest text is the translation" in capsys.readouterr().out
+    for content, said in (
+        ("en,xx\na,b\n", "must have columns for two of the languages"),
+        ("en,de\na,\n", "has no text with a"),
+    ):
+        unseen.write_text(content)
+        with pytest.raises(ConfigError, match=said):
+            evaluate(
+                *smoke("stage=evaluate", f"stage.run={trained.folder}", f"stage.translations={unseen}", folder="bad")
+            )

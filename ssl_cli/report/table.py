@@ -134,6 +134,7 @@ def corruption_rows(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
             **_summary(group),
             **({"macro_f1": _summary([run["macro_f1"] for run in group])} if "macro_f1" in group[0] else {}),
             **languages.of_seeds(group),
+            **_translations(group),
         }
         for (arm, labels, collapsed), group in groups.items()
     ]
@@ -143,6 +144,19 @@ def _summary(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "clean": over_seeds([run["clean"] for run in runs]),
         "corruptions": {name: _over_strengths(runs, name) for name in runs[0]["corruptions"]},
+    }
+
+
+def _translations(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """By pair of languages, the precision of the nearest text over seeds; nothing where it was not measured."""
+    found = [run["translations"] for run in runs if "translations" in run]
+    if not found:
+        return {}
+    return {
+        "translations": {
+            pair: {"inputs": one["inputs"], **over_seeds([each[pair]["precision_at_1"] for each in found])}
+            for pair, one in found[0].items()
+        }
     }
 
 
@@ -180,6 +194,16 @@ def show_languages(made: list[dict[str, Any]], title: str) -> None:
     """Print accuracy and macro-F1 in each language, one line per arm; nothing where there are no languages."""
     for heads, lines in languages.tables(made):
         show_cells(f"{title}: test accuracy and, below it, macro-F1 in %, by language", heads, lines)
+
+
+def show_translations(made: list[dict[str, Any]], title: str) -> None:
+    """Print how often the nearest text is the translation, one line per arm; nothing where it was not measured."""
+    measured = [row for row in made if "translations" in row]
+    if measured:
+        pairs = {pair: one["inputs"] for pair, one in measured[0]["translations"].items()}
+        heads = ("arm", *(f"{pair}\n{count:,} texts" for pair, count in pairs.items()))
+        lines = [(row["arm"], *(percent(row["translations"][pair]) for pair in pairs)) for row in measured]
+        show_cells(f"{title}: the nearest text is the translation, in %", heads, lines)
 
 
 def show_benchmark(made: list[dict[str, Any]], title: str) -> None:

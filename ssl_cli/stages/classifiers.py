@@ -31,6 +31,14 @@ class Trained:
     config: Config
     result: dict[str, Any]
 
+    def features(self, dataset: Dataset, here: Machine) -> Callable[[Inputs], Tensor] | None:
+        """What its backbone gives for inputs, float32 (N, D); None for one without a backbone."""
+        if self.result["ends_in"] == "regression":
+            return None
+        backbone = here.place(classifier_of(self.folder, self.config, dataset)).backbone
+        seen = plain_of(self.config, dataset)
+        return lambda inputs: outputs(backbone, inputs, seen, here)
+
     def answers(self, dataset: Dataset, here: Machine) -> tuple[Callable[[Inputs], Tensor], int]:
         """What it says of inputs: their predicted classes, int64 (N,); and the parameters of its backbone.
 

@@ -24,6 +24,7 @@ from ssl_cli.stages.classifiers import Trained, classifiers
 from ssl_cli.stages.corrupted_test import CorruptedTest
 from ssl_cli.stages.evaluate_settings import EvaluateStage
 from ssl_cli.stages.other_data import Other, fitting
+from ssl_cli.stages.translations import read_translations
 from ssl_cli.training.device import machine_of
 
 log = logging.getLogger("ssl_cli")
@@ -56,6 +57,7 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
     strengths = {name: values for name, values in vars(getattr(stage, key)).items() if values}
     corrupted = CorruptedTest(dataset, strengths, config.seed, here.device)
     other = fitting(stage.other, dataset, stage.run) if stage.other else None
+    pairs = read_translations(stage.translations, dataset) if stage.translations else None
     corrupted.save_picture(run.folder / "inputs.png")
     runs, parameters = [], 0
     for trained in found:
@@ -69,6 +71,8 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
         }
         runs.append(_record(trained, dataset, answer, scores, other))
         one = runs[-1]
+        if pairs and (features := trained.features(dataset, here)):
+            one["translations"] = pairs.found(features)
         log.info(
             "%s, seed %s: clean %.1f %%; %s",
             one["arm"], one["seed"], 100 * one["clean"],
@@ -86,6 +90,7 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
                     "stage": {name: plain(stage)[name] for name in ("name", key)},
                     "runs": [trained.result["identity"] for trained in found],
                     "other": None if other is None else fingerprint(other.inputs, other.labels),
+                    **({} if pairs is None else {"translations": pairs.hash}),
                     "seed": config.seed,
                     "precision": here.precision,
                 }
@@ -154,6 +159,7 @@ def closing(result: dict[str, Any], run: Run) -> None:
     """A line an arm."""
     table.show_corruptions(result["rows"], f"{result['dataset']}, corrupted")
     table.show_languages(result["rows"], result["dataset"])
+    table.show_translations(result["rows"], result["dataset"])
     for caveat in result["caveats"]:
         log.info("Note: %s.", caveat)
     place = quoted(run.folder)

@@ -40,12 +40,14 @@ class EvaluateStage(Stage):
 
     run: the folder of one, or of a comparison.
     other: another data set to test them on.
+    translations: a file of texts in several languages that training has not seen.
     corruptions: of images; text_corruptions: of texts.
     """
 
     name: Literal["evaluate"]
     run: Path | None
     other: DatasetComponent | None
+    translations: Path | None
     corruptions: Corruptions
     text_corruptions: TextCorruptions
 
@@ -55,6 +57,8 @@ class EvaluateStage(Stage):
         """Nothing to evaluate, or nothing to evaluate it on."""
         if self.run is None:
             yield "stage.run=null: must be the folder of a finished run or comparison, such as outputs/compare/…"
+        if self.translations is not None and not self.translations.is_file():
+            yield f"stage.translations={self.translations}: there is no such file"
         for key in ("corruptions", "text_corruptions"):
             if not any(vars(getattr(self, key)).values()):
                 yield f"stage.{key}: all lists are empty; give at least one of them a strength"

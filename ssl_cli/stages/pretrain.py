@@ -98,6 +98,8 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     save_lengths(config, dataset, run)
     monitor = _monitor(config, dataset, method, here) if phase.evaluate_every else None
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor)
+    # Texts that were held out are never lost unmeasured.
+    measured = fitted.last if monitor else _held_out_monitor(config, dataset, method, here)(method)
 
     run.save_weights("backbone", method.backbone)
     save_tokenizer(run, dataset)
@@ -127,7 +129,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
             spread=spread,
             collapsed=spread is not None and spread < COLLAPSED,
             knn_accuracy=fitted.last.get("knn_accuracy"),
-            perplexity={key: value for key, value in fitted.last.items() if key.startswith("held_out_")} or None,
+            perplexity={key: value for key, value in measured.items() if key.startswith("held_out_")} or None,
             compile=fitted.compile,
         )
     )
@@ -135,13 +137,19 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
 
 def _monitor(config: Config, dataset: Dataset, method: Method, here: Machine) -> Monitor:
     """What is watched meanwhile: the neighbours of features, and of a language model the perplexity of held-out texts."""
+    neighbours = knn_monitor(dataset.train, dataset.cases, plain_of(config, dataset), here, config.seed)
+    perplexity = _held_out_monitor(config, dataset, method, here)
+    return lambda method: neighbours(method) | perplexity(method)
+
+
+def _held_out_monitor(config: Config, dataset: Dataset, method: Method, here: Machine) -> Monitor:
+    """The perplexity of the texts that are held out; nothing where none are."""
     known = dataset.vocabulary
-    watched = [knn_monitor(dataset.train, dataset.cases, plain_of(config, dataset), here, config.seed)]
-    if method.held_out and known is not None:
-        _, apart = _apart(config, dataset, method)
-        plain = views_of(config, dataset, "pretrain").plain
-        watched.append(perplexity_monitor(dataset.train.inputs, apart, known.languages, plain, here, config.seed))
-    return lambda method: {name: value for one in watched for name, value in one(method).items()}
+    if not method.held_out or known is None:
+        return lambda _: {}
+    _, apart = _apart(config, dataset, method)
+    plain = views_of(config, dataset, "pretrain").plain
+    return perplexity_monitor(dataset.train.inputs, apart, known.languages, plain, here, config.seed)
 
 
 def _apart(config: Config, dataset: Dataset, method: Method) -> tuple[Tensor, Tensor]:

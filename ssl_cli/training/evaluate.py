@@ -46,6 +46,12 @@ def knn_accuracy(bank: Tensor, bank_labels: Tensor, queries: Tensor, query_label
     return float(accuracy(votes, query_labels))
 
 
+def nearest(queries: Tensor, bank: Tensor) -> Tensor:
+    """Which of the bank is nearest by cosine to each query: (N, D), (M, D) → int64 (N,)."""
+    bank = F.normalize(bank, dim=1).T
+    return torch.cat([(part @ bank).argmax(1) for part in F.normalize(queries, dim=1).split(BATCH)])
+
+
 def knn_monitor(
     split: Split, cases: Tensor | None, plain: Plain, machine: Machine, seed: int
 ) -> Callable[[Method], dict[str, float]]:

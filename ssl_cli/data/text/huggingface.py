@@ -64,7 +64,9 @@ def _splits(path: str, configuration: str | None) -> dict[str, Any]:
             "dataset=huggingface needs the package datasets: pip install 'ssl-cli[huggingface]'"
         ) from error
     try:
-        found = datasets.load_from_disk(path) if Path(path).is_dir() else datasets.load_dataset(path, configuration)
+        found: Any = (
+            datasets.load_from_disk(path) if Path(path).is_dir() else datasets.load_dataset(path, configuration)
+        )
     except Exception as error:  # the library raises whatever its file systems and the network raise
         raise ConfigError(f"dataset.path={path}: cannot be loaded ({error})") from error
     if not isinstance(found, dict):

@@ -59,7 +59,7 @@ def parallel(
 def _texts(own: Corpus, pairs: Path, languages: list[str], sentences: str | None, encoding: str) -> Iterator[Text]:
     """Translations, then the others; a text that stands there twice stays once, and both rows are one case."""
     cases: dict[bytes, int] = {}
-    for number, record in read_records(pairs, encoding):
+    for number, record in read_records(pairs, encoding, "dataset.pairs"):
         place = f"{pairs.name}:{number}"
         members = [
             Text(split_up(said, sentences), language=language, is_test=False, place=place)

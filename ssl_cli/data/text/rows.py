@@ -74,28 +74,28 @@ def _open(path: Path, encoding: str) -> TextIO:
     return opener(path, "rt", encoding=encoding, errors="surrogateescape", newline="")  # pyright: ignore[reportReturnType]
 
 
-def read_records(path: Path, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The rows of a file with their numbers, each with a value for each column.
+def read_records(path: Path, encoding: str, key: str = "dataset.root") -> Iterator[tuple[int, dict[str, Any]]]:
+    """The rows of a file with their numbers, each with a value for each column; `key` is the setting that names it.
 
     Raises:
         ConfigError: the format is not known, or the file is damaged.
     """
     suffix = _suffix(path)
     if suffix == ".parquet":
-        yield from _parquet_records(path)
+        yield from _parquet_records(path, key)
         return
     try:
-        yield from _written_records(path, suffix, encoding)
+        yield from _written_records(path, suffix, encoding, key)
     except (OSError, EOFError, UnicodeError, zlib.error, csv.Error) as error:
-        raise ConfigError(f"dataset.root={path}: cannot be read to its end ({error})") from error
+        raise ConfigError(f"{key}={path}: cannot be read to its end ({error})") from error
 
 
-def _written_records(path: Path, suffix: str, encoding: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def _written_records(path: Path, suffix: str, encoding: str, key: str) -> Iterator[tuple[int, dict[str, Any]]]:
     with _open(path, encoding) as file:
         if suffix in LINES:
             for number, line in enumerate(file, start=1):
                 if line.strip():
-                    yield number, _object(path, number, line.removeprefix("\ufeff"))
+                    yield number, _object(key, path, number, line.removeprefix("\ufeff"))
         elif suffix in TABLES:
             quoting = csv.QUOTE_NONE if suffix == ".tsv" else csv.QUOTE_MINIMAL
             reader = csv.reader(file, delimiter=TABLES[suffix], quoting=quoting)
@@ -105,28 +105,28 @@ def _written_records(path: Path, suffix: str, encoding: str) -> Iterator[tuple[i
                     continue
                 if len(cells) != len(header):
                     raise ConfigError(
-                        f"dataset.root={path}: row {reader.line_num} has {len(cells)} cells, and the header has {len(header)}"
+                        f"{key}={path}: row {reader.line_num} has {len(cells)} cells, and the header has {len(header)}"
                     )
                 yield reader.line_num, dict(zip(header, cells, strict=True))
         else:
-            raise ConfigError(f"dataset.root={path}: must end in {', '.join(SUFFIXES)}, or be a folder")
+            raise ConfigError(f"{key}={path}: must end in {', '.join(SUFFIXES)}, or be a folder")
 
 
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
+def _object(key: str, path: Path, number: int, line: str) -> dict[str, Any]:
     try:
         record = json.loads(line)
     except (json.JSONDecodeError, RecursionError) as error:
-        raise ConfigError(f"dataset.root={path}: line {number} is no JSON ({error})") from error
+        raise ConfigError(f"{key}={path}: line {number} is no JSON ({error})") from error
     if not isinstance(record, dict):
-        raise ConfigError(f"dataset.root={path}: line {number} must be a JSON object with a key for each column")
+        raise ConfigError(f"{key}={path}: line {number} must be a JSON object with a key for each column")
     return record
 
 
-def _parquet_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _parquet_records(path: Path, key: str) -> Iterator[tuple[int, dict[str, Any]]]:
     try:
         from pyarrow import ArrowException, parquet
     except ImportError as error:
-        raise ConfigError(f"dataset.root={path}: Parquet needs pyarrow; pip install pyarrow") from error
+        raise ConfigError(f"{key}={path}: Parquet needs pyarrow; pip install pyarrow") from error
     number = 0
     try:
         with parquet.ParquetFile(path) as file:
@@ -135,7 +135,7 @@ def _parquet_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
                     number += 1
                     yield number, record
     except (ArrowException, OSError) as error:
-        raise ConfigError(f"dataset.root={path}: is no readable Parquet file ({error})") from error
+        raise ConfigError(f"{key}={path}: is no readable Parquet file ({error})") from error
 
 
 def _folder_rows(root: Path, encoding: str) -> Iterator[Row]:

@@ -110,17 +110,43 @@ def masked_loss(
     draws: Draws,
 ) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """The mean cross-entropy of the predicted tokens; the states of each text's first token, (N, dim); metrics."""
-    chosen, seen = mask_tokens(batch, vocabulary, ratio, draws)
-    places = chosen.flatten().nonzero()[:, 0]
-    states = backbone.states_at(replace(batch, ids=seen), torch.cat([places, batch.firsts]))
-    logits, targets = output(states[: len(places)], backbone.embedding), batch.ids.flatten()[places]
+    _, logits, targets, firsts = _predict_masked(batch, vocabulary, ratio, backbone, output, draws)
     loss = mean_cross_entropy(logits, targets)
     numbers = {
         "masked_loss": loss.detach(),
         "perplexity": loss.detach().exp(),
         "masked_accuracy": share_right(logits, targets),
     }
-    return loss, states[len(places) :], numbers
+    return loss, firsts, numbers
+
+
+def masked_token_losses(
+    batch: TokenBatch,
+    vocabulary: Vocabulary,
+    ratio: float,
+    backbone: ContextBackbone,
+    output: TokenOutput,
+    draws: Draws,
+) -> tuple[Tensor, Tensor]:
+    """The cross-entropy of each masked token, (M,), and the text that it is of, (M,)."""
+    places, logits, targets, _ = _predict_masked(batch, vocabulary, ratio, backbone, output, draws)
+    return F.cross_entropy(logits, targets, reduction="none"), batch.texts.flatten()[places]
+
+
+def _predict_masked(
+    batch: TokenBatch,
+    vocabulary: Vocabulary,
+    ratio: float,
+    backbone: ContextBackbone,
+    output: TokenOutput,
+    draws: Draws,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Of the M masked tokens: places in the flat batch, logits (M, V), targets (M,); and the first states, (N, dim)."""
+    chosen, seen = mask_tokens(batch, vocabulary, ratio, draws)
+    places = chosen.flatten().nonzero()[:, 0]
+    states = backbone.states_at(replace(batch, ids=seen), torch.cat([places, batch.firsts]))
+    logits = output(states[: len(places)], backbone.embedding)
+    return places, logits, batch.ids.flatten()[places], states[len(places) :]
 
 
 def next_token_losses(
@@ -141,21 +167,6 @@ def mean_of_each_text(each: Tensor, texts: Tensor, count: int) -> Tensor:
     """The mean over the texts of the mean of each text's values, so that long ones count as short ones: (M,), (M,) → scalar."""
     sums = torch.zeros(count, dtype=each.dtype, device=each.device).index_add(0, texts, each)
     return (sums / texts.bincount(minlength=count).clamp_min(1)).mean()
-
-
-def masked_token_losses(
-    batch: TokenBatch,
-    vocabulary: Vocabulary,
-    ratio: float,
-    backbone: ContextBackbone,
-    output: TokenOutput,
-    draws: Draws,
-) -> tuple[Tensor, Tensor]:
-    """The cross-entropy of each masked token, (M,), and the text that it is of, (M,)."""
-    chosen, seen = mask_tokens(batch, vocabulary, ratio, draws)
-    places = chosen.flatten().nonzero()[:, 0]
-    logits = output(backbone.states_at(replace(batch, ids=seen), places), backbone.embedding)
-    return F.cross_entropy(logits, batch.ids.flatten()[places], reduction="none"), batch.texts.flatten()[places]
 
 
 def require_languages(vocabulary: Vocabulary, power: float) -> float | None:

@@ -1,0 +1,147 @@
+"""What parts of language models are worth, on the files of `text_files.py`: `language_models.py PART... --files FOLDER`.
+
+gpt        the language model as second task of fine-tuning (weights 0 and 0.5), from random and from pre-trained weights
+masked     15 and 40 % of the tokens masked; next-sentence prediction on and off
+xlm        CLM, MLM, MLM and TLM on translations: labels in English, tests in four other languages, retrieval of translations
+spanish    perplexity of a small language alone, and beside a related one
+
+Each command is printed, runs in a process of its own and is not repeated where its folder is finished; every arm of a part takes
+as many steps. A table closes each part.
+"""
+
+import argparse
+import json
+import os
+import shlex
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+SMALL = "backbone=transformer backbone.dim=128 backbone.layers=2 backbone.heads=2 head=linear augment=whole_text schedule=text"
+PRETRAIN = (
+    "schedule.pretrain.batch_size=64 schedule.pretrain.optimiser.lr=1e-3 schedule.pretrain.epochs=100 "
+    "schedule.pretrain.evaluate_every=0 runtime.threads=1"
+)
+DEBIAN = f"dataset=texts dataset.root=debian.csv dataset.columns.split=split {SMALL} {PRETRAIN} schedule.pretrain.max_steps=600"
+LABELS = "budget=balanced budget.labels=200"
+CAUSAL = "method=causal_lm backbone.causal=true backbone.pooling=last"
+MASKED = {
+    "15 %": "method=masked_lm method.mask_ratio=0.15 method.next_sentence=false",
+    "40 %": "method=masked_lm method.mask_ratio=0.4 method.next_sentence=false",
+    "15 %, next sentence": "method=masked_lm method.mask_ratio=0.15 method.next_sentence=true",
+}
+SENTENCES = "dataset.sentences=' ¶ ' backbone.segments=true backbone.norm=post backbone.norm_eps=1e-12"
+PAIRS = (
+    "dataset=parallel dataset.root=debian_languages.csv dataset.columns.split=split dataset.pairs=debian_pairs.csv "
+    f"dataset.languages=[en,it,da,de,fr] dataset.tokenizer.vocabulary=16000 {SMALL} {PRETRAIN} backbone.languages=true "
+    "schedule.pretrain.max_steps=1500 schedule.supervised.max_steps=600 budget=all method=cross_lingual method.transform=false"
+)
+MIXTURES = {
+    "CLM": "method.clm=1 method.mlm=0 method.tlm=0 backbone.causal=true backbone.pooling=last",
+    "MLM": "method.clm=0 method.mlm=1 method.tlm=0",
+    "MLM and TLM": "method.clm=0 method.mlm=1 method.tlm=1",
+}
+
+
+def run(folder: str, command: str) -> dict:
+    """The result of a command, which writes to this folder below `outputs`."""
+    path = Path("outputs") / folder
+    if not (path / "result.json").exists():
+        words = [*_split(command), f"hydra.run.dir={path}"]
+        print("ssl-cli", shlex.join(words), flush=True)
+        subprocess.run([sys.executable, "-m", "ssl_cli", *words], check=True)
+    return json.loads((path / "result.json").read_text())
+
+
+def _split(command: str) -> list[str]:
+    """Words as a shell has them; Hydra needs its own quotes around a value that begins with a space."""
+    parts = [word.partition("=") for word in shlex.split(command)]
+    return [f"{key}{given}'{value}'" if value.startswith(" ") else key + given + value for key, given, value in parts]
+
+
+def show(title: str, found: dict[str, list[float]]) -> None:
+    """Mean and standard deviation of each arm."""
+    print(f"\n{title}")
+    for arm, numbers in found.items():
+        spread = f" ± {100 * statistics.stdev(numbers):.1f}" if len(numbers) > 1 else ""
+        print(f"  {arm:44} {100 * statistics.mean(numbers):5.1f}{spread}")
+
+
+def gpt(seeds: list[int]) -> None:
+    found: dict[str, list[float]] = {}
+    for seed in seeds:
+        own = f"{DEBIAN} {LABELS} {CAUSAL} seed={seed}"
+        run(f"gpt/{seed}", f"pretrain {own}")
+        for weight in (0, 0.5):
+            for start, words in (("random", "baseline"), ("pre-trained", f"finetune checkpoint=outputs/gpt/{seed}")):
+                result = run(f"gpt_{start}_{weight}/{seed}", f"{words} {own} stage.language_model={weight}")
+                found.setdefault(f"{start} weights, λ {weight}", []).append(result["test_accuracy"])
+    show("Causal language model, 200 labels: test accuracy in %", found)
+
+
+def masked(seeds: list[int]) -> None:
+    found: dict[str, list[float]] = {}
+    for seed in seeds:
+        for number, (name, words) in enumerate(MASKED.items()):
+            own = f"{DEBIAN} {LABELS} {SENTENCES} {words} seed={seed}"
+            run(f"masked_{number}/{seed}", f"pretrain {own}")
+            for frozen in ("false", "true"):
+                given = f"finetune checkpoint=outputs/masked_{number}/{seed} {own} stage.frozen={frozen}"
+                result = run(f"masked_{number}_{frozen}/{seed}", given)
+                found.setdefault(f"{name}, {'frozen' if frozen == 'true' else 'fine-tuned'}", []).append(
+                    result["test_accuracy"]
+                )
+    show("Masked language model, 200 labels: test accuracy in %", found)
+
+
+def xlm(seeds: list[int]) -> None:
+    found: dict[str, list[float]] = {}
+    for seed in seeds:
+        for number, (name, words) in enumerate(MIXTURES.items()):
+            own = f"{PAIRS} {words} seed={seed}"
+            run(f"xlm_{number}/{seed}", f"pretrain {own}")
+            for frozen in ("false", "true"):
+                folder = f"xlm_{number}_{frozen}/{seed}"
+                kind = "frozen" if frozen == "true" else "fine-tuned"
+                result = run(folder, f"finetune checkpoint=outputs/xlm_{number}/{seed} {own} stage.frozen={frozen}")
+                for language, numbers in result["languages"].items():
+                    found.setdefault(f"{name}, {kind}, {language}", []).append(numbers["accuracy"])
+                read = f"evaluate stage.run=outputs/{folder} stage.translations=debian_pairs_held_out.csv runtime.threads=1"
+                row = run(f"xlm_{number}_{frozen}_read/{seed}", read)["rows"][0]
+                for pair, numbers in row["translations"].items():
+                    found.setdefault(f"{name}, {kind}, {pair}", []).append(numbers["mean"])
+    show("English labels, read in other languages; nearest is the translation: in %", found)
+
+
+def spanish(seeds: list[int]) -> None:
+    print("\nPerplexity of held-out Spanish texts")
+    tokenizer = "outputs/spanish_0/0/tokenizer.json"
+    for seed in seeds:
+        for number, file in enumerate(("spanish_italian.csv", "spanish.csv")):
+            given = "" if (number, seed) == (0, 0) else f"dataset.tokenizer.path={tokenizer}"
+            own = (
+                f"pretrain dataset=texts dataset.root={file} dataset.columns.language=language {SMALL} {PRETRAIN} {CAUSAL} "
+                f"method.held_out=0.1 schedule.pretrain.max_steps=400 {given} seed={seed}"
+            )
+            result = run(f"spanish_{number}/{seed}", own)
+            print(f"  {file:24} seed {seed}: {result['perplexity']}")
+
+
+PARTS = {"gpt": gpt, "masked": masked, "xlm": xlm, "spanish": spanish}
+
+
+def main() -> None:
+    """Run the parts that are asked for."""
+    asked = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    asked.add_argument("parts", nargs="+", choices=PARTS)
+    asked.add_argument("--files", type=Path, default=Path(), help="the folder of text_files.py, where outputs go too")
+    asked.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options = asked.parse_args()
+    os.chdir(options.files)
+    for part in options.parts:
+        PARTS[part](options.seeds)
+
+
+if __name__ == "__main__":
+    main()
