@@ -233,7 +233,7 @@ def test_the_nearest_text_is_the_translation_or_says_the_same(tmp_path):
     path = tmp_path / "unseen.csv"
     path.write_text("en,de,xx\naa,bb,\nccc,dddd,\nf,bb,\n,alone,q\n")
     pairs = read_translations(path, dataset)
-    by_size = {1: [1.0, -0.1], 2: [1.0, 0.0], 3: [1.0, 0.1], 4: [0.0, 1.0]}
+    by_size = {1: [1.0, -0.1], 2: [1.0, 0.0], 3: [1.0, 0.1], 4: [0.0, 1.0], 5: [0.0, -1.0]}
 
     def features(texts):
         return torch.tensor(
