@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from ssl_cli.data.images.files import Reading
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Tokens, Vocabulary
 
@@ -67,6 +68,7 @@ class Dataset:
     )
     name: str = ""  # as `dataset=NAME`; `load` fills it in
     vocabulary: Vocabulary | None = None  # of texts; None for images
+    reading: Reading | None = None  # how an image file becomes an input; None: nothing says so
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -1,0 +1,155 @@
+"""Image files become inputs: uint8, of one size and one number of channels."""
+
+import io
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+Fit = Literal["crop", "pad", "stretch"]
+
+HEIC = (".heic", ".heif")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", *HEIC)
+DEEP = ("I;16", "I;16B", "I;16L", "I")  # modes of 16-bit files
+DEEPEST = 65_535
+
+
+class UnreadableError(Exception):
+    """Why a file gives no input, in a few words."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How an image file becomes an input.
+
+    height, width: in pixels.
+    channels: 1, grey; or 3, colour.
+    fit: of an image with other proportions the middle is taken (crop), all of it with black beside it (pad), or all of it
+        distorted (stretch).
+    """
+
+    height: int
+    width: int
+    channels: int
+    fit: Fit = "crop"
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file's name ends as those of images do."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def read_image(path: Path, reading: Reading) -> np.ndarray:
+    """The pixels of a file: uint8 (C, H, W).
+
+    Raises:
+        UnreadableError: it is no whole image.
+    """
+    return decode_image(read_file(path), path.suffix, reading)
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        UnreadableError: it cannot be read or holds nothing.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UnreadableError(f"cannot be read ({error.strerror})") from error
+    if not content:
+        raise UnreadableError("empty file")
+    return content
+
+
+def decode_image(content: bytes, suffix: str, reading: Reading) -> np.ndarray:
+    """The pixels of a file's content: uint8 (C, H, W).
+
+    The first frame is taken, and turned as EXIF says. Transparent pixels become white. 16-bit values v become v · 255 / 65,535.
+
+    Raises:
+        UnreadableError: it is no whole image.
+    """
+    image = to_eight_bits(open_image(content, suffix, reading))
+    image = image.convert("L" if reading.channels == 1 else "RGB")
+    size = (reading.width, reading.height)
+    if image.size != size:
+        image = _fitted(image, size, reading.fit)
+    pixels = np.asarray(image)
+    return pixels[None] if reading.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def open_image(content: bytes, suffix: str = "", reading: Reading | None = None) -> Image.Image:
+    """The first frame of an image, upright; of a JPEG only as many pixels as are needed, twice those of an input.
+
+    Raises:
+        UnreadableError: it is no whole image.
+    """
+    if suffix.lower() in HEIC:
+        _register_heic()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF data
+            image = Image.open(io.BytesIO(content))
+            if reading is not None:
+                # Half the size of a JPEG costs a quarter of the time; what is kept has at least twice the input's pixels.
+                image.draft(None, (2 * reading.width, 2 * reading.height))
+            image.load()
+            return ImageOps.exif_transpose(image)
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise UnreadableError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
+    except Image.UnidentifiedImageError as error:
+        raise UnreadableError("no image") from error
+    except Exception as error:  # decoders raise whatever a damaged file leads them to
+        raise UnreadableError(
+            f"damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
+        ) from error
+
+
+def to_eight_bits(image: Image.Image) -> Image.Image:
+    """An image of any mode as L or RGB.
+
+    Raises:
+        UnreadableError: it has pixels that are not whole numbers of 1, 8 or 16 bits.
+    """
+    if image.mode in DEEP:
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > DEEPEST:
+            raise UnreadableError(f"values outside 0 to {DEEPEST:,}")
+        return Image.fromarray(((values * 255 + DEEPEST // 2) // DEEPEST).astype(np.uint8))
+    if image.mode == "F":
+        raise UnreadableError("floating-point pixels, whose range is not known")
+    if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
+        seen = image.convert("RGBA")
+        white = Image.new("RGBA", seen.size, "white")
+        return Image.alpha_composite(white, seen).convert("L" if image.mode in ("LA", "La") else "RGB")
+    return image.convert("L") if image.mode in ("1", "L") else image.convert("RGB")
+
+
+def is_colour(image: Image.Image) -> bool:
+    """Whether an image shows any colour: red, green and blue that differ by more than JPEG's rounding does."""
+    if image.mode == "L":
+        return False
+    pixels = np.asarray(image.convert("RGB").resize((64, 64))).astype(np.int16)
+    return int(np.ptp(pixels, axis=2).max()) > 12
+
+
+def _fitted(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:
+    if fit == "pad":
+        return ImageOps.pad(image, size, Image.Resampling.BICUBIC)
+    if fit == "stretch":
+        return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    return ImageOps.fit(image, size, Image.Resampling.BICUBIC)
+
+
+def _register_heic() -> None:
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError as error:
+        raise UnreadableError("HEIC needs pillow-heif; pip install pillow-heif") from error
+    register_heif_opener()
