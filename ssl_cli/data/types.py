@@ -1,7 +1,7 @@
 """Types shared by data, methods and stages."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -57,6 +57,20 @@ def as_texts(inputs: Inputs) -> Tokens:
 
 
 @dataclass(frozen=True)
+class Files:
+    """The files that a data set was read from, with paths below `root`, in the order of its inputs.
+
+    skipped: files that were left out, each with the reason; held_out: whether the program chose the test part.
+    """
+
+    root: str
+    train: Sequence[str]
+    test: Sequence[str]
+    skipped: Sequence[tuple[str, str]]
+    held_out: bool
+
+
+@dataclass(frozen=True)
 class Dataset:
     """Training and test data. Pre-training uses all training inputs; of the labels, only those in the budget are used."""
 
@@ -69,6 +83,7 @@ class Dataset:
     name: str = ""  # as `dataset=NAME`; `load` fills it in
     vocabulary: Vocabulary | None = None  # of texts; None for images
     reading: Reading | None = None  # how an image file becomes an input; None: nothing says so
+    files: Files | None = None  # of which the inputs were read; None where they have no names
 
     @property
     def shape(self) -> tuple[int, int, int]:

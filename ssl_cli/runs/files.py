@@ -1,10 +1,13 @@
 """Files that are there whole or not at all, and that never lead outside their folder; paths as people type them."""
 
+import csv
 import hashlib
+import io
 import os
 import re
 import secrets
 import shlex
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -28,6 +31,13 @@ def write(path: Path, content: bytes | str) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def as_csv(rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV. Names of files that are not UTF-8 have escapes in place of what cannot be written."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode(errors="backslashreplace").decode()
 
 
 def partial_name(path: Path) -> Path:

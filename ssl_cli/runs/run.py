@@ -7,6 +7,7 @@ metrics.jsonl      a line each log step; nothing in it depends on the clock
 checkpoint.pt      everything a resume needs
 progress.json      seconds and inputs so far, saved with the checkpoint
 labels.csv         which items' labels were seen; classes.csv: which class stands in for an item's label in pre-training
+skipped.csv        files that were left out, and why; split.csv: which are for the test where the program chose
 *.safetensors      the trained weights
 result.json        the numbers; it is there when the run is finished
 *.png, run.log     pictures, and the log

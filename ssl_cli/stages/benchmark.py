@@ -52,7 +52,7 @@ def benchmark(config: Config, run: Run) -> dict[str, Any]:
     for method in stage.methods.values():  # before anything is trained
         check_sources(replace(config, method=method))
     here = machine_of(run, config.runtime)
-    dataset = open_dataset(config)
+    dataset = open_dataset(config, run)
     found: list[dict[str, Any]] = []
     baselines: list[dict[str, Any]] = []
     for seed in range(config.seed, config.seed + stage.seeds):

@@ -53,7 +53,7 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
         for name, arm in arms(seeded):
             start = None
             if arm.stage.name == "finetune":
-                start = find_or_pretrain(seeded, run.child(folder, seeded), open_dataset(config), here)
+                start = find_or_pretrain(seeded, run.child(folder, seeded), open_dataset(config, run), here)
                 pretrainings.append(start)
             child = run.child(f"{folder}/{name}", arm)
             if arm.stage.name == "classical":

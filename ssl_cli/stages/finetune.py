@@ -1,7 +1,5 @@
 """Training on the label budget, from pre-trained or from random weights."""
 
-import csv
-import io
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -23,7 +21,7 @@ from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models import heads
 from ssl_cli.randomness import Draws
 from ssl_cli.report import plots
-from ssl_cli.runs.files import quoted, short, write
+from ssl_cli.runs.files import as_csv, quoted, short, write
 from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
@@ -129,7 +127,7 @@ def tuned(config: Config, run: Run, name: str) -> tuple[Path, Config]:
 def opened(config: Config, run: Run) -> tuple[Machine, Dataset, Chosen]:
     """The machine, the data and the labels of a run that may see some; `labels.csv` says which."""
     here = machine_of(run, config.runtime)
-    dataset = open_dataset(config)
+    dataset = open_dataset(config, run)
     chosen = choose(dataset, config.budget, config.seed)
     write(run.folder / "labels.csv", _labels_csv(dataset, chosen))
     return here, dataset, chosen
@@ -266,14 +264,13 @@ def _trained_on(batches: Batches) -> int:
 
 
 def _labels_csv(dataset: Dataset, chosen: Chosen) -> str:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["item", "label", "class", "part"])
+    files = dataset.files.train if dataset.files else ()
+    rows: list[list[object]] = [["item", "label", "class", "part", *(["path"] if files else [])]]
     for part, items in (("train", chosen.train), ("validation", chosen.validation)):
         for item in items.tolist():
             label = int(dataset.train.labels[item])
-            rows.writerow([item, label, dataset.classes[label], part])
-    return text.getvalue()
+            rows.append([item, label, dataset.classes[label], part, *([files[item]] if files else [])])
+    return as_csv(rows)
 
 
 def closing(result: dict[str, Any], run: Run) -> None:

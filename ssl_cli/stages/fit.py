@@ -5,6 +5,7 @@ What a network or a method needs is said by its own constructor, as a `ValueErro
 
 import logging
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,11 +17,13 @@ from ssl_cli.config.trust import components
 from ssl_cli.data.dataset import contradictions, described, facts_of, load
 from ssl_cli.data.token_batch import sample
 from ssl_cli.data.tokens import Tokens
-from ssl_cli.data.types import Dataset, View
+from ssl_cli.data.types import UNKNOWN, Dataset, Files, View
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import NetworkSettings, build_classifier, build_method
 from ssl_cli.methods.parts.language_model import require_whole_texts
+from ssl_cli.runs.files import as_csv, write
+from ssl_cli.runs.run import Run
 from ssl_cli.stages.networks import language_model_of, views_of
 
 log = logging.getLogger("ssl_cli")
@@ -33,8 +36,10 @@ class _NotKnownError(Exception):
     """What only reading the data can tell."""
 
 
-def open_dataset(config: Config) -> Dataset:
+def open_dataset(config: Config, run: Run) -> Dataset:
     """The data of a run; where the settings could not tell what they are, it is checked now that networks fit them.
+
+    Of files, `skipped.csv` says which were left out, and `split.csv` which are for the test where the program chose them.
 
     Raises:
         ConfigError: they cannot be read, or do not fit.
@@ -42,7 +47,21 @@ def open_dataset(config: Config) -> Dataset:
     dataset = load(config.dataset)
     if described(config.dataset) is None:
         check_fit(config, dataset)
+    if dataset.files is not None:
+        _save_files(dataset, dataset.files, run.folder)
     return dataset
+
+
+def _save_files(dataset: Dataset, files: Files, folder: Path) -> None:
+    if files.skipped:
+        write(folder / "skipped.csv", as_csv([("path", "reason"), *files.skipped]))
+    if files.held_out:
+        rows = [
+            (path, part, dataset.classes[label] if label != UNKNOWN else "")
+            for part, paths, split in (("train", files.train, dataset.train), ("test", files.test, dataset.test))
+            for path, label in zip(paths, split.labels.tolist(), strict=True)
+        ]
+        write(folder / "split.csv", as_csv([("path", "split", "label"), *rows]))
 
 
 def check_fit(config: Config, dataset: Dataset | None = None) -> None:

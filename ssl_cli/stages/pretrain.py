@@ -75,7 +75,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
         return run.result
     start = check_sources(config)
     here = machine_of(run, config.runtime)
-    dataset = open_dataset(config)
+    dataset = open_dataset(config, run)
     method, batches, views = material(config, dataset, run, here)
     source = None if method.source is None else config.method.arguments["source"].name
     phase = config.schedule.pretrain

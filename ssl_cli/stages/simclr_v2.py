@@ -38,7 +38,7 @@ def simclr_v2(config: Config, run: Run) -> dict[str, Any]:
     for seed in range(config.seed, config.seed + config.stage_as(SimCLRv2Stage).seeds):
         seeded = replace(config, seed=seed)
         inside = run.child(f"seed{seed}", seeded)
-        start = find_or_pretrain(seeded, inside, open_dataset(config), here)
+        start = find_or_pretrain(seeded, inside, open_dataset(config, run), here)
         pretrainings.append(start)
         for name, arm_config in tuned_arms(seeded):
             result = finetune(arm_config, inside.child(name, arm_config), start)
