@@ -44,7 +44,8 @@ def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     if facts is None or facts.inputs is None:
         return
     if budget.labels is not None and budget.labels > facts.inputs:
-        yield f"budget.labels={budget.labels}: dataset={config.dataset.name} has {facts.inputs:,} labelled inputs; budget=all takes them"
+        there = f"dataset={config.dataset.name} has {facts.inputs:,} labelled inputs"
+        yield f"budget.labels={budget.labels}: {there}; budget=all takes them"
     labels = _label_count(budget, facts.inputs)
     if budget.kind == "balanced" and facts.classes and labels < facts.classes:
         yield (

@@ -31,7 +31,7 @@ def folder(
     labels: Path | None,
     size: Annotated[int, "[8, 1024]"] | Literal["auto"],
     colour: bool | Literal["auto"],
-    fit: Fit,
+    fit: Literal["crop", "pad", "stretch"],
     test_fraction: Annotated[float, "(0, 1)"],
     strict: bool,
     cache: Path,
