@@ -25,7 +25,7 @@ PRETRAIN = (
 )
 DEBIAN = f"dataset=texts dataset.root=debian.csv dataset.columns.split=split {SMALL} {PRETRAIN} schedule.pretrain.max_steps=600"
 LABELS = "budget=balanced budget.labels=200"
-CAUSAL = "method=causal_lm backbone.causal=true backbone.pooling=last"
+CAUSAL = "method=causal_lm backbone.causal=true backbone.pooling=last augment.supervised.drop.p=0"
 MASKED = {
     "15 %": "method=masked_lm method.mask_ratio=0.15 method.next_sentence=false",
     "40 %": "method=masked_lm method.mask_ratio=0.4 method.next_sentence=false",
@@ -38,7 +38,7 @@ PAIRS = (
     "schedule.pretrain.max_steps=1500 schedule.supervised.max_steps=600 budget=all method=cross_lingual method.transform=false"
 )
 MIXTURES = {
-    "CLM": "method.clm=1 method.mlm=0 method.tlm=0 backbone.causal=true backbone.pooling=last",
+    "CLM": "method.clm=1 method.mlm=0 method.tlm=0",
     "MLM": "method.clm=0 method.mlm=1 method.tlm=0",
     "MLM and TLM": "method.clm=0 method.mlm=1 method.tlm=1",
 }
@@ -116,16 +116,20 @@ def xlm(seeds: list[int]) -> None:
 
 def spanish(seeds: list[int]) -> None:
     print("\nPerplexity of held-out Spanish texts")
-    tokenizer = "outputs/spanish_0/0/tokenizer.json"
+    arms = {
+        "with Italian, by shares": "dataset.root=spanish_italian.csv method.language_power=1",
+        "with Italian, as often": "dataset.root=spanish_italian.csv method.language_power=0",
+        "alone": "dataset.root=spanish.csv",
+    }
     for seed in seeds:
-        for number, file in enumerate(("spanish_italian.csv", "spanish.csv")):
-            given = "" if (number, seed) == (0, 0) else f"dataset.tokenizer.path={tokenizer}"
+        for number, (arm, words) in enumerate(arms.items()):
+            # One tokenizer for all, without which perplexities cannot be compared.
+            given = f"dataset.tokenizer.path=outputs/spanish_0/{seed}/tokenizer.json" if number else ""
             own = (
-                f"pretrain dataset=texts dataset.root={file} dataset.columns.language=language {SMALL} {PRETRAIN} {CAUSAL} "
+                f"pretrain dataset=texts {words} dataset.columns.language=language {SMALL} {PRETRAIN} {CAUSAL} "
                 f"method.held_out=0.1 schedule.pretrain.max_steps=400 {given} seed={seed}"
             )
-            result = run(f"spanish_{number}/{seed}", own)
-            print(f"  {file:24} seed {seed}: {result['perplexity']}")
+            print(f"  {arm:24} {run(f'spanish_{number}/{seed}', own)['perplexity']['held_out_perplexity_es']:.0f}")
 
 
 PARTS = {"gpt": gpt, "masked": masked, "xlm": xlm, "spanish": spanish}
