@@ -92,20 +92,15 @@ class Inpainting(Method):
         }
 
     def _inpaint(self, view: Tensor, masks: Tensor) -> Tensor:
-        return self.decoder(self._maps(fill_with_mean(view, masks))).float().sigmoid()
+        return self.decoder(self.backbone.maps(fill_with_mean(view, masks))).float().sigmoid()
 
     @torch.no_grad()
     def _shape_of_maps(self, shape: Shape) -> tuple[int, int, int]:
         self.backbone.eval()  # or the zeros would enter batch norm's running statistics
-        maps = self._maps(torch.zeros(1, *shape))
+        maps = self.backbone.maps(torch.zeros(1, *shape))
         self.backbone.train()
         _, channels, rows, columns = maps.shape
         return channels, rows, columns
-
-    def _maps(self, inputs: Tensor) -> Tensor:
-        for stage in self.backbone.stages:
-            inputs = stage(inputs)
-        return inputs
 
 
 class ChannelWise(nn.Module):

@@ -131,7 +131,8 @@ def build_classifier(
             projected.load_state_dict(read_weights(start, "head"))
     torch.manual_seed(derived_seed(settings.seed, "classifier"))
     head = heads.classifier(settings.head, projected, backbone.dim, len(dataset.classes))
-    pretrained = [backbone, *head.kept] if start else []
+    published = [backbone] if getattr(backbone, "is_published", False) else []
+    pretrained = [backbone, *head.kept] if start else published
     try:
         return Supervised(backbone, head, label_smoothing, pretrained, pretrained_rate, language_model)
     except ValueError as error:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.config.consistency import projects
-from ssl_cli.config.schema import Config, TextFacts, ViewsComponent
+from ssl_cli.config.schema import BackboneComponent, Config, TextFacts, ViewsComponent
 from ssl_cli.models.huggingface.reading import is_folder
 from ssl_cli.report import page, plots, table
 from ssl_cli.runs.files import quoted
@@ -118,10 +118,14 @@ def arms(config: Config) -> Iterator[tuple[str, Config]]:
         for features, penalty in PENALTIES.items():
             stage = ClassicalStage("classical", features, components=200, C=penalty)
             yield features, replace(config, stage=stage, head=new)
-    yield "random-frozen", replace(config, stage=replace(baseline, **frozen), head=new)
-    yield "labels-only", replace(config, stage=baseline, head=new, augment=plain)
+    random = replace(config, backbone=_without_weights(config.backbone), head=new)
+    yield "random-frozen", replace(random, stage=replace(baseline, **frozen))
+    yield "labels-only", replace(random, stage=baseline, augment=plain)
     if still != config.augment.supervised:
-        yield "labels-augmented", replace(config, stage=baseline, head=new)
+        yield "labels-augmented", replace(random, stage=baseline)
+    if random.backbone != config.backbone:
+        yield "published-frozen", replace(config, stage=replace(baseline, **frozen), head=new)
+        yield "published-tuned", replace(config, stage=baseline, head=new)
     yield "pretrained-frozen", replace(config, stage=replace(tuned, **frozen), head=new)
     if projects(config) and not (
         config.checkpoint != "auto" and is_folder(config.checkpoint)
@@ -131,6 +135,13 @@ def arms(config: Config) -> Iterator[tuple[str, Config]]:
     if config.head.keep not in (0, "all", layers):
         yield f"keep-{config.head.keep}", replace(config, stage=tuned)
     yield "new-head", replace(config, stage=tuned, head=new)
+
+
+def _without_weights(backbone: BackboneComponent) -> BackboneComponent:
+    """The same network with random weights, where the settings name published ones."""
+    if backbone.arguments.get("weights") is None:
+        return backbone
+    return replace(backbone, arguments={**backbone.arguments, "weights": None})
 
 
 def _without_randomness(config: Config) -> ViewsComponent:

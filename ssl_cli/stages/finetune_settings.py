@@ -36,14 +36,18 @@ class SupervisedStage(Stage):
 
     def arm(self, config: Config) -> str:
         """By its first weights, and by what of them stays."""
+        published = config.backbone.arguments.get("weights") is not None
+        if self.name == "baseline" and published:
+            return f"published weights, {'frozen' if self.frozen else 'fine-tuned'}"
+        pretrained = "published weights, pre-trained further" if published else "pre-trained"
         if self.frozen:
-            return "random weights, frozen" if self.name == "baseline" else "pre-trained, frozen"
+            return "random weights, frozen" if self.name == "baseline" else f"{pretrained}, frozen"
         if self.name == "baseline":
             augmented = any(getattr(step, "p", 0) for step in config.augment.supervised.arguments.values())
             return "labels only, with augmentation" if augmented else "labels only"
         layers = len(config.head.projection.arguments.get("widths", ()))
         if config.head.keep == 0:
-            return "pre-trained, new head"
+            return f"{pretrained}, new head"
         if config.head.keep in ("all", layers):
-            return "pre-trained, same head"
-        return f"pre-trained, {config.head.keep} of {layers} head layers kept"
+            return f"{pretrained}, same head"
+        return f"{pretrained}, {config.head.keep} of {layers} head layers kept"

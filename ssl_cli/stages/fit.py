@@ -183,6 +183,7 @@ def _try_method(config: Config, place: str, dataset: Dataset, facts: Facts) -> N
             )
     method = build_method(_settings(config, inputs_to_pretrain_on(config, facts)), dataset, read=_described)
     _check_memory(config, "method", method)
+    _check_scale(config, method.backbone)
     check_views(config, dataset, method)
     problems = list(config.stage.network_problems(config, method))
     if problems:
@@ -197,6 +198,15 @@ def check_views(config: Config, dataset: Dataset, method: Method) -> None:
         method.check_views(views)
     except ValueError as error:
         raise ConfigError(f"method={config.method.name}: {error}") from error
+
+
+def _check_scale(config: Config, backbone: Any) -> None:
+    """Raises ConfigError where published weights want pixels in another range."""
+    wanted = getattr(backbone, "scale", None)
+    if wanted not in (None, config.augment.scale):
+        raise ConfigError(
+            f"augment.scale={config.augment.scale:g}: backbone={config.backbone.name} wants pixels from 0 to {wanted:g}"
+        )
 
 
 def _check_length(config: Config, views: Any, backbone: Any) -> None:
@@ -228,6 +238,7 @@ def _try_classifier(config: Config, dataset: Dataset, facts: Facts) -> None:
     weight = language_model_of(config)
     classifier = build_classifier(settings, dataset, None, 0.0, read=_described, language_model=weight)
     _check_memory(config, "classifier", classifier)
+    _check_scale(config, classifier.backbone)
     views = views_of(config, dataset)
     _check_length(config, views, classifier.backbone)
     if weight:

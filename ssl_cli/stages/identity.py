@@ -10,6 +10,7 @@ from ssl_cli.data.dataset import load
 from ssl_cli.data.types import Dataset, fingerprint
 from ssl_cli.models.huggingface.reading import fingerprint as model_fingerprint
 from ssl_cli.models.huggingface.reading import is_folder
+from ssl_cli.runs.files import sha256
 from ssl_cli.runs.identity import identity
 from ssl_cli.runs.result import finished_result
 from ssl_cli.training.device import Machine
@@ -89,8 +90,11 @@ def _schedule(config: Config, phase: str) -> dict[str, Any]:
 
 
 def _built(component: Component) -> dict[str, Any]:
-    """What is built, whatever the choice is called."""
-    return {key: value for key, value in plain(component).items() if key != "name"}
+    """What is built, whatever the choice is called; a file of weights counts by its bytes, wherever it lies."""
+    files = {
+        key: sha256(value) for key, value in component.arguments.items() if isinstance(value, Path) and value.is_file()
+    }
+    return {key: value for key, value in {**plain(component), **files}.items() if key != "name"}
 
 
 def _method(method: Component) -> dict[str, Any]:

@@ -51,9 +51,13 @@ class Backbone(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, C, H, W) → (B, dim)."""
+        return self._pool(self.maps(inputs))
+
+    def maps(self, inputs: Tensor) -> Tensor:
+        """The last stage's output: (B, C, H, W) → (B, channels, H', W')."""
         for stage in self.stages:
             inputs = stage(inputs)
-        return self._pool(inputs)
+        return inputs
 
     def layers(self, inputs: Tensor) -> list[Tensor]:
         """The features of every stage, pooled like the last: (B, C of that stage · grid²)."""
