@@ -236,9 +236,9 @@ def _threads() -> ThreadPoolExecutor:
 
 
 def _perceptual_hash(pixels: np.ndarray) -> int:
-    """64 bits of the lowest frequencies (imagehash's phash), of the pixels that the network sees."""
+    """64 bits, which of two pixels side by side is lighter at 9×8 (imagehash's dhash), of what the network sees."""
     import imagehash
     from PIL import Image
 
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
-    return int(str(imagehash.phash(image)), 16)
+    return int(str(imagehash.dhash(image)), 16)
