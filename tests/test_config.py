@@ -22,6 +22,8 @@ CHOICES = [
     not in (
         "evaluate",
         "export",
+        "predict",
+        "embed",
         "micle",
         "mae",
         "bag",
@@ -42,6 +44,8 @@ WITH_PARTNERS = [
     "schedule=warfield dataset=mnist",
     "stage=evaluate stage.run=outputs",
     "stage=export stage.run=outputs",
+    "stage=predict stage.run=outputs stage.inputs=.",
+    "stage=embed stage.run=outputs stage.inputs=.",
     "stage=evaluate stage.run=outputs dataset@stage.other=mnist",
     *(f"schedule={name}" for name in ("quick", "standard", "smoke")),
     *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "letters", "synthetic", "arrays")),

@@ -21,7 +21,8 @@ def test_the_help_fits_one_screen_and_names_every_choice():
 
 @pytest.mark.parametrize(("group", "choice"), CHOICES)
 def test_every_choice_is_explained_with_its_settings(group, choice):
-    given = ["stage.run=x"] if choice in ("evaluate", "export") else []
+    given = ["stage.run=x"] if choice in ("evaluate", "export", "predict", "embed") else []
+    given += ["stage.inputs=."] if choice in ("predict", "embed") else []
     text = help.text([f"{group}={choice}", *given], None)
     name, about, *_ = text.splitlines()
     assert name == f"{group}={choice}"
@@ -45,7 +46,7 @@ def test_a_setting_that_was_changed_is_shown_as_changed(cli):
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("ssl-cli pre", {"pretrain"}),
+        ("ssl-cli pre", {"predict", "pretrain"}),
         ("ssl-cli pretrain method=b", {"method=barlow_twins", "method=bigan", "method=byol"}),
         ("ssl-cli pretrain fine", set()),  # one stage is enough
         ("ssl-cli budget.la", {"budget.labels="}),

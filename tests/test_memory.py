@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from ssl_cli.cli.main import _run
+from ssl_cli.cli.main import carry_out
 from ssl_cli.errors import TrainingError
 from ssl_cli.training import loop
 
@@ -41,7 +41,7 @@ def test_what_to_lower_is_said_where_a_step_does_not_fit(smoke, monkeypatch, err
     monkeypatch.setattr(loop, "take_step", step)
     config, run = smoke(*words)
     with pytest.raises(TrainingError, match=f"^{sentence}"):
-        _run(config, run.folder)
+        carry_out(config, run.folder)
 
 
 def test_another_error_of_a_step_stays_what_it_is(smoke, monkeypatch):
@@ -51,7 +51,7 @@ def test_another_error_of_a_step_stays_what_it_is(smoke, monkeypatch):
     monkeypatch.setattr(loop, "take_step", step)
     config, run = smoke("stage=pretrain")
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        _run(config, run.folder)
+        carry_out(config, run.folder)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")

@@ -258,7 +258,7 @@ def test_every_case_has_a_pin():
     ("group", "without"),
     [
         ("method", ()),
-        ("stage", ("evaluate", "export", "classical")),
+        ("stage", ("evaluate", "export", "predict", "embed", "classical")),
         ("backbone", ("small", "bert_base", "gpt2_small", "xlm")),
         ("augment", ("digits",)),
         ("head", ("simclr",)),

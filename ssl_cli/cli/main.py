@@ -6,7 +6,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ def main() -> None:
         if resume.is_sweep(folder):
             _with_hydra(resume.sweep_arguments(folder), trust.from_a_file)
         else:
-            _run(resume.settings(folder), folder)
+            carry_out(resume.settings(folder), folder)
 
 
 def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
@@ -125,7 +125,7 @@ def _job(allowed: Allowed, in_sweep: bool, failures: list[str]) -> Callable[[Any
             checked = compose.check(compose.resolved(settings), allowed)
             trust.trust_components_of(checked)
             try:
-                _run(checked, Path(job.runtime.output_dir), sweep)
+                carry_out(checked, Path(job.runtime.output_dir), sweep)
             except TrainingError as error:
                 if sweep is None:
                     raise
@@ -185,13 +185,19 @@ def _check_sweep_folder(folder: Path) -> None:
         )
 
 
-def _run(settings: Config, folder: Path, sweep: Path | None = None) -> None:
-    """One stage in its folder, and the closing words."""
+def carry_out(settings: Config, folder: Path, sweep: Path | None = None, command: Sequence[str] | None = None) -> None:
+    """One stage in its folder, and the closing words.
+
+    Args:
+        settings, folder: of the run.
+        sweep: the folder of the sweep that it is a job of.
+        command: the words that asked for it; None for those of this process.
+    """
     from ssl_cli.runs.files import quoted
     from ssl_cli.runs.run import Run, logged
     from ssl_cli.training.memory import is_out_of_memory, what_to_lower
 
-    run = Run(folder, settings)
+    run = Run(folder, settings, command=command)
     if run.result:
         log.info("This run was finished already; nothing is done again.")
         _close(settings, run.result, run, in_sweep=sweep is not None)

@@ -21,10 +21,11 @@ from ssl_cli.config.overrides import (
     hydra_settings,
     is_of_hydra,
     jobs,
+    overrides_without_effect,
     parsed_override,
     reading,
 )
-from ssl_cli.config.schema import Config
+from ssl_cli.config.schema import Config, Stage
 from ssl_cli.config.typecheck import Allowed, anything, shown, typed
 from ssl_cli.errors import ConfigError
 
@@ -146,7 +147,11 @@ def _job(overrides: list[str], name: str, allowed: Allowed) -> Config:
     settings, problems, in_place = composed_with(overrides, name)
     config: Config | None = None
     try:
-        config = check(resolved(settings), allowed)
+        values = resolved(settings)
+        stage = typed(values.get("stage"), Stage, "stage", [], allowed)
+        if isinstance(stage, Stage) and (ignored := overrides_without_effect(overrides, stage)):
+            raise ConfigError(ignored)  # alone, since whatever else is wrong with them does not matter
+        config = check(values, allowed)
     except ConfigError as error:
         problems += error.problems
     problems += [sentence for key, sentence in in_place if not any(p.startswith(key) for p in problems)]

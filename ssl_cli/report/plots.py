@@ -29,7 +29,7 @@ def save_curves(folder: Path, path: Path) -> None:
     }
     drawn = [key for key in accuracies if any(key in line for line in lines)]
     extra = ["spread"] if any("spread" in line for line in lines) else []
-    figure, axes = _figure(2 + bool(drawn) + len(extra), 1, width=3.3 * (2 + bool(drawn) + len(extra)), height=2.6)
+    figure, axes = figure_of(2 + bool(drawn) + len(extra), 1, width=3.3 * (2 + bool(drawn) + len(extra)), height=2.6)
     panels = iter(axes[0])
     for key, title, colour in (("loss", "loss", BLUE), ("rate", "learning rate", GREY)):
         _curve(next(panels), lines, key, title, colour)
@@ -42,7 +42,7 @@ def save_curves(folder: Path, path: Path) -> None:
             label, colour = accuracies[key]
             _curve(axis, lines, key, "accuracy", colour, label)
         axis.legend(fontsize=8, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: str, across: str, measure: str) -> None:
@@ -51,7 +51,7 @@ def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: s
     names = [written(name) for name in classes]
     longest = max(map(len, names)) if len(names) <= NAMED else 0
     side = min(10.0, 1.6 + 0.38 * len(classes)) + 0.06 * max(0, longest - 6)
-    figure, axes = _figure(1, 1, width=side, height=side)
+    figure, axes = figure_of(1, 1, width=side, height=side)
     axis = axes[0][0]
     axis.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
     right = counts.diagonal().sum() / counts.sum()
@@ -73,12 +73,12 @@ def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: s
                         fontsize=size - 1,
                         color="white" if dark else "black",
                     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_arms(rows: list[dict[str, Any]], path: Path, measure: str = "test accuracy") -> None:
     """One dot per arm, with error bars of one standard deviation, and a small dot per seed."""
-    figure, axes = _figure(1, 1, width=7.5, height=0.9 + 0.42 * len(rows))
+    figure, axes = figure_of(1, 1, width=7.5, height=0.9 + 0.42 * len(rows))
     axis = axes[0][0]
     colours = {"distilled": GREEN, "pre-trained": BLUE}  # the first that fits
     for position, row in enumerate(reversed(rows)):
@@ -96,12 +96,12 @@ def save_arms(rows: list[dict[str, Any]], path: Path, measure: str = "test accur
     axis.grid(axis="x", color="#e3e6ea")
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_layers(rows: list[dict[str, Any]], path: Path) -> None:
     """Accuracy of both probes by layer, for random and for pre-trained weights."""
-    figure, axes = _figure(1, 1, width=7.5, height=4.2)
+    figure, axes = figure_of(1, 1, width=7.5, height=4.2)
     axis = axes[0][0]
     for weights, colour, word in (("pretrained", BLUE, "pre-trained"), ("random", GREY, "random weights")):
         own = [row for row in rows if row["weights"] == weights]
@@ -116,14 +116,14 @@ def save_layers(rows: list[dict[str, Any]], path: Path) -> None:
     axis.grid(axis="y", color="#e3e6ea")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_benchmark(rows: list[dict[str, Any]], path: Path) -> None:
     """One line per method with a dot per measure and error bars of one standard deviation, sorted by fine-tuned accuracy."""
     kinds = {"knn": ("kNN", GREY, "s"), "linear": ("linear", ORANGE, "^"), "finetuned": ("fine-tuned", BLUE, "o")}
     ordered = sorted(rows, key=lambda row: row["finetuned"]["mean"] if row["finetuned"] else 0)
-    figure, axes = _figure(1, 1, width=8, height=1.2 + 0.34 * len(rows))
+    figure, axes = figure_of(1, 1, width=8, height=1.2 + 0.34 * len(rows))
     axis = axes[0][0]
     for key, (name, colour, marker) in kinds.items():
         there = [(position, row[key]) for position, row in enumerate(ordered) if row[key]]
@@ -139,7 +139,7 @@ def save_benchmark(rows: list[dict[str, Any]], path: Path) -> None:
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=len(kinds))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) -> None:
@@ -148,7 +148,7 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
     A thin line is a seed, which has the same labels at every point: differences between settings can be smaller than
     those between seeds and still have the same sign for each seed.
     """
-    figure, axes = _figure(1, 1, width=7.5, height=4.2)
+    figure, axes = figure_of(1, 1, width=7.5, height=4.2)
     axis = axes[0][0]
     for line in dict.fromkeys(row["line"] for row in rows):
         points = sorted((row for row in rows if row["line"] == line), key=lambda row: row["x"])
@@ -172,13 +172,13 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
     axis.set(xlabel=name, ylabel=f"{measure}, %")
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(fontsize=8, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
     """Accuracy, and macro-F1 below it, over strength: panels of corruptions, a line per arm, a band of one standard deviation."""
     measures = {"test accuracy, %": rows, "macro-F1, %": [row["macro_f1"] for row in rows]}
-    figure, axes = _figure(len(strengths), 2, width=max(5.0, 3.0 * len(strengths)), height=5.8 + 0.06 * len(rows))
+    figure, axes = figure_of(len(strengths), 2, width=max(5.0, 3.0 * len(strengths)), height=5.8 + 0.06 * len(rows))
     for line, (measure, numbers) in zip(axes, measures.items(), strict=True):
         for axis, (name, values) in zip(line, strengths.items(), strict=True):
             for row, of in zip(rows, numbers, strict=True):
@@ -194,12 +194,12 @@ def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float
         line[0].set_ylabel(measure)
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_dots(lines: list[str], arms: dict[str, list[dict[str, Any]]], measure: str, path: Path) -> None:
     """One line per name, the first at the top, with a dot per arm (a mean) and its standard deviation."""
-    figure, axes = _figure(1, 1, width=7.5, height=1.6 + 0.3 * len(lines))
+    figure, axes = figure_of(1, 1, width=7.5, height=1.6 + 0.3 * len(lines))
     axis = axes[0][0]
     for number, (arm, numbers) in enumerate(arms.items()):
         shift = 0.5 * (number + 0.5) / len(arms) - 0.25
@@ -215,13 +215,13 @@ def save_dots(lines: list[str], arms: dict[str, list[dict[str, Any]]], measure: 
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def save_lengths(lengths: Tensor, cuts: dict[str, int], path: Path) -> None:
     """Histogram of the lengths of texts in tokens, int64 (N,), and where views cut them (by what does), if any is that long."""
     most = max(int(lengths.max()), 2)
-    figure, axes = _figure(1, 1, width=6.5, height=3.0)
+    figure, axes = figure_of(1, 1, width=6.5, height=3.0)
     axis = axes[0][0]
     axis.hist(lengths.numpy(), bins=min(most, 60), range=(0.5, most + 0.5), color=BLUE)
     for (name, cut), colour in zip(cuts.items(), (ORANGE, GREEN), strict=False):
@@ -233,7 +233,7 @@ def save_lengths(lengths: Tensor, cuts: dict[str, int], path: Path) -> None:
     axis.set(xlabel="tokens of a training text, with the first and the last", ylabel="texts")
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", fontsize=8, frameon=False)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def written(name: str) -> str:
@@ -256,14 +256,16 @@ def _curve(axis: Any, lines: list[dict], key: str, title: str, colour: str, labe
     axis.tick_params(labelsize=8)
 
 
-def _figure(columns: int, rows: int, width: float, height: float):
+def figure_of(columns: int, rows: int, width: float, height: float):
+    """A figure with as many charts, of a size in inches, and its axes by row and column."""
     from matplotlib.figure import Figure  # not pyplot: no windows, no state, half the import
 
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
 
 
-def _save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
+    """Write a figure as a PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, bbox_inches="tight", pad_inches=0.08)
     write(path, buffer.getvalue())

@@ -3,8 +3,12 @@
 import io
 import textwrap
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ssl_cli.runs.files import write
+
+if TYPE_CHECKING:
+    from PIL import ImageFont
 
 WIDTH = 110  # letters of a line
 LINES = 3  # of a text; more is cut
@@ -12,12 +16,9 @@ LINES = 3  # of a text; more is cut
 
 def save_texts(rows: list[tuple[str, str]], path: Path) -> None:
     """Lines of a name and a text; an empty name continues a group, and groups have a space between them."""
-    import matplotlib
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw
 
-    # DejaVu has the letters of most languages; Pillow's own font has those of few.
-    fonts = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
-    font, bold = (ImageFont.truetype(str(fonts / f"DejaVuSans{kind}.ttf"), 14) for kind in ("", "-Bold"))
+    font, bold = font_of("", 14), font_of("-Bold", 14)
     lines = []
     for number, (name, text) in enumerate(rows):
         parts = textwrap.wrap(drawable(text), WIDTH, max_lines=LINES, placeholder=" …") or [""]
@@ -35,6 +36,14 @@ def save_texts(rows: list[tuple[str, str]], path: Path) -> None:
     buffer = io.BytesIO()
     canvas.save(buffer, format="png")
     write(path, buffer.getvalue())
+
+
+def font_of(kind: str, size: int) -> "ImageFont.FreeTypeFont":
+    """DejaVu Sans, which has the letters of most languages; Pillow's own font has those of few. `kind`: empty, or -Bold."""
+    import matplotlib
+    from PIL import ImageFont
+
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / f"DejaVuSans{kind}.ttf"), size)
 
 
 def drawable(text: str) -> str:

@@ -51,19 +51,21 @@ MACHINE = "machine.json"
 class Run:
     """One run's folder. Opening it again with the same settings goes on where it was."""
 
-    def __init__(self, folder: Path, settings: Any, parent: "Run | None" = None):
+    def __init__(self, folder: Path, settings: Any, parent: "Run | None" = None, command: Sequence[str] | None = None):
         """Create the folder, or open it again.
 
         Args:
             folder: a new one, one that holds at most hidden files, or that of a run with these settings.
             settings: of the run, a dataclass.
             parent: the run inside which this one lies, if any.
+            command: the words that asked for it; None for those of the parent, or of this process.
 
         Raises:
             ConfigError: it holds a run with other settings, or files that are not a run's.
         """
         self.folder = folder
         saved = plain(settings)
+        self._command = list(command) if command is not None else parent._command if parent else sys.argv[1:]
         self.stage: str = settings.stage.name
         self._about: dict[str, Any] = {
             "ends_in": settings.stage.ends_in,
@@ -86,7 +88,12 @@ class Run:
                 )
             folder.mkdir(parents=True, exist_ok=True)
             self._found = set(folder.iterdir())
-            born = {"run_id": secrets.token_hex(6), "command": sys.argv[1:], "began": _now(), "folder": str(Path.cwd())}
+            born = {
+                "run_id": secrets.token_hex(6),
+                "command": self._command,
+                "began": _now(),
+                "folder": str(Path.cwd()),
+            }
             write(folder / "run.json", json.dumps(born, indent=1))
             write(config, text)
         elif config.read_text() != text:

@@ -75,7 +75,9 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
 
     taught = finished_result(teacher_folder)
     starts_from = (start, teacher_folder)
-    result = tested(config, run, method, method.backbone, dataset.test, dataset, chosen, fitted, here, *starts_from)
+    result = tested(
+        config, run, method, method.backbone, dataset.test, held_out, dataset, chosen, fitted, here, *starts_from
+    )
     return run.finish(
         replace(
             result,

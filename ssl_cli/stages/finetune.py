@@ -25,10 +25,12 @@ from ssl_cli.runs.files import as_csv, quoted, short, write
 from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
+from ssl_cli.stages.calibration import save_calibration
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import note_long_texts, note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import classifier_identity
-from ssl_cli.stages.networks import fresh_classifier, plain_of, save_tokenizer, views_of
+from ssl_cli.stages.inputs import save_inputs
+from ssl_cli.stages.networks import fresh_classifier, plain_of, views_of
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import class_accuracy, outputs
@@ -102,7 +104,7 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     note_smaller_batches("schedule.supervised.batch_size", phase.batch_size, batches.size, "labels to train on")
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor, select)
 
-    result = tested(config, run, method, backbone, test, dataset, chosen, fitted, here, start)
+    result = tested(config, run, method, backbone, test, validation, dataset, chosen, fitted, here, start)
     return run.finish(
         replace(
             result,
@@ -134,16 +136,20 @@ def opened(config: Config, run: Run) -> tuple[Machine, Dataset, Chosen]:
 
 
 def tested(
-    config: Config, run: Run, method: Classifier, backbone: nn.Module, test: Split, dataset: Dataset,
+    config: Config, run: Run, method: Classifier, backbone: nn.Module, test: Split, validation: Split, dataset: Dataset,
     chosen: Chosen, fitted: Fitted, here: Machine, *starts_from: Path | None,
 ) -> ClassifierResult:  # fmt: skip
     """Test a trained classifier once, save its weights and pictures; the numbers that every classifier has.
 
+    Its probabilities are calibrated on `validation`, the part of the budget that was not trained on, if that is not empty.
     `starts_from` are the folders of the runs whose weights it began with or learnt from.
     """
-    answers = outputs(method, test.inputs, plain_of(config, dataset), here)
+    plain = plain_of(config, dataset)
+    answers = outputs(method, test.inputs, plain, here)
     run.save_weights("backbone", backbone)
-    save_tokenizer(run, dataset)
+    save_inputs(run, dataset, dataset.classes)
+    if len(validation):
+        save_calibration(run.folder, outputs(method, validation.inputs, plain, here), validation.labels)
     run.save_weights("classifier", method.head)
     table = confusion(answers.argmax(1), test.labels, len(dataset.classes))
     picture = run.folder / "confusion.png"

@@ -1,6 +1,5 @@
 """Networks by the settings of a run: where `Config` ends and values begin."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +18,6 @@ from ssl_cli.methods.networks import (
 )
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models.backbones.base import Backbone
-from ssl_cli.runs.files import write
-from ssl_cli.runs.run import Run
 
 
 def network_settings(config: Config, dataset: Dataset) -> NetworkSettings:
@@ -43,14 +40,6 @@ def views_of(config: Config, dataset: Dataset, part: str = "supervised") -> Any:
 def plain_of(config: Config, dataset: Dataset) -> Plain:
     """Inputs as evaluation sees them."""
     return views_of(config, dataset).plain
-
-
-def save_tokenizer(run: Run, dataset: Dataset) -> None:
-    """`tokenizer.json` beside the weights of a network for texts, and its `languages.json`: without them they mean nothing."""
-    if dataset.vocabulary is not None:
-        write(run.folder / "tokenizer.json", dataset.vocabulary.tokenizer)
-        if dataset.vocabulary.languages:
-            write(run.folder / "languages.json", json.dumps(dataset.vocabulary.languages, ensure_ascii=False))
 
 
 def fresh_backbone(config: Config, dataset: Dataset) -> Backbone:

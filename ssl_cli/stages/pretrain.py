@@ -26,7 +26,8 @@ from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.fit import check_views, note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import pretraining_identity
-from ssl_cli.stages.networks import plain_of, pretraining_method, save_tokenizer, views_of
+from ssl_cli.stages.inputs import save_inputs
+from ssl_cli.stages.networks import plain_of, pretraining_method, views_of
 from ssl_cli.stages.sources import source_at
 from ssl_cli.stages.text_pictures import save_lengths, save_nearest
 from ssl_cli.training.device import Machine, machine_of
@@ -102,7 +103,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     measured = fitted.last if monitor else _held_out_monitor(config, dataset, method, here)(method)
 
     run.save_weights("backbone", method.backbone)
-    save_tokenizer(run, dataset)
+    save_inputs(run, dataset)
     for name, layers in method.saved().items():
         run.save_weights(name, layers)
     plots.save_curves(run.folder, run.folder / "curves.png")

@@ -59,7 +59,9 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
 
     averaged = isinstance(method, FixMatch)
     trained = method.teacher if averaged else method
-    result = tested(config, run, trained, trained.backbone, dataset.test, dataset, chosen, fitted, here, starts_from)
+    result = tested(
+        config, run, trained, trained.backbone, dataset.test, held_out, dataset, chosen, fitted, here, starts_from
+    )
     return run.finish(
         replace(
             result,

@@ -97,6 +97,18 @@ def machine(runtime: Runtime) -> Machine:
     return _prepared(Machine(device, precision, threads, channels_last, runtime.compile, runtime.checkpoint_seconds))
 
 
+def borrowed(device: str = "auto") -> Machine:
+    """A device within somebody else's process, whose threads and memory stay as they are; in float32.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    chosen = torch.device(_best_device() if device == "auto" else device)
+    _require(chosen)
+    return Machine(chosen, "float32", torch.get_num_threads(), channels_last=chosen.type != "mps", compile=False,
+                   checkpoint_seconds=0.0)  # fmt: skip
+
+
 def machine_of(run: Run, runtime: Runtime) -> Machine:
     """What the run's settings mean here, decided when it began and kept: a resumed run computes as it did before.
 

@@ -27,7 +27,7 @@ from ssl_cli.config.schema.basics import (
 )
 from ssl_cli.config.schema.data import Bpe, Budget, Columns, Facts, ImageFacts, TextFacts
 from ssl_cli.config.schema.networks import Head, Negatives
-from ssl_cli.config.schema.stage import Ending, Network, Stage
+from ssl_cli.config.schema.stage import Ending, Network, Stage, given_inputs_problems
 from ssl_cli.config.schema.training import Optimiser, Phase, Rate, Schedule, Stop, Supervised
 from ssl_cli.config.schema.views import (
     Affine,
@@ -93,6 +93,7 @@ __all__ = [
     "TextFacts",
     "TokenDropout",
     "ViewsComponent",
+    "given_inputs_problems",
 ]
 
 _S = TypeVar("_S", bound=Stage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Stage:
     group: ClassVar[str] = "stage"
     function: ClassVar[str] = ""  # the import path of what carries it out: (config, run) → the numbers of the run
     ends_in: ClassVar[Ending] = "table"
+    takes: ClassVar[
+        tuple[str, ...]
+    ] = ()  # the keys that count for it, where all others are those of a finished run; empty: all
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -61,3 +65,13 @@ class Stage:
     def arm(self, config: Config) -> str:
         """What a run is called in tables that set it beside others."""
         return self.name
+
+
+def given_inputs_problems(run: Path | None, inputs: Path | None) -> Iterator[str]:
+    """What is wrong with `stage.run` and `stage.inputs` of a stage that takes files to a finished network."""
+    if run is None:
+        yield "stage.run=null: must be the folder of a finished run, such as outputs/finetune/…"
+    if inputs is None:
+        yield "stage.inputs=null: must be a file, or a folder of files"
+    elif not inputs.exists():
+        yield f"stage.inputs={inputs}: there is no such file or folder"

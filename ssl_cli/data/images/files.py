@@ -1,6 +1,7 @@
 """Image files become inputs: uint8, of one size and one number of channels."""
 
 import io
+import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ HEIC = (".heic", ".heif")
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", *HEIC)
 DEEP = ("I;16", "I;16B", "I;16L", "I")  # modes of 16-bit files
 DEEPEST = 65_535
+_WARNINGS = threading.Lock()  # `catch_warnings` changes filters of the whole process, and files are decoded in threads
 
 
 class UnreadableError(Exception):
@@ -74,8 +76,16 @@ def decode_image(content: bytes, suffix: str, reading: Reading) -> np.ndarray:
     Raises:
         UnreadableError: it is no whole image.
     """
-    image = to_eight_bits(open_image(content, suffix, reading))
-    image = image.convert("L" if reading.channels == 1 else "RGB")
+    return pixels_of(open_image(content, suffix, reading), reading)
+
+
+def pixels_of(image: Image.Image, reading: Reading) -> np.ndarray:
+    """The pixels of an image that is upright: uint8 (C, H, W).
+
+    Raises:
+        UnreadableError: it has pixels that are not whole numbers of 1, 8 or 16 bits.
+    """
+    image = to_eight_bits(image).convert("L" if reading.channels == 1 else "RGB")
     size = (reading.width, reading.height)
     if image.size != size:
         image = _fitted(image, size, reading.fit)
@@ -92,15 +102,15 @@ def open_image(content: bytes, suffix: str = "", reading: Reading | None = None)
     if suffix.lower() in HEIC:
         _register_heic()
     try:
-        with warnings.catch_warnings():
+        with _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)  # of damaged EXIF data
             image = Image.open(io.BytesIO(content))
-            if reading is not None:
-                # Half the size of a JPEG costs a quarter of the time; what is kept has at least twice the input's pixels.
-                image.draft(None, (2 * reading.width, 2 * reading.height))
-            image.load()
-            return ImageOps.exif_transpose(image)
+        if reading is not None:
+            # Half the size of a JPEG costs a quarter of the time; what is kept has at least twice the input's pixels.
+            image.draft(None, (2 * reading.width, 2 * reading.height))
+        image.load()
+        return ImageOps.exif_transpose(image)
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnreadableError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except Image.UnidentifiedImageError as error:

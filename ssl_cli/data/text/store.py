@@ -67,7 +67,7 @@ def _make(corpus: Corpus, bpe: Bpe, given: Any, folder: Path) -> None:
             texts = _kept(corpus, known.skipped, work)
             texts = tqdm(texts, "Tokenising", total, unit=" texts", leave=False, disable=total < SHOWN_FROM)
             for part in _batched(texts, ENCODED_AT_ONCE):
-                for ids in _encoded(tokenizer, part, vocabulary.sentence, vocabulary.pair):
+                for ids in token_ids(tokenizer, part, vocabulary.sentence, vocabulary.pair):
                     lengths.append(len(ids))
                     array("i", ids).tofile(file)
         for name in ("part", "label", "language", "case"):
@@ -141,7 +141,8 @@ def _batched(texts: Iterable[Text], size: int) -> Iterator[list[Text]]:
         yield part
 
 
-def _encoded(tokenizer: Any, texts: list[Text], sentence: int | None, pair: int) -> Iterator[list[int]]:
+def token_ids(tokenizer: Any, texts: list[Text], sentence: int | None, pair: int) -> Iterator[list[int]]:
+    """The tokens of each text, with the marks between its sentences and before the second text of a pair."""
     pieces = [piece for text in texts for piece in (*text.sentences, *([] if text.second is None else [text.second]))]
     found = encoded(tokenizer, pieces)
     for text in texts:
