@@ -1,7 +1,8 @@
 """A finished network for images as one file: safetensors, torch.export or ONNX.
 
 The network in the file takes float pixels in 0–1 and has the run's own scale of pixels inside. A classifier's gives logits
-divided by the temperature of its calibration, so that their softmax is what `stage=predict` says; a pre-training's gives features.
+divided by the temperature of its calibration, so that their softmax is what `stage=predict` says; a pre-training's gives
+features.
 """
 
 import io
@@ -29,7 +30,7 @@ FILES = {"safetensors": "model.safetensors", "torch_export": "model.pt2", "onnx"
 TOLERANCE = 1e-4  # between what the file gives and what the network gives, absolute and relative
 TIMED = 20  # passes, of one input each
 
-Run = Callable[[Tensor], Tensor]
+Answers = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,7 @@ def _require_packages(kind: str) -> None:
         raise ConfigError(f"stage.format=onnx: needs the packages {', '.join(missing)}: pip install 'ssl-cli[onnx]'")
 
 
-def _as_safetensors(network: PixelsIn, example: Tensor, trained: TrainedNetwork) -> tuple[bytes, Callable[[], Run]]:
+def _as_safetensors(network: PixelsIn, example: Tensor, trained: TrainedNetwork) -> tuple[bytes, Callable[[], Answers]]:
     """All weights in one file, whose metadata say what they are the weights of, each a JSON value."""
     from safetensors.torch import load, save
 
@@ -128,14 +129,16 @@ def _as_safetensors(network: PixelsIn, example: Tensor, trained: TrainedNetwork)
     weights = {name: tensor.contiguous() for name, tensor in network.network.state_dict().items()}
     content = save(weights, {name: json.dumps(value, ensure_ascii=False) for name, value in about.items()})
 
-    def reload() -> Run:
+    def reload() -> Answers:
         network.network.load_state_dict(load(content))
         return network
 
     return content, reload
 
 
-def _as_torch_export(network: PixelsIn, example: Tensor, trained: TrainedNetwork) -> tuple[bytes, Callable[[], Run]]:
+def _as_torch_export(
+    network: PixelsIn, example: Tensor, trained: TrainedNetwork
+) -> tuple[bytes, Callable[[], Answers]]:
     program = torch.export.export(network, (example,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
@@ -143,7 +146,7 @@ def _as_torch_export(network: PixelsIn, example: Tensor, trained: TrainedNetwork
     return content, lambda: torch.export.load(io.BytesIO(content)).module()
 
 
-def _as_onnx(network: PixelsIn, example: Tensor, trained: TrainedNetwork) -> tuple[bytes, Callable[[], Run]]:
+def _as_onnx(network: PixelsIn, example: Tensor, trained: TrainedNetwork) -> tuple[bytes, Callable[[], Answers]]:
     program = torch.onnx.export(
         network, (example,), dynamo=True, dynamic_shapes=({0: torch.export.Dim("batch")},), input_names=["pixels"],
         output_names=["logits" if _is_classifier(trained) else "features"], verbose=False,
@@ -152,7 +155,7 @@ def _as_onnx(network: PixelsIn, example: Tensor, trained: TrainedNetwork) -> tup
         raise RuntimeError("the exporter gave nothing")
     content: bytes = program.model_proto.SerializeToString()
 
-    def load() -> Run:
+    def load() -> Answers:
         import onnxruntime
 
         session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
@@ -169,7 +172,7 @@ def _is_classifier(trained: TrainedNetwork) -> bool:
 
 
 @torch.no_grad()
-def _difference(network: nn.Module, answers: Run, shape: tuple[int, int, int], kind: str) -> float:
+def _difference(network: nn.Module, answers: Answers, shape: tuple[int, int, int], kind: str) -> float:
     """The largest difference between what the file gives and what the network gives, for batches of several sizes.
 
     Raises:
@@ -190,7 +193,7 @@ def _difference(network: nn.Module, answers: Run, shape: tuple[int, int, int], k
 
 
 @torch.no_grad()
-def _milliseconds(answers: Run, pixels: Tensor) -> float:
+def _milliseconds(answers: Answers, pixels: Tensor) -> float:
     """The median time of one input by itself."""
     taken = []
     for _ in range(TIMED + 2):
