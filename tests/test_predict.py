@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+import ssl_cli
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.run import Run
@@ -69,6 +70,10 @@ def test_files_get_the_classes_that_their_pixels_have(trained, tmp_path, predict
         assert sum(every) == pytest.approx(1, abs=1e-5)
         assert float(row["probability"]) == max(every)
         assert row["unsure"] in ("true", "false")
+    # In the precision of this machine, which may be less than that of Python's.
+    own = ssl_cli.load_classifier(trained)(sorted((tmp_path / "new").iterdir())).probabilities
+    assert np.allclose([float(row["p(0)"]) for row in found], own[:, 0], atol=0.02)
+    assert json.loads((trained / "calibration.json").read_text())["temperature"] != pytest.approx(1, abs=0.05)
     assert result["inputs"] == 30
     assert result["calibration"].startswith("probabilities calibrated on 60 validation labels")
     with Image.open(folder / "least_certain.png") as sheet:

@@ -13,12 +13,13 @@ class ExportStage(Stage):
     """A finished run's network in the format of another library.
 
     run: its folder.
+    format: `auto` is huggingface for texts and safetensors for images.
     heads: whether the output layers of a language model come along, where the run has some.
     """
 
     name: Literal["export"]
     run: Path | None
-    format: Literal["huggingface"]
+    format: Literal["auto", "huggingface", "safetensors", "torch_export", "onnx"]
     heads: bool
 
     function: ClassVar[str] = "ssl_cli.stages.export.export"
@@ -26,4 +27,4 @@ class ExportStage(Stage):
     def problems(self, config: Config) -> Iterator[str]:
         """Nothing to export."""
         if self.run is None:
-            yield "stage.run=null: must be the folder of a finished run on texts, such as outputs/pretrain/…"
+            yield "stage.run=null: must be the folder of a finished run, such as outputs/pretrain/…"
