@@ -8,6 +8,7 @@ from ssl_cli.config import signatures
 from ssl_cli.config.schema import Budget, Config, DatasetComponent, Facts, ImageFacts
 from ssl_cli.config.typecheck import shown
 
+AUTO = "auto"  # the name of views and of a schedule that are chosen once the data can be read
 PHASES = ("pretrain", "supervised", "distill", "semi")
 
 
@@ -111,11 +112,13 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     phases = [phase for phase in config.stage.phases if phase != "pretrain" or config.checkpoint == "auto"]
     if "pretrain" in phases and config.schedule.pretrain.batch_size < 2:
         yield "schedule.pretrain.batch_size=1: must be at least 2, since inputs are told apart from each other"
-    if facts is None or facts.inputs is None:
+    if (
+        facts is None or facts.inputs is None or config.schedule.name == AUTO
+    ):  # which is asked again once batches are chosen
         return
     everything = facts.inputs + (facts.unlabelled or 0)
     counts = {
-        "pretrain": _to_pretrain_on(config, facts),
+        "pretrain": to_pretrain_on(config, facts),
         "supervised": labels_to_train_on(config.budget, facts.inputs),
         "distill": everything,
         "semi": everything,
@@ -149,7 +152,7 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
             )
 
 
-def _to_pretrain_on(config: Config, facts: Facts) -> int:
+def to_pretrain_on(config: Config, facts: Facts) -> int:
     """Inputs, or cases where they stand for inputs in a batch, that an epoch of pre-training has; 0 where it is not known."""
     inputs = inputs_to_pretrain_on(config, facts) or 0
     return min(inputs, facts.cases) if pairs(config) and facts.cases else inputs
