@@ -88,14 +88,6 @@ def leaves(value: Any, key: str) -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def phase_of_minutes(config: Config) -> str | None:
-    """The training that `schedule.minutes` is about: pre-training where the stage makes one, else its last; None without any."""
-    phases = config.stage.phases
-    if "pretrain" in phases and config.checkpoint == AUTO:
-        return "pretrain"
-    return phases[-1] if phases and phases[-1] != "pretrain" else None
-
-
 def is_saved(folder: Path) -> bool:
     """Whether a folder has the settings of a run, in which all is chosen already."""
     return (folder / "config.yaml").is_file()

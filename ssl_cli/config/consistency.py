@@ -17,6 +17,7 @@ def contradictions(config: Config) -> Iterator[str]:
     facts = config.dataset.arguments.get("facts")
     yield from data_problems(config, facts if isinstance(facts, Facts) else None)
     yield from _schedule_problems(config)
+    yield from _minutes_problems(config)
     yield from _start_problems(config)
     yield from config.stage.problems(config)
     if config.runtime.device != "auto" and not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", config.runtime.device):
@@ -91,6 +92,30 @@ def _schedule_problems(config: Config) -> Iterator[str]:
                 f"schedule.{name}.optimiser.momentum={optimiser.momentum}: is for sgd and lars; "
                 f"{optimiser.name} takes 0"
             )
+
+
+def phase_of_minutes(config: Config) -> str | None:
+    """The training that `schedule.minutes` is about: pre-training where the stage makes one, else its only one; None without."""
+    trainings = [phase for phase in config.stage.phases if phase != "pretrain"]
+    if len(trainings) < len(config.stage.phases) and config.checkpoint == "auto":
+        return "pretrain"
+    return "supervised" if trainings == ["supervised"] and config.stage.ends_in == "classifier" else None
+
+
+def _minutes_problems(config: Config) -> Iterator[str]:
+    minutes, phase = config.schedule.minutes, phase_of_minutes(config)
+    if minutes is None:
+        return
+    if phase is None:
+        yield (
+            f"schedule.minutes={minutes:g}: is for a pre-training, or for a training on labels alone, and "
+            f"stage={config.stage.name} makes neither here; leave it at null"
+        )
+    elif (steps := getattr(config.schedule, phase).max_steps) is not None:
+        yield (
+            f"schedule.minutes={minutes:g}: schedule.{phase}.max_steps={steps} says too how long it takes; "
+            "set one of the two to null"
+        )
 
 
 def _start_problems(config: Config) -> Iterator[str]:

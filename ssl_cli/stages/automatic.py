@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ssl_cli.config import automatic
 from ssl_cli.config.compose import check, from_overrides, resolved
-from ssl_cli.config.consistency import AUTO
+from ssl_cli.config.consistency import AUTO, phase_of_minutes
 from ssl_cli.config.overrides import NAME, composed_with, reading
 from ssl_cli.config.schema import Config
 from ssl_cli.config.typecheck import Allowed, anything
@@ -22,6 +22,7 @@ from ssl_cli.runs.saved import saved_settings
 from ssl_cli.stages.automatic_schedule import chosen_schedule, described_schedule
 from ssl_cli.stages.automatic_views import chosen_views
 from ssl_cli.stages.fit import check_fit
+from ssl_cli.stages.speed import steps_in
 
 log = logging.getLogger("ssl_cli")
 
@@ -75,7 +76,23 @@ def settled(
         lines.append(described_schedule(decided, facts_of(dataset)))
     for line in lines:
         log.info("%s", line)
-    return decided
+    return _timed(decided, dataset, settings, words, allowed)
+
+
+def _timed(config: Config, dataset: Dataset, settings: DictConfig, words: Sequence[str], allowed: Allowed) -> Config:
+    """The settings with the steps that take `schedule.minutes` in place of it."""
+    minutes, phase = config.schedule.minutes, phase_of_minutes(config)
+    if minutes is None or phase is None:
+        return config
+    if f"schedule.{phase}.epochs" in automatic.typed_keys(words):
+        raise ConfigError(
+            f"schedule.minutes={minutes:g}: schedule.{phase}.epochs={getattr(config.schedule, phase).epochs} says too how "
+            "long it takes; give one of the two"
+        )
+    steps = steps_in(minutes, phase, config, dataset)
+    key = f"schedule.{phase}"
+    values: dict[str, Any] = {"schedule.minutes": None, f"{key}.max_steps": steps, f"{key}.epochs": steps}
+    return check(resolved(automatic.with_values(settings, values)), allowed)
 
 
 def _images(dataset: Dataset) -> Tensor:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ssl_cli.config.automatic import phase_of_minutes, values_of
-from ssl_cli.config.consistency import AUTO, labels_to_train_on, pairs, to_pretrain_on
+from ssl_cli.config.automatic import values_of
+from ssl_cli.config.consistency import AUTO, labels_to_train_on, pairs, phase_of_minutes, to_pretrain_on
 from ssl_cli.config.schema import Config, Facts, ImageFacts
 from ssl_cli.data.dataset import labelled, load
 
