@@ -1,7 +1,7 @@
 """A folder of images: how long until training can begin, and how long an epoch of reading takes: `python benchmarks/folder.py`.
 
-start    100,000 PNGs of 64×64: the first opening (decoding), and a second one in a process of its own, after torch is imported; the
-         peak memory of either
+start    100,000 PNGs of 64×64: the first opening (decoding), and a second one in a process of its own, after torch is imported;
+         the peak memory of either
 epochs   JPEGs of 256 pixels, read at 64: a first epoch (decoding, then all batches) and a later one, against torchvision's
          ImageFolder with a DataLoader of two workers that resizes and crops
 

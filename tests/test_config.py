@@ -47,7 +47,7 @@ WITH_PARTNERS = [
     "stage=predict stage.run=outputs stage.inputs=.",
     "stage=embed stage.run=outputs stage.inputs=.",
     "stage=evaluate stage.run=outputs dataset@stage.other=mnist",
-    *(f"schedule={name}" for name in ("quick", "standard", "smoke")),
+    *(f"schedule={name}" for name in ("quick", "standard", "smoke", "auto")),
     *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "letters", "synthetic", "arrays")),
     "dataset=synthetic_cases method=micle",
     "method=mae backbone=vit",
@@ -62,7 +62,7 @@ WITH_PARTNERS = [
     "dataset=parallel augment=whole_text backbone=transformer method=cross_lingual dataset.languages=[de,en]",
     "dataset=texts augment=whole_text backbone=transformer backbone.causal=true backbone.pooling=last method=causal_lm",
     *(f"dataset={name} augment=natural" for name in ("cifar10", "cifar100", "svhn", "stl10")),
-    *(f"augment={name}" for name in ("digits", "none", "warfield")),
+    *(f"augment={name}" for name in ("digits", "none", "warfield", "auto")),
     *(f"head={name}" for name in ("linear", "mlp", "simclr", "simclr_v2", "warfield")),
 ]
 

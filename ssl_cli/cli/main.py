@@ -124,14 +124,31 @@ def _job(allowed: Allowed, in_sweep: bool, failures: list[str]) -> Callable[[Any
             trust.grant(trusted)
             checked = compose.check(compose.resolved(settings), allowed)
             trust.trust_components_of(checked)
+            folder = Path(job.runtime.output_dir)
             try:
-                carry_out(checked, Path(job.runtime.output_dir), sweep)
+                carry_out(_settled(checked, settings, list(job.overrides.task), folder, allowed), folder, sweep)
             except TrainingError as error:
                 if sweep is None:
                     raise
                 failures.append(f"{job.job.override_dirname}: {error}")
 
     return task
+
+
+def _settled(config: Config, settings: Any, words: list[str], folder: Path, allowed: Allowed) -> Config:
+    """The settings with all chosen that the data decide; where they cannot be, the folder that Hydra has made is gone again."""
+    from ssl_cli.config.automatic import is_open
+
+    if not is_open(config):
+        return config
+    from ssl_cli.stages.automatic import settled
+
+    try:
+        return settled(config, settings, words, folder, allowed)
+    except ConfigError:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 def _check_fit(configs: list[Config]) -> None:

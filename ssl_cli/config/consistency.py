@@ -8,6 +8,7 @@ from ssl_cli.config import signatures
 from ssl_cli.config.schema import Budget, Config, DatasetComponent, Facts, ImageFacts
 from ssl_cli.config.typecheck import shown
 
+AUTO = "auto"  # the name of views and of a schedule that are chosen once the data can be read
 PHASES = ("pretrain", "supervised", "distill", "semi")
 
 
@@ -16,6 +17,7 @@ def contradictions(config: Config) -> Iterator[str]:
     facts = config.dataset.arguments.get("facts")
     yield from data_problems(config, facts if isinstance(facts, Facts) else None)
     yield from _schedule_problems(config)
+    yield from _minutes_problems(config)
     yield from _start_problems(config)
     yield from config.stage.problems(config)
     if config.runtime.device != "auto" and not re.fullmatch(r"(cpu|cuda|mps|xpu)(:\d+)?", config.runtime.device):
@@ -93,6 +95,30 @@ def _schedule_problems(config: Config) -> Iterator[str]:
             )
 
 
+def phase_of_minutes(config: Config) -> str | None:
+    """The training that `schedule.minutes` is about: pre-training where the stage makes one, else its only one; None without."""
+    trainings = [phase for phase in config.stage.phases if phase != "pretrain"]
+    if len(trainings) < len(config.stage.phases) and config.checkpoint == "auto":
+        return "pretrain"
+    return "supervised" if trainings == ["supervised"] and config.stage.ends_in == "classifier" else None
+
+
+def _minutes_problems(config: Config) -> Iterator[str]:
+    minutes, phase = config.schedule.minutes, phase_of_minutes(config)
+    if minutes is None:
+        return
+    if phase is None:
+        yield (
+            f"schedule.minutes={minutes:g}: is for a pre-training, or for a training on labels alone, and "
+            f"stage={config.stage.name} makes neither here; leave it at null"
+        )
+    elif (steps := getattr(config.schedule, phase).max_steps) is not None:
+        yield (
+            f"schedule.minutes={minutes:g}: schedule.{phase}.max_steps={steps} says too how long it takes; "
+            "set one of the two to null"
+        )
+
+
 def _start_problems(config: Config) -> Iterator[str]:
     """What `init_from` and `checkpoint` name must be what the stage starts from."""
     stage, phases = config.stage, config.stage.phases
@@ -112,11 +138,13 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     phases = [phase for phase in config.stage.phases if phase != "pretrain" or config.checkpoint == "auto"]
     if "pretrain" in phases and config.schedule.pretrain.batch_size < 2:
         yield "schedule.pretrain.batch_size=1: must be at least 2, since inputs are told apart from each other"
-    if facts is None or facts.inputs is None:
+    if (
+        facts is None or facts.inputs is None or config.schedule.name == AUTO
+    ):  # which is asked again once batches are chosen
         return
     everything = facts.inputs + (facts.unlabelled or 0)
     counts = {
-        "pretrain": _to_pretrain_on(config, facts),
+        "pretrain": to_pretrain_on(config, facts),
         "supervised": labels_to_train_on(config.budget, facts.inputs),
         "distill": everything,
         "semi": everything,
@@ -150,7 +178,7 @@ def _batch_problems(config: Config, facts: Facts | None) -> Iterator[str]:
             )
 
 
-def _to_pretrain_on(config: Config, facts: Facts) -> int:
+def to_pretrain_on(config: Config, facts: Facts) -> int:
     """Inputs, or cases where they stand for inputs in a batch, that an epoch of pre-training has; 0 where it is not known."""
     inputs = inputs_to_pretrain_on(config, facts) or 0
     return min(inputs, facts.cases) if pairs(config) and facts.cases else inputs

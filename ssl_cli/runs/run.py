@@ -75,6 +75,13 @@ class Run:
             "dataset": settings.dataset.name,
             "backbone": settings.backbone.name,
         }
+        schedule = getattr(settings, "schedule", None)
+        self._steps = [
+            f"schedule.{phase}.{key}={getattr(getattr(schedule, phase), key)}"
+            for phase in ("pretrain", "supervised")
+            if schedule is not None and phase in settings.stage.phases and getattr(schedule, phase).max_steps
+            for key in ("epochs", "max_steps")
+        ]
         text = yaml.safe_dump(saved, sort_keys=False, allow_unicode=True)
         config = folder / "config.yaml"
         self.is_new = not config.exists()
@@ -164,6 +171,8 @@ class Run:
             and key_of(word).partition(".")[0] not in groups
         ]
         said = [word for word in words if not word.endswith("=")]
+        if any(key_of(word) == "schedule.minutes" for word in kept):  # another measurement would be another training
+            kept = [word for word in kept if key_of(word) != "schedule.minutes"] + self._steps
         return shlex.join(["ssl-cli", *said, *kept])
 
     @property

@@ -37,7 +37,12 @@ class BenchmarkStage(Stage):
         return False
 
     def problems(self, config: Config) -> Iterator[str]:
-        """No method at all."""
+        """No method at all, or a time for them in two places."""
+        if config.schedule.minutes is not None:
+            yield (
+                f"schedule.minutes={config.schedule.minutes:g}: stage={self.name} has stage.seconds for the time of each method; "
+                "leave it at null"
+            )
         if not self.methods:
             yield "stage.methods={}: must name at least one method"
 

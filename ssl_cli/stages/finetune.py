@@ -97,7 +97,7 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     note_long_texts(config, dataset)
     slope = _softmax_slope(method, dataset, chosen, plain, here)
     backbone = method.backbone
-    views, train, validation, test = _views_and_data(config, dataset, chosen, method, here)
+    views, train, validation, test = views_and_data(config, dataset, chosen, method, here)
     phase = config.schedule.supervised
     monitor, select = watcher(phase.select, plain, validation, test, here)
     batches = Batches(*train, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
@@ -176,7 +176,7 @@ def tested(
     )
 
 
-def _views_and_data(
+def views_and_data(
     config: Config, dataset: Dataset, chosen: Chosen, method: Supervised, here: Machine
 ) -> tuple[Views, tuple[Inputs, Tensor, Tensor | None], Split, Split]:
     """Views, training data (inputs, labels, items), validation and test split.

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ssl_cli.config.consistency import data_problems, inputs_to_pretrain_on, labels_to_train_on
+from ssl_cli.config.consistency import AUTO, data_problems, inputs_to_pretrain_on, labels_to_train_on
 from ssl_cli.config.schema import Config, DatasetComponent, Facts, Runtime
 from ssl_cli.config.trust import components
 from ssl_cli.data.dataset import contradictions, described, facts_of, load
@@ -44,6 +44,14 @@ def open_dataset(config: Config, run: Run) -> Dataset:
     Raises:
         ConfigError: they cannot be read, or do not fit.
     """
+    undecided = [group for group in ("augment", "schedule") if getattr(config, group).name == AUTO]
+    if undecided:
+        raise ConfigError(
+            *(
+                f"{group}=auto: is not decided; in Python, take the settings from stages.automatic"
+                for group in undecided
+            )
+        )
     dataset = load(config.dataset)
     if described(config.dataset) is None:
         check_fit(config, dataset)

@@ -70,10 +70,14 @@ class Supervised(Phase):
 
 @dataclass(frozen=True)
 class Schedule:
-    """All trainings: without labels, on labels, on a teacher's answers, and on labels and unlabelled inputs together."""
+    """All trainings: without labels, on labels, on a teacher's answers, and on labels and unlabelled inputs together.
+
+    minutes: of pre-training, or of the last training where the stage makes no pre-training; null: the steps of the phases.
+    """
 
     name: str
     pretrain: Phase
     supervised: Supervised
     distill: Phase
     semi: Phase  # its batch_size counts the inputs without a label
+    minutes: Positive | None = None
