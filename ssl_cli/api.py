@@ -15,6 +15,7 @@ from ssl_cli.config.compose import folder_of, precheck
 from ssl_cli.config.groups import groups
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.result import finished_result
+from ssl_cli.stages.automatic import settings_for
 from ssl_cli.stages.calibration import Calibration, read_calibration
 from ssl_cli.stages.fit import check_fit
 from ssl_cli.stages.python_inputs import Given, as_inputs
@@ -128,6 +129,7 @@ def run(*words: str) -> dict[str, Any]:
     (config,) = precheck(overrides, multirun=False)
     trust.trust_components_of(config)
     check_fit(config)
+    config = settings_for(*overrides)
     _, folder = folder_of("run", overrides)
     before = log.level
     log.setLevel(logging.INFO)  # run.log has what is said, whatever the caller's own logging shows

@@ -40,6 +40,7 @@ def train_on_pictures(folder: Path, *overrides: str, channels: int = 1) -> Path:
         np.save(data / f"{part}_labels.npy", labels)
     words = (
         "dataset=arrays",
+        "augment=digits",
         f"dataset.root={data}",
         "budget.labels=120",
         "budget.validation=0.5",

@@ -36,6 +36,8 @@ CHOICES = [
         "word2vec",
         "electra",
         "cross_lingual",
+        "torchvision",
+        "timm",
     )
 ]
 WITH_PARTNERS = [
@@ -48,7 +50,11 @@ WITH_PARTNERS = [
     "stage=embed stage.run=outputs stage.inputs=.",
     "stage=evaluate stage.run=outputs dataset@stage.other=mnist",
     *(f"schedule={name}" for name in ("quick", "standard", "smoke", "auto")),
-    *(f"dataset={name}" for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "letters", "synthetic", "arrays")),
+    *(
+        f"dataset={name}"
+        for name in ("mnist5k", "mnist", "fashion_mnist", "kmnist", "letters", "synthetic", "arrays", "folder")
+    ),
+    *(f"dataset=cifar10 augment=natural backbone={name}" for name in ("torchvision", "timm")),
     "dataset=synthetic_cases method=micle",
     "method=mae backbone=vit",
     "dataset=texts augment=text backbone=bag schedule=text",
