@@ -1,7 +1,9 @@
 """Supervised training: fine-tuning and the baseline, which differ only in their initial weights."""
 
 from collections.abc import Sequence
+from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -41,6 +43,10 @@ class Supervised(Classifier):
         super().__init__(backbone)  # pyright: ignore[reportArgumentType]  # features need none: an identity stands there
         self.head = head
         self.label_smoothing = label_smoothing
+        self.class_weight: Tensor | None
+        self.log_share: Tensor | None
+        self.register_buffer("class_weight", None, persistent=False)
+        self.register_buffer("log_share", None, persistent=False)
         # Their parameters and not the layers, which would stand in the weights a second time.
         self._pretrained = [parameter for layer in pretrained for parameter in layer.parameters()]
         self.pretrained_rate = pretrained_rate
@@ -53,6 +59,22 @@ class Supervised(Classifier):
                     "backbone.pooling=last, or set it to 0"
                 )
             self.output = TokenOutput(backbone, transform=False, bias=False)
+
+    def weigh_classes(self, how: Literal["none", "balanced", "logit_adjusted"], labels: Tensor, classes: int) -> None:
+        """Make up for classes that have few labels.
+
+        Args:
+            how: none; balanced: each input counts in inverse proportion to the labels of its class; logit_adjusted: in training,
+                each logit gets the logarithm of its class's share added (Menon et al., 2021, equation 10, τ = 1), so that
+                without it the classes are alike.
+            labels: to train on, int64 (N,).
+            classes: how many there are.
+        """
+        counts = torch.bincount(labels, minlength=classes).clamp_min(1).float()
+        if how == "balanced":
+            self.class_weight = len(labels) / (classes * counts)
+        if how == "logit_adjusted":
+            self.log_share = (counts / counts.sum()).log()
 
     def parameter_groups(self) -> list[tuple[float, list[nn.Parameter]]]:
         """Pre-trained parameters at their share of the learning rate, new ones at all of it."""
@@ -92,4 +114,5 @@ class Supervised(Classifier):
         }
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        adjusted = logits if self.log_share is None else logits + self.log_share
+        return F.cross_entropy(adjusted, labels, self.class_weight, label_smoothing=self.label_smoothing)

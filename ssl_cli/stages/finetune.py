@@ -13,7 +13,7 @@ from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen, choose
 from ssl_cli.data.languages import test_by_language
-from ssl_cli.data.measures import balanced_accuracy, confusion, macro_f1
+from ssl_cli.data.measures import balanced_accuracy, confusion, macro_f1, per_class
 from ssl_cli.data.types import Dataset, Inputs, Plain, Split, as_tensor
 from ssl_cli.methods.base import Classifier
 from ssl_cli.methods.networks import count_parameters
@@ -30,6 +30,7 @@ from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import note_long_texts, note_smaller_batches, open_dataset
 from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.inputs import save_inputs
+from ssl_cli.stages.mistakes import save_mistakes
 from ssl_cli.stages.networks import fresh_classifier, plain_of, views_of
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine, machine_of
@@ -46,6 +47,7 @@ class ClassifierResult(Result):
     labels_hash: the same for the same labels in the same parts.
     macro_f1, balanced_accuracy: of the test, where every class counts the same; see `data.measures`.
     languages: of the texts in each language; see `data.languages.by_language`.
+    per_class: see `data.measures.per_class`.
     best_step: the one whose weights were kept, where a number chose them.
     softmax_slope_at_start: see `models.heads.saturation`; pretraining: what the pre-training behind it was.
     agreement: of a student with its teacher; teacher: what that was.
@@ -71,6 +73,7 @@ class ClassifierResult(Result):
     inputs: int | None = None
     confident_fraction: float | None = None
     languages: dict[str, dict[str, Any]] | None = None
+    per_class: list[dict[str, Any]] | None = None
 
 
 def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, Any]:
@@ -86,7 +89,11 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     here, dataset, chosen = opened(config, run)
     pretrained = config.stage.name == "finetune"
     start = (start or find_or_pretrain(config, run, dataset, here)) if pretrained else None
-    method = here.place(fresh_classifier(config, dataset, start))
+    method = fresh_classifier(config, dataset, start)
+    method.weigh_classes(
+        config.schedule.supervised.class_weights, dataset.train.labels[chosen.train], len(dataset.classes)
+    )
+    method = here.place(method)
     arm = config.stage.arm(config)
     log.info(
         "%s: %s (%s parameters), %s labels of %s, on %s → %s",
@@ -155,6 +162,7 @@ def tested(
     picture = run.folder / "confusion.png"
     plots.save_confusion(table, dataset.classes, picture, "true class", "answer", "test accuracy")
     plots.save_curves(run.folder, run.folder / "curves.png")
+    save_mistakes(dataset, chosen, answers, backbone, plain, here, run.folder)
     return ClassifierResult(
         identity=classifier_identity(config, dataset, here, starts_from),
         backbone_parameters=count_parameters(backbone),
@@ -173,6 +181,7 @@ def tested(
         train_loss=fitted.last["loss"],
         compile=fitted.compile,
         languages=test_by_language(dataset, answers.argmax(1), chosen.all),
+        per_class=per_class(table, dataset.train.labels[chosen.all], dataset.classes),
     )
 
 

@@ -190,7 +190,7 @@ def closing(result: dict[str, Any], run: Run) -> None:
     most = sorted(result["predicted"].items(), key=lambda item: -item[1])
     shown = ", ".join(f"{name} {count:,}" for name, count in most[:10]) + (", …" if len(most) > 10 else "")
     log.info("%s predictions: %s", f"{result['inputs']:,}", shown)
-    log.info("Probabilities: %s", result["calibration"])
+    log.info("%s", str(result["calibration"]).capitalize())
     if result["unsure"] is not None:
         log.info("Unsure: %s of %s", f"{result['unsure']:,}", f"{result['inputs']:,}")
     log.info("In %s: predictions.csv, least_certain (%.0f s)", quoted(run.folder), result["seconds"])

@@ -65,6 +65,7 @@ class Supervised(Phase):
 
     label_smoothing: Annotated[float, "[0, 1)"]
     pretrained_rate: Annotated[float, "(0, 1]"]  # the share of the learning rate that pre-trained weights learn at
+    class_weights: Literal["none", "balanced", "logit_adjusted"]  # what is done about classes with few labels
     select: Literal["last", "best_validation", "best_test"]
 
 
