@@ -189,7 +189,20 @@ def test_your_own_arrays_are_mapped_channels_second_with_what_is_known_of_them(t
     [
         (
             {"train_inputs": np.zeros((30, 8, 8))},
-            "train_inputs.npy holds float64 of shape (30, 8, 8); it must be uint8",
+            "train_inputs.npy holds float64; it must be uint8 of shape (N, H, W), (N, H, W, 3) or (N, C, H, W), so save (255 *",
+        ),
+        (
+            {"train_inputs": np.zeros((30, 8), np.uint8)},
+            "train_inputs.npy holds uint8 of shape (30, 8); it must be uint8",
+        ),
+        ({"train_inputs": np.zeros((30, 8, 8, 4), np.uint8)}, "four channels (RGBA); save images[..., :3]"),
+        (
+            {"train_inputs": np.array([np.zeros(1), np.zeros(2)], object)},
+            "holds Python objects, as where images differ in size",
+        ),
+        (
+            {"train_labels": np.arange(30) % 2 + 1, "test_labels": np.arange(10) % 2 + 1},
+            "labels begin at 1, and classes are counted from 0; subtract it from both files",
         ),
         ({"train_labels": np.zeros(29, int)}, "train_labels.npy holds int64 of shape (29,); it must be 30 integers"),
         ({"test_labels": np.zeros(10)}, "test_labels.npy holds float64 of shape (10,); it must be 10 integers"),

@@ -11,6 +11,8 @@ from ssl_cli.data.images.channels import channels_second
 from ssl_cli.data.types import UNKNOWN, Dataset, Split, separate_unknown
 from ssl_cli.errors import ConfigError
 
+WANTED = "it must be uint8 of shape (N, H, W), (N, H, W, 3) or (N, C, H, W)"
+
 
 def arrays(root: Path, facts: ImageFacts) -> Dataset:
     """Your own inputs, as memory-mapped NumPy files.
@@ -27,6 +29,13 @@ def arrays(root: Path, facts: ImageFacts) -> Dataset:
     train_labels = _labels(root, "train_labels.npy", len(train_inputs), optional=True)
     test_labels = _labels(root, "test_labels.npy", len(test_inputs), optional=False)
     names = root / "classes.txt"
+    known = torch.cat([train_labels, test_labels])
+    known = known[known != UNKNOWN]
+    if len(known) and int(known.min()) > 0:
+        raise ConfigError(
+            f"dataset.root={root}: labels begin at {int(known.min())}, and classes are counted from 0; "
+            "subtract it from both files"
+        )
     count = int(max(train_labels.max(), test_labels.max())) + 1
     classes = tuple(names.read_text().split("\n")[:count]) if names.exists() else tuple(map(str, range(count)))
     return Dataset(
@@ -44,12 +53,20 @@ def _mapped(root: Path, name: str) -> Tensor:
     path = root / name
     if not path.is_file():
         raise ConfigError(f"dataset.root={root}: {name} is missing there")
-    array = np.load(path, mmap_mode="c")  # private pages: nothing here writes, and torch wants to be able to
-    if array.dtype != np.uint8 or array.ndim not in (3, 4) or not len(array):
+    try:
+        array = np.load(path, mmap_mode="c")  # private pages: nothing here writes, and torch wants to be able to
+    except (OSError, ValueError, EOFError) as error:
+        why = "Python objects, as where images differ in size" if "object" in str(error).lower() else "no whole array"
+        raise ConfigError(f"dataset.root={root}: {name} holds {why}; {WANTED}") from error
+    if array.ndim == 4 and array.shape[-1] == 4 and array.shape[1] > 4:
+        raise ConfigError(f"dataset.root={root}: {name} holds images with four channels (RGBA); save images[..., :3]")
+    if np.issubdtype(array.dtype, np.floating):
         raise ConfigError(
-            f"dataset.root={root}: {name} holds {array.dtype} of shape {array.shape}; it must be uint8 of shape "
-            "(N, H, W), (N, H, W, 3) or (N, C, H, W)"
+            f"dataset.root={root}: {name} holds {array.dtype}; {WANTED}, so save (255 * images).round().astype('uint8') "
+            "where they end at 1"
         )
+    if array.dtype != np.uint8 or array.ndim not in (3, 4) or not len(array):
+        raise ConfigError(f"dataset.root={root}: {name} holds {array.dtype} of shape {array.shape}; {WANTED}")
     return channels_second(torch.from_numpy(array))
 
 

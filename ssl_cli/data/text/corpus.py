@@ -116,7 +116,7 @@ def survey(corpus: Corpus) -> Survey:
     _hold_out(known, corpus.test_fraction)
     if skipped:
         counts = ", ".join(f"{count:,} {why}" for why, count in sorted(Counter(skipped.values()).items()))
-        log.info("Note: %s texts are left out (%s); skipped.csv in the cache lists them.", f"{len(skipped):,}", counts)
+        log.info("Note: %s texts are left out (%s); skipped.csv lists them.", f"{len(skipped):,}", counts)
     _check(known)
     return known
 

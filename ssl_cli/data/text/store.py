@@ -23,7 +23,7 @@ from ssl_cli.data.languages import labelled_in
 from ssl_cli.data.text.corpus import TEST, TRAIN, Corpus, Text, survey
 from ssl_cli.data.text.tokenizer import encoded, load_tokenizer, read_tokenizer, train_tokenizer, vocabulary_of
 from ssl_cli.data.tokens import Tokens
-from ssl_cli.data.types import UNKNOWN, Dataset, Split, separate_unknown
+from ssl_cli.data.types import UNKNOWN, Dataset, Files, Split, separate_unknown
 from ssl_cli.errors import ConfigError
 
 FORMAT = 1  # raised when the same texts give other files
@@ -179,7 +179,18 @@ def _read(folder: Path, has_sentences: bool) -> Dataset:
         return Split(tokens[which], numbers["label"][which])
 
     classes = tuple(about["classes"])
-    return Dataset(split(train), split(test), classes, _cases(numbers["case"][train]), vocabulary=vocabulary)
+    cases = _cases(numbers["case"][train])
+    return Dataset(split(train), split(test), classes, cases, vocabulary=vocabulary, files=_left_out(folder))
+
+
+def _left_out(folder: Path) -> Files | None:
+    """What was left out of the texts, and why."""
+    path = folder / "skipped.csv"
+    if not path.exists():
+        return None
+    with path.open(newline="", encoding="utf-8") as file:
+        _, *rows = csv.reader(file)
+    return Files(str(folder), (), (), [(place, reason) for place, reason in rows], held_out=False)
 
 
 def _cases(cases: Tensor) -> Tensor | None:
