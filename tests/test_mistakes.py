@@ -46,3 +46,15 @@ def test_the_report_has_each_class_and_the_mistakes(smoke):
     page = (run.folder / "report.html").read_text()
     assert "Accuracy of each class, seed 0" in page
     assert "Test inputs that are wrong: labels only" in page
+
+
+def test_a_run_that_is_too_short_to_mean_anything_says_so(smoke):
+    short = finetune(*smoke("stage=finetune"))["caveats"]
+    assert short == [
+        "training on labels took 2 steps, too few for its numbers to mean anything",
+        "pre-training took 2 steps, too few for its numbers to mean anything",
+    ]
+    longer = finetune(
+        *smoke("stage=baseline", "schedule.supervised.epochs=9", "schedule.supervised.max_steps=20", folder="longer")
+    )
+    assert longer["caveats"] == []

@@ -23,7 +23,7 @@ from ssl_cli.randomness import Draws
 from ssl_cli.report import plots
 from ssl_cli.runs.files import as_csv, quoted, short, write
 from ssl_cli.runs.finished import origin
-from ssl_cli.runs.result import Result
+from ssl_cli.runs.result import Result, read_result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.calibration import save_calibration
 from ssl_cli.stages.finetune_settings import SupervisedStage
@@ -38,6 +38,8 @@ from ssl_cli.training.evaluate import class_accuracy, outputs
 from ssl_cli.training.loop import Fitted, Views, fit
 
 log = logging.getLogger("ssl_cli")
+
+FEWEST, FEWEST_OF_PRETRAINING = 20, 50  # steps that can mean anything
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +121,7 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
             train_accuracy=fitted.last["accuracy"],
             softmax_slope_at_start=slope,
             protocol=protocol(config),
-            caveats=caveats(config, batches),
+            caveats=caveats(config, batches) + too_short("training on labels", fitted.steps, FEWEST) + _of_start(start),
             pretraining=origin(start),
         )
     )
@@ -251,6 +253,17 @@ def caveats(config: Config, batches: Batches) -> list[str]:
     if config.head.classifier.arguments.get("output") == "softmax":
         found.append("the head ends in a softmax and the cross-entropy takes another")
     return found + training_caveats(config, batches)
+
+
+def too_short(training: str, steps: int, fewest: int) -> list[str]:
+    """A sentence where a training took so few steps that its numbers mean nothing."""
+    return [f"{training} took {steps} steps, too few for its numbers to mean anything"] if steps < fewest else []
+
+
+def _of_start(start: Path | None) -> list[str]:
+    """The same of the pre-training behind it; a model of the library transformers does not say how long it was trained."""
+    steps = None if start is None else (read_result(start) or {}).get("steps")
+    return [] if steps is None else too_short("pre-training", steps, FEWEST_OF_PRETRAINING)
 
 
 def training_caveats(config: Config, batches: Batches) -> list[str]:
