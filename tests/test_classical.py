@@ -76,7 +76,8 @@ def words(tmp_path) -> tuple[str, ...]:
         rows = [(f"{text} {number}", "tool" if number >= 40 else "drink") for number, text in enumerate(sentences())]
         csv.writer(file).writerows([("text", "label"), *rows])
     return (
-        "dataset=texts", f"dataset.root={path}", f"dataset.cache={tmp_path / 'cache'}", "dataset.tokenizer.vocabulary=300",
+        "dataset=texts", f"dataset.root={path}", "schedule=text",
+        f"dataset.cache={tmp_path / 'cache'}", "dataset.tokenizer.vocabulary=300",
         "budget.labels=4", "augment=text", "backbone=bag", "runtime.threads=1",
     )  # fmt: skip
 

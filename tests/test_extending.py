@@ -209,7 +209,7 @@ def test_a_folder_of_ones_own_that_is_not_there_is_one_sentence(refused):
         ("ssl-cli --config-dir conf cl", ["class_means", "classical"]),
         ("ssl-cli --config-dir=conf method=mi", ["method=micle", "method=mirror"]),
         ("ssl-cli -cd conf class_means stage.di", ["stage.distance="]),
-        ("ssl-cli pre", ["pretrain"]),
+        ("ssl-cli pre", ["predict", "pretrain"]),
     ],
 )
 def test_the_shell_completes_choices_of_ones_own(run, line, offers):
