@@ -46,6 +46,7 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
         if arm.stage.name == "finetune":
             check_start(arm)
     here = machine_of(run, config.runtime)
+    dataset = open_dataset(config, run)  # what does not fit the data is said before the first arm is trained
     results, pretrainings = [], []
     for seed in range(config.seed, config.seed + config.stage_as(CompareStage).seeds):
         seeded = replace(config, seed=seed)
@@ -53,7 +54,7 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
         for name, arm in arms(seeded):
             start = None
             if arm.stage.name == "finetune":
-                start = find_or_pretrain(seeded, run.child(folder, seeded), open_dataset(config, run), here)
+                start = find_or_pretrain(seeded, run.child(folder, seeded), dataset, here)
                 pretrainings.append(start)
             child = run.child(f"{folder}/{name}", arm)
             if arm.stage.name == "classical":

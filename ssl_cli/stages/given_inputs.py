@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from ssl_cli.data.images.decoding import find_images, read_images
 from ssl_cli.data.images.files import Reading, UnreadableError
+from ssl_cli.data.progress import show_progress
 from ssl_cli.data.text.reading import find_texts, read_texts, tokens_of
 from ssl_cli.data.types import Dataset, Inputs
 from ssl_cli.errors import ConfigError
@@ -117,7 +117,7 @@ class GivenInputs:
 
     def _shown(self) -> Iterator[str]:
         """The names of the files, with a progress bar where there are many."""
-        yield from tqdm(self.paths, "Reading", unit=" files", leave=False, disable=len(self.paths) < SHOWN_FROM)
+        yield from show_progress("Reading", "files", len(self.paths), SHOWN_FROM, self.paths)
 
 
 def reading_of(form: Dataset) -> Reading:

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from ssl_cli.data.images.files import Reading, UnreadableError, decode_image, read_file
 from ssl_cli.data.images.listing import Item
+from ssl_cli.data.progress import show_progress
 from ssl_cli.errors import ConfigError
 
 FORMAT = 1  # raised when the same files give other parts
@@ -78,8 +78,7 @@ class ImageCache:
         missing = [item for item in items if _version(item) not in known]
         if missing:
             self._check_space(len(missing))
-            shown = {"unit": " images", "leave": False, "disable": len(missing) < SHOWN_FROM}
-            with tqdm(desc="Reading images", total=len(missing), **shown) as bar, _threads() as pool:
+            with show_progress("Reading images", "images", len(missing), SHOWN_FROM) as bar, _threads() as pool:
                 for first in range(0, len(missing), AT_ONCE):
                     known |= self._decode(missing[first : first + AT_ONCE], pool, bar)
         return [known[_version(item)] for item in items]

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ssl_cli.config.schema import Bpe
 from ssl_cli.data.language_sampling import quotas
 from ssl_cli.data.languages import labelled_in
+from ssl_cli.data.progress import show_progress
 from ssl_cli.data.text.corpus import TEST, TRAIN, Corpus, Text, survey
 from ssl_cli.data.text.tokenizer import encoded, load_tokenizer, read_tokenizer, train_tokenizer, vocabulary_of
 from ssl_cli.data.tokens import Tokens
@@ -65,7 +65,7 @@ def _make(corpus: Corpus, bpe: Bpe, given: Any, folder: Path) -> None:
         lengths = array("q")
         with (work / "tokens.bin").open("wb") as file:
             texts = _kept(corpus, known.skipped, work)
-            texts = tqdm(texts, "Tokenising", total, unit=" texts", leave=False, disable=total < SHOWN_FROM)
+            texts = show_progress("Tokenising", "texts", total, SHOWN_FROM, texts)
             for part in _batched(texts, ENCODED_AT_ONCE):
                 for ids in token_ids(tokenizer, part, vocabulary.sentence, vocabulary.pair):
                     lengths.append(len(ids))
