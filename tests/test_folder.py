@@ -436,3 +436,12 @@ def test_names_that_are_no_text_are_listed_with_escapes(tmp_path, smoke):
     )  # fmt: skip
     finetune(config, run)
     assert "odd.png,empty file" in (run.folder / "skipped.csv").read_text()
+
+
+def test_heic_is_read_with_its_extra(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif", reason="HEIC is an extra: pip install pillow-heif")
+    pillow_heif.register_heif_opener()
+    picture(3).save(tmp_path / "photo.heic", quality=95)
+    shown = read_image(tmp_path / "photo.heic", Reading(40, 40, 3))
+    wanted = np.asarray(picture(3)).transpose(2, 0, 1)
+    assert np.abs(shown.astype(int) - wanted).mean() < 8
