@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -16,7 +17,7 @@ from PIL import Image
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import _load_once, load
 from ssl_cli.data.images import cache as image_cache
-from ssl_cli.data.images.files import Reading, UnreadableError, read_image
+from ssl_cli.data.images.files import PassingError, Reading, UnreadableError, read_image
 from ssl_cli.data.types import Dataset
 from ssl_cli.errors import ConfigError
 
@@ -260,6 +261,102 @@ def test_digits_are_no_near_duplicates_of_each_other(tmp_path, read):
     assert found.classes == tuple("0123456789")
 
 
+def resave(path: Path, number: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture(number, 80).save(path, quality=90)
+
+
+def test_near_duplicates_stay_in_one_part_with_those_that_are_like_them(tmp_path, read):
+    root = tmp_path / "own"
+    for number in range(20):
+        for copy in range(3):
+            resave(root / "ab"[number % 2] / f"{number}-{copy}.jpg", number)
+            picture(number, 40 + 8 * copy).save(root / "ab"[number % 2] / f"{number}-{copy}.png")
+    found = read(root, "dataset.size=32")
+    numbers = {
+        part: {int(Path(path).stem.split("-")[0]) for path in getattr(found.files, part)} for part in ("train", "test")
+    }
+    assert numbers["test"]
+    assert not numbers["train"] & numbers["test"]
+
+
+def test_an_unlabelled_copy_of_a_test_image_is_not_trained_on(tmp_path, read):
+    root = classes(tmp_path / "own")
+    for k in range(2):
+        for n in range(10):
+            resave(root / "unlabelled" / f"{100 * k + n}.jpg", 100 * k + n)
+    found = read(root, "dataset.size=32")
+    tested = {int(re.sub(r"\D", "", Path(path).stem)) + 100 * (path[0] == "d") for path in found.files.test}
+    copies = {int(Path(path).stem) for path in found.files.train if path.startswith("unlabelled")}
+    assert tested
+    assert not tested & copies
+    assert {reason for _, reason in found.files.skipped} == {
+        "of a case that is held out for the test, or nearly the same as such an image"
+    }
+
+
+def test_a_file_more_moves_few_of_the_test_images(tmp_path, read):
+    root = classes(tmp_path / "own", 50)
+    before = set(read(root).files.test)
+    picture(999).save(root / "cat" / "new.png")
+    assert len(before & set(read(root).files.test)) >= len(before) - 1
+
+
+def test_test_images_without_a_label_are_left_out(tmp_path, read):
+    root = save(tmp_path / "own", {f"train/{k}/{n}.png": number_of(k, n) for k in "ab" for n in range(4)})
+    save(root, {f"test/{n}.png": number_of("t", n) for n in range(3)})
+    with pytest.raises(ConfigError, match=r"or no test image has a label"):
+        read(root)
+    save(root, {f"test/{k}/{n}.png": number_of("t", k, n) for k in "ab" for n in range(2)})
+    found = read(root)
+    assert len(found.test) == 4
+    assert (found.test.labels >= 0).all()
+    assert len(found.files.skipped) == 3
+
+
+def test_a_class_may_be_called_train(tmp_path, read):
+    names = {f"{kind}/{n}.png": number_of(kind, n) for kind in ("bus", "car", "train") for n in range(5)}
+    assert read(save(tmp_path / "own", names)).classes == ("bus", "car", "train")
+
+
+def test_what_could_not_be_read_for_now_is_read_again(tmp_path, read, monkeypatch):
+    root = classes(tmp_path / "own")
+    original = image_cache.read_file
+
+    def refuse(path):
+        if path.name == "cat1.png":
+            raise PassingError("cannot be read (Permission denied)")
+        return original(path)
+
+    monkeypatch.setattr(image_cache, "read_file", refuse)
+    assert read(root).files.skipped == [("cat/cat1.png", "cannot be read (Permission denied)")]
+    monkeypatch.setattr(image_cache, "read_file", original)
+    found = read(root)
+    assert found.files.skipped == []
+    assert len(found.train) + len(found.test) == 20
+
+
+def test_a_link_to_itself_is_passed_and_a_name_that_is_no_text_is_refused(tmp_path, read):
+    root = classes(tmp_path / "own")
+    (root / "loop").symlink_to(root / "loop")
+    (root / "cat" / "circle").symlink_to(root)
+    assert len(read(root).train) == 16
+    strange = root / os.fsdecode(b"caf\xe9")
+    try:
+        strange.mkdir()
+    except OSError:
+        pytest.skip("this file system takes only names that are text")
+    picture(77).save(strange / "1.png")
+    with pytest.raises(ConfigError, match=r"is not UTF-8; rename it"):
+        read(root)
+
+
+def test_a_table_from_windows_names_the_same_files(tmp_path, read):
+    root = save(tmp_path / "own", {f"deep/{n}.png": n for n in range(20)})
+    rows = [("path", "label")] + [(f"deep\\{n}.png", "ab"[n % 2]) for n in range(20)]
+    assert (read(root, f"dataset.labels={table(tmp_path / 'labels.csv', rows)}").train.labels >= 0).all()
+
+
 # Mistakes
 
 
@@ -274,7 +371,7 @@ def test_digits_are_no_near_duplicates_of_each_other(tmp_path, read):
             r"class cta is in the test part and not in the training part; is it cat\?",
         ),
         (lambda root: save(root, {"test/a/1.png": 1, "test/b/2.png": 2}), (), r"has test images and none to train on"),
-        (lambda root: save(root, {"a/1.png": 1, "b/2.png": 2}), (), r"too few images of each class to hold out any"),
+        (lambda root: save(root, {"a/1.png": 1, "b/2.png": 2}), (), r"too few images or cases of each class to hold out any"),
     ],
 )  # fmt: skip
 def test_a_folder_that_makes_no_data_set_is_refused_with_a_sentence(tmp_path, read, make, words, said):
@@ -286,7 +383,10 @@ def test_a_folder_that_makes_no_data_set_is_refused_with_a_sentence(tmp_path, re
 @pytest.mark.parametrize(
     ("rows", "said"),
     [
-        ([("path", "label"), ("gone.png", "a"), ("0.png", "b")], r"names 1 files that are not in .*such as gone\.png"),
+        (
+            [("path", "label"), ("gone.png", "a"), ("0.png", "b")],
+            r"names files \(1\) that are not in .*such as gone\.png",
+        ),
         ([("path", "label"), ("0.png", "a"), ("0.png", "b")], r"0\.png has two labels, a and b; must have one"),
         ([("file", "label"), ("0.png", "a")], r"must have the columns path and label.*it has file, label"),
         ([("path", "label", "split"), ("0.png", "a", "tset")], r"row 2 has split 'tset'; must be train or test"),

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_cli.data.images.files import Reading, UnreadableError, decode_image, read_file
+from ssl_cli.data.images.files import PassingError, Reading, UnreadableError, decode_image, read_file
 from ssl_cli.data.images.listing import Item
 from ssl_cli.data.progress import show_progress
 from ssl_cli.errors import ConfigError
@@ -38,13 +38,14 @@ class Decoded:
     """What one version of a file gave.
 
     hash: of the file's bytes; look: a perceptual hash of 64 bits, equal for images that look the same; reason: why there are no
-    pixels, or None; place: the part and the row of its pixels.
+    pixels, or None; place: the part and the row of its pixels; passing: whether it may be read another time.
     """
 
     hash: str
     look: int
     reason: str | None
     place: tuple[str, int] | None
+    passing: bool = False
 
 
 class PartLostError(Exception):
@@ -147,15 +148,15 @@ class ImageCache:
         rows: list[np.ndarray] = []
         for digest, look, answer in pool.map(self._read, items):
             bar.update()
-            if isinstance(answer, str):
-                found.append(Decoded(digest, look, answer, None))
+            if isinstance(answer, UnreadableError):
+                found.append(Decoded(digest, look, str(answer), None, isinstance(answer, PassingError)))
             else:
                 found.append(Decoded(digest, look, None, (name, len(rows))))
                 rows.append(answer)
         self._write(name, items, found, iter(rows), len(rows), {})
         return dict(zip(map(_version, items), found, strict=True))
 
-    def _read(self, item: Item) -> tuple[str, int, np.ndarray | str]:
+    def _read(self, item: Item) -> tuple[str, int, np.ndarray | UnreadableError]:
         """Hash, perceptual hash, and pixels or the reason why there are none."""
         digest = ""
         try:
@@ -163,7 +164,7 @@ class ImageCache:
             digest = hashlib.blake2b(content, digest_size=16).hexdigest()
             pixels = decode_image(content, Path(item.path).suffix, self.reading)
         except UnreadableError as reason:
-            return digest, 0, str(reason)
+            return digest, 0, reason
         return digest, _perceptual_hash(pixels), pixels
 
     def _write(
@@ -175,13 +176,14 @@ class ImageCache:
         count: int,
         notes: dict,
     ) -> None:
+        lasting = [(item, each) for item, each in zip(items, found, strict=True) if not each.passing]
         about = {
-            "paths": [item.path for item in items],
-            "sizes": [item.size for item in items],
-            "changed": [item.changed for item in items],
-            "hashes": [each.hash for each in found],
-            "looks": [each.look for each in found],
-            "reasons": [each.reason for each in found],
+            "paths": [item.path for item, _ in lasting],
+            "sizes": [item.size for item, _ in lasting],
+            "changed": [item.changed for item, _ in lasting],
+            "hashes": [each.hash for _, each in lasting],
+            "looks": [each.look for _, each in lasting],
+            "reasons": [each.reason for _, each in lasting],
             "notes": notes,
         }
         shape = (count, self.reading.channels, self.reading.height, self.reading.width)

@@ -9,6 +9,7 @@ from PIL import Image
 DISTANCE = 3  # bits of 64 in which the perceptual hashes of near duplicates may differ
 ALIKE = 0.995  # correlation of the pixels of near duplicates
 CROWD = 64  # images with one quarter of the hash in common, above which that quarter says nothing
+FIRST = 8  # images with the same hash that others with it are compared with, however many there are
 SIDE = 32  # pixels, at which images are compared
 
 
@@ -34,7 +35,10 @@ def find_similar(
         pixels: of the image at a position, uint8 (C, H, W).
     """
     quarters: dict[tuple[int, int], list[int]] = defaultdict(list)
+    same: dict[int, list[int]] = defaultdict(list)  # the first ones with a hash: among many, each is like one of them
     for position in others:
+        if len(same[looks[position]]) < FIRST:
+            same[looks[position]].append(position)
         for number in range(4):
             quarters[number, looks[position] >> 16 * number & 0xFFFF].append(position)
     small: dict[int, np.ndarray] = {}
@@ -45,7 +49,7 @@ def find_similar(
             for number in range(4)
             if len(near := quarters.get((number, looks[one] >> 16 * number & 0xFFFF), ())) <= CROWD
             for other in near
-        }
+        } | set(same.get(looks[one], ()))
         for other in sorted(candidates - {one}):
             if (looks[one] ^ looks[other]).bit_count() > DISTANCE:
                 continue

@@ -23,6 +23,10 @@ class UnreadableError(Exception):
     """Why a file gives no input, in a few words."""
 
 
+class PassingError(UnreadableError):
+    """Why a file gives no input for now: not its bytes are the reason, and another time it may be read."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """How an image file becomes an input.
@@ -62,7 +66,7 @@ def read_file(path: Path) -> bytes:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UnreadableError(f"cannot be read ({error.strerror})") from error
+        raise PassingError(f"cannot be read ({error.strerror})") from error
     if not content:
         raise UnreadableError("empty file")
     return content
@@ -85,11 +89,12 @@ def pixels_of(image: Image.Image, reading: Reading) -> np.ndarray:
     Raises:
         UnreadableError: it has pixels that are not whole numbers of 1, 8 or 16 bits.
     """
-    image = to_eight_bits(image).convert("L" if reading.channels == 1 else "RGB")
     size = (reading.width, reading.height)
-    if image.size != size:
-        image = _fitted(image, size, reading.fit)
-    pixels = np.asarray(image)
+    try:
+        image = to_eight_bits(image).convert("L" if reading.channels == 1 else "RGB")
+        pixels = np.asarray(image if image.size == size else _fitted(image, size, reading.fit))
+    except (ValueError, OSError) as error:  # of a mode that Pillow reads and does not convert
+        raise UnreadableError(f"pixels of an unknown kind ({image.mode})") from error
     return pixels[None] if reading.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
@@ -115,6 +120,8 @@ def open_image(content: bytes, suffix: str = "", reading: Reading | None = None)
         raise UnreadableError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except Image.UnidentifiedImageError as error:
         raise UnreadableError("no image") from error
+    except MemoryError as error:
+        raise PassingError("too large for the memory that was free") from error
     except Exception as error:  # decoders raise whatever a damaged file leads them to
         raise UnreadableError(
             f"damaged ({str(error).splitlines()[0] if str(error) else type(error).__name__})"
@@ -135,7 +142,7 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
     if image.mode == "F":
         raise UnreadableError("floating-point pixels, whose range is not known")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        seen = image.convert("RGBA")
+        seen = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", seen.size, "white")
         return Image.alpha_composite(white, seen).convert("L" if image.mode in ("LA", "La") else "RGB")
     return image.convert("L") if image.mode in ("1", "L") else image.convert("RGB")
@@ -161,5 +168,5 @@ def _register_heic() -> None:
     try:
         from pillow_heif import register_heif_opener
     except ImportError as error:
-        raise UnreadableError("HEIC needs pillow-heif; pip install pillow-heif") from error
+        raise PassingError("HEIC needs pillow-heif; pip install pillow-heif") from error
     register_heif_opener()

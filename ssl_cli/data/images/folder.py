@@ -48,7 +48,7 @@ def folder(
         colour: three channels or one; auto: one where no image shows a colour.
         fit: what becomes of images that are not square; see `Reading`.
         test_fraction: of the labelled images of each class, with their cases, that is held out where nothing says which are
-            for the test; always the same ones.
+            for the test; when files are added, few of them change.
         strict: whether a file that is left out (damaged, a duplicate) ends the run.
         cache: the folder where decoded images are kept.
         facts: what is known.
@@ -62,7 +62,8 @@ def folder(
     name = _name(items, test_fraction)
     for attempt in range(TRIES):
         try:
-            if (there := kept.whole(name)) is None:
+            there = kept.whole(name)
+            if there is None or there[1]["passing"]:
                 _make(kept, name, items, test_fraction)
                 there = kept.whole(name)
             if there is not None:
@@ -155,21 +156,22 @@ def _make(cache: ImageCache, name: str, items: Sequence[Item], test_fraction: fl
         return cache.row(place)
 
     looks = [each.look for each in found]
-    groups: dict[int, int] = {}
     if given:
+        for number in readable:
+            if parts[number] == TEST and items[number].label is None:
+                skipped[number] = "a test image without a label; stage=predict takes such"
+        readable = [number for number in readable if number not in skipped]
         train, test = ([number for number in readable if parts[number] == part] for part in (TRAIN, TEST))
         for one, other in find_similar(looks, train, test, pixels):
             skipped.setdefault(one, f"nearly the same as {items[other].path}, which is a test image")
-        readable = [number for number in readable if number not in skipped]
     else:
-        labelled = [number for number in readable if items[number].label]
-        groups = {max(pair): min(pair) for pair in find_similar(looks, labelled, readable, pixels)}
-        parts = _held_out(items, labelled, groups, test_fraction)
-        tested = {items[number].case for number in labelled if parts[number] == TEST} - {None}
+        groups = _groups(items, readable, find_similar(looks, readable, readable, pixels))
+        parts = _held_out(items, [number for number in readable if items[number].label], groups, test_fraction)
+        tested = {groups[number] for number in readable if parts[number] == TEST}
         for number in readable:
-            if parts[number] == TRAIN and items[number].case in tested:
-                skipped[number] = "of a case that is held out for the test"
-        readable = [number for number in readable if number not in skipped]
+            if parts[number] == TRAIN and groups[number] in tested:
+                skipped[number] = "of a case that is held out for the test, or nearly the same as such an image"
+    readable = [number for number in readable if number not in skipped]
     order = [number for part in (TRAIN, TEST) for number in readable if (parts[number] or TRAIN) == part]
     used = set(order)
     rest = [number for number in range(len(items)) if number not in used]
@@ -182,6 +184,7 @@ def _make(cache: ImageCache, name: str, items: Sequence[Item], test_fraction: fl
         "cases": [items[number].case for number in order],
         "skipped": [[items[number].path, skipped[number]] for number in sorted(skipped)],
         "held_out": not given and tests > 0,
+        "passing": any(each.passing for each in found),
     }
     every = [*order, *rest]
     cache.write_whole(name, [items[number] for number in every], [found[number] for number in every], notes)
@@ -203,31 +206,47 @@ def _equal(items: Sequence[Item], found: Sequence[Decoded], skipped: dict[int, A
     return left_out
 
 
+def _groups(items: Sequence[Item], readable: Sequence[int], similar: Sequence[tuple[int, int]]) -> dict[int, int]:
+    """For each image the first of those that belong with it: of the same case, or nearly the same, also by way of others."""
+    root = {number: number for number in readable}
+
+    def first(number: int) -> int:
+        while root[number] != number:
+            root[number] = root[root[number]]
+            number = root[number]
+        return number
+
+    cases: dict[str, int] = {}
+    alike = [(cases.setdefault(case, number), number) for number in readable if (case := items[number].case)]
+    for one, other in (*similar, *alike):
+        one, other = sorted((first(one), first(other)))
+        root[other] = one
+    return {number: first(number) for number in readable}
+
+
 def _held_out(
     items: Sequence[Item], labelled: Sequence[int], groups: dict[int, int], fraction: float
 ) -> list[str | None]:
-    """The part of each image where nothing says it: a fraction of each class, whole cases and near duplicates together."""
+    """The part of each image where nothing says it: a fraction of each class, whole groups together.
 
-    def group_of(number: int) -> str:
-        while number in groups:
-            number = groups[number]
-        return f"case {items[number].case}" if items[number].case else f"file {items[number].path}"
-
-    members: dict[str, list[int]] = defaultdict(list)
+    Groups are taken in the order of a hash of their first path, so that a file more moves few of the others.
+    """
+    members: dict[int, list[int]] = defaultdict(list)
     for number in labelled:
-        members[group_of(number)].append(number)
-    wanted = {
-        label: round(fraction * count) for label, count in Counter(items[number].label for number in labelled).items()
-    }
+        members[groups[number]].append(number)
+    counts = Counter(items[number].label for number in labelled)
+    wanted = {label: min(round(fraction * count), count - 1) for label, count in counts.items()}
     parts: list[str | None] = [TRAIN] * len(items)
-    keys = sorted(members)
-    for position in np.random.default_rng(0).permutation(len(keys)).tolist():
-        own = members[keys[position]]
-        counts = Counter(items[number].label for number in own)
-        if all(wanted[label] >= count for label, count in counts.items()):
-            for number in own:
+
+    def place(group: int) -> bytes:
+        return hashlib.blake2b(items[group].path.encode(errors="surrogateescape"), digest_size=8).digest()
+
+    for group in sorted(members, key=place):
+        own = Counter(items[number].label for number in members[group])
+        if all(wanted[label] >= count for label, count in own.items()):
+            for number in members[group]:
                 parts[number] = TEST
-            wanted = {label: count - counts.get(label, 0) for label, count in wanted.items()}
+            wanted = {label: count - own.get(label, 0) for label, count in wanted.items()}
     return parts
 
 
@@ -247,7 +266,8 @@ def _dataset(root: Path, pixels: np.ndarray, notes: dict[str, Any], reading: Rea
         )
     if classes and not tests:
         raise ConfigError(
-            f"dataset.root={root}: has too few images of each class to hold out any for the test; add some"
+            f"dataset.root={root}: has too few images or cases of each class to hold out any for the test, or no test image "
+            "has a label; add some"
         )
     numbers = {name: number for number, name in enumerate(classes)}
     known = torch.tensor([numbers.get(label, UNKNOWN) for label in labels])

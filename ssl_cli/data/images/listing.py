@@ -1,6 +1,7 @@
 """Which image files a folder holds, and what is known of each: class, part, case."""
 
 import difflib
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import NamedTuple
 from ssl_cli.data.images.files import is_image
 from ssl_cli.data.text.rows import listed, read_records
 from ssl_cli.errors import ConfigError
+
+log = logging.getLogger("ssl_cli")
 
 TRAIN, TEST = "train", "test"
 PARTS = {"train": TRAIN, "training": TRAIN, "test": TEST, "testing": TEST}
@@ -54,23 +57,30 @@ def _images(root: Path) -> Iterator[tuple[str, int, int]]:
     waiting = [(root, "")]
     while waiting:
         folder, prefix = waiting.pop()
-        about = folder.stat()
+        try:
+            about = folder.stat()
+            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+        except OSError as error:
+            raise ConfigError(f"dataset.root={root}: {folder} cannot be read ({error.strerror})") from error
         if (about.st_dev, about.st_ino) in seen:
             continue
         seen.add((about.st_dev, about.st_ino))
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            try:
+                is_folder = entry.is_dir()
+            except OSError:  # a link to itself
+                continue
+            if is_folder:
+                waiting.append((Path(entry.path), f"{prefix}{entry.name}/"))
+            elif is_image(Path(entry.name)):
+                try:
+                    about = entry.stat()
+                except OSError:  # a link to nothing, which reading it will say
+                    yield prefix + entry.name, 0, 0
                     continue
-                if entry.is_dir():
-                    waiting.append((Path(entry.path), f"{prefix}{entry.name}/"))
-                elif is_image(Path(entry.name)):
-                    try:
-                        about = entry.stat()
-                    except OSError:  # a link to nothing, which reading it will say
-                        yield prefix + entry.name, 0, 0
-                        continue
-                    yield prefix + entry.name, about.st_size, about.st_mtime_ns
+                yield prefix + entry.name, about.st_size, about.st_mtime_ns
 
 
 # Class folders
@@ -82,8 +92,14 @@ def _by_folders(root: Path, found: list[tuple[str, int, int]]) -> Iterator[Item]
     spare = [top for top in tops if top.lower() in VALIDATION]
     if TRAIN in parts.values() and spare and TEST not in parts.values():
         parts |= dict.fromkeys(spare, TEST)  # ImageNet's folders: what is called val is tested on
+    holds_folders = {path.partition("/")[0] for path, _, _ in found if path.count("/") > 1}
+    if TEST not in parts.values() and not any(top in holds_folders for top in parts):
+        parts = {}  # a class of trains
     if TEST in parts.values() and TRAIN not in parts.values():
         raise ConfigError(f"dataset.root={root}: has test images and none to train on; add a folder named train")
+    unused = sorted(top for top in tops if parts and top not in parts and top.lower() not in UNLABELLED)
+    if unused:
+        log.info("Note: folders beside the training and the test images are not used: %s.", ", ".join(unused))
     items: list[Item] = []
     for path, size, changed in found:
         top, _, inner = path.partition("/")
@@ -93,17 +109,29 @@ def _by_folders(root: Path, found: list[tuple[str, int, int]]) -> Iterator[Item]
         name = inner.partition("/") if part else path.partition("/")
         label = name[0] if name[1] and name[0].lower() not in UNLABELLED else None
         items.append(Item(path, label, TRAIN if parts and part is None else part, None, size, changed))
-    _check_names(root, items)
+    _check_names(f"dataset.root={root}", items)
     yield from items
 
 
-def _check_names(root: Path, items: Iterable[Item]) -> None:
+def _check_names(asked: str, items: Iterable[Item]) -> None:
     """Raises ConfigError where a class is tested that is not trained, as where a name is misspelt."""
+    strange = next((item.label for item in items if item.label and not _is_text(item.label)), None)
+    if strange is not None:
+        raise ConfigError(f"{asked}: the name of class {strange!r} is not UTF-8; rename it")
     names = {part: {item.label for item in items if item.part == part and item.label} for part in (TRAIN, TEST)}
     for name in sorted(names[TEST] - names[TRAIN]):
         near = difflib.get_close_matches(name, sorted(names[TRAIN]), 1, 0.6)
         meant = f"; is it {near[0]}?" if near else ""
-        raise ConfigError(f"dataset.root={root}: class {name} is in the test part and not in the training part{meant}")
+        raise ConfigError(f"{asked}: class {name} is in the test part and not in the training part{meant}")
+
+
+def _is_text(name: str) -> bool:
+    """Whether a name's bytes were UTF-8; others have lone surrogates in it."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # A table of labels
@@ -112,15 +140,17 @@ def _check_names(root: Path, items: Iterable[Item]) -> None:
 def _by_table(root: Path, labels: Path, found: list[tuple[str, int, int]]) -> list[Item]:
     known = _read_table(root, labels)
     there = {path for path, _, _ in found}
+    known = {path if path in there else path.replace("\\", "/"): row for path, row in known.items()}
     missing = [path for path in known if path not in there]
     if missing:
         raise ConfigError(
-            f"dataset.labels={labels}: names {len(missing):,} files that are not in {root}, such as {missing[0]}"
+            f"dataset.labels={labels}: names files ({len(missing):,}) that are not in {root} or are of no known format, "
+            f"such as {missing[0]}"
         )
     items = [Item(path, *known.get(path, (None, None, None)), size, changed) for path, size, changed in found]
     if any(item.part for item in items):
         items = [item if item.part else item._replace(part=TRAIN) for item in items]
-    _check_names(root, items)
+    _check_names(f"dataset.labels={labels}", items)
     return items
 
 
@@ -140,7 +170,11 @@ def _read_table(root: Path, labels: Path) -> dict[str, tuple[str | None, str | N
         if part is not None and part.lower() not in PARTS:
             raise ConfigError(f"dataset.labels={labels}: row {number} has split {part!r}; must be train or test")
         row = (label, None if part is None else PARTS[part.lower()], case)
-        if known.setdefault(path, row)[0] != label:
+        if known.setdefault(path, row)[1:] != row[1:]:
+            raise ConfigError(
+                f"dataset.labels={labels}: {path} is there twice, with another split or case; must be there once"
+            )
+        if known[path][0] != label:
             raise ConfigError(
                 f"dataset.labels={labels}: {path} has two labels, {known[path][0] or 'none'} and {label or 'none'}; must have one"
             )

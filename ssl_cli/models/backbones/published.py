@@ -128,7 +128,8 @@ def torchvision(shape: Shape, model: str, weights: Literal["DEFAULT"] | Path | N
         raise ValueError(f"model={model}: must be one of {', '.join(names)}")
     special: dict[str, Any] = {"image_size": shape[1]} if model.startswith("vit_") else {}
     if model in ("googlenet", "inception_v3"):
-        special = {"aux_logits": False, "init_weights": True}
+        # Published weights of these two are of pixels in another range, into which the network itself brings them.
+        special = {"aux_logits": False, "init_weights": True, "transform_input": weights is not None}
     try:
         network = models.get_model(model, weights=None, **special)
     except (AssertionError, ValueError, RuntimeError) as error:
@@ -168,7 +169,8 @@ def timm(shape: Shape, model: str, weights: Path | None) -> Published:
     about = network.pretrained_cfg
     stages = [network.get_submodule(info["module"]) for info in getattr(network, "feature_info", [])] or [network]
     dim = getattr(network, "head_hidden_size", network.num_features)
-    backbone = Published(network, stages, dim, (about["mean"], about["std"]), 32, shape)
+    channels_last = getattr(network, "output_fmt", "") == "NHWC"
+    backbone = Published(network, stages, dim, (about["mean"], about["std"]), 32, shape, channels_last)
     if weights is not None:
         _load(backbone, weights, f"weights={weights}")
     return backbone
@@ -256,4 +258,6 @@ def _read(path: Path, asked: str) -> dict[str, Tensor]:
         found = found.get("state_dict", found)
         return {str(key).removeprefix("module."): value for key, value in found.items() if isinstance(value, Tensor)}
     except Exception as error:  # a damaged file leads the readers to whatever
-        raise ValueError(f"{asked}: holds no weights ({str(error).splitlines()[0]})") from error
+        raise ValueError(
+            f"{asked}: holds no weights ({str(error).partition(chr(10))[0] or type(error).__name__})"
+        ) from error
