@@ -30,6 +30,7 @@ from ssl_cli.errors import ConfigError
 FORMAT = 1  # raised when the same files give other parts
 AT_ONCE = 1024  # images of a part while they are decoded
 SHOWN_FROM = 500  # images, whose decoding takes seconds
+MAPPED = 64  # parts at a time
 STALE = 86_400  # seconds after which unfinished files of a process that was killed are removed
 
 
@@ -78,7 +79,7 @@ class ImageCache:
         known = self._known()
         missing = [item for item in items if _version(item) not in known]
         if missing:
-            self._check_space(len(missing))
+            self._check_space(len(missing), beside=len(items))  # all of them are written once more, in their order
             with show_progress("Reading images", "images", len(missing), SHOWN_FROM) as bar, _threads() as pool:
                 for first in range(0, len(missing), AT_ONCE):
                     known |= self._decode(missing[first : first + AT_ONCE], pool, bar)
@@ -119,6 +120,8 @@ class ImageCache:
         """
         part, row = place
         if part not in self._maps:
+            if len(self._maps) >= MAPPED:  # each keeps a file open, of which a process may have few
+                self._maps.pop(next(iter(self._maps)))
             try:
                 self._maps[part] = np.load(self.folder / f"{part}.npy", mmap_mode="r")
             except FileNotFoundError as error:
@@ -210,9 +213,9 @@ class ImageCache:
         finally:
             Path(temporary).unlink(missing_ok=True)
 
-    def _check_space(self, count: int) -> None:
-        """Raises ConfigError where so many images have no room on the disk."""
-        needed = count * self.reading.channels * self.reading.height * self.reading.width
+    def _check_space(self, count: int, beside: int = 0) -> None:
+        """Raises ConfigError where so many images, beside others that come later, have no room on the disk."""
+        needed = (count + beside) * self.reading.channels * self.reading.height * self.reading.width
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise ConfigError(
