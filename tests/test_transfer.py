@@ -156,7 +156,7 @@ def arrays(root, inputs: np.ndarray, labels: np.ndarray) -> tuple[str, ...]:
     ],
 )
 def test_a_source_that_only_reading_shows_unfit_is_refused_too(tmp_path, inputs, label, sentence):
-    labels = np.full(40, label)
+    labels = np.full(40, -1) if label < 0 else np.arange(40) % 2
     config, dataset = of(*arrays(tmp_path / "source", np.zeros(inputs, np.uint8), labels))
     if label < 0:
         np.save(tmp_path / "source" / "test_labels.npy", np.arange(40) % 2)
