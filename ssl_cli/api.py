@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ssl_cli.cli.main import carry_out
+from ssl_cli.cli.carry_out import carry_out
 from ssl_cli.config import trust
 from ssl_cli.config.compose import folder_of, precheck
 from ssl_cli.config.groups import groups

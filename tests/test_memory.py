@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from ssl_cli.cli.main import carry_out
+from ssl_cli.cli.carry_out import carry_out
 from ssl_cli.errors import TrainingError
 from ssl_cli.training import loop
 

@@ -228,8 +228,8 @@ def test_a_resumed_run_does_not_go_to_the_folder_that_its_file_names(begun, tmp_
     born = json.loads((begun / "run.json").read_text())
     (begun / "run.json").write_text(json.dumps({**born, "folder": str(elsewhere)}))
     program = (
-        "import os, sys; from ssl_cli.cli import main as cli\n"
-        "cli._function = lambda path: lambda *_: print('in', os.getcwd()) or sys.exit(0)\n"
+        "import os, sys; from ssl_cli.cli import carry_out, main as cli\n"
+        "carry_out._function = lambda path: lambda *_: print('in', os.getcwd()) or sys.exit(0)\n"
         "sys.argv = ['ssl-cli', 'resume=run']; cli.main()"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True)

@@ -1,40 +1,36 @@
 """The command: overrides in, one checked config, one stage; a user's mistake is one sentence and exit code 2."""
 
 import argparse
-import importlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ssl_cli import __version__
+from ssl_cli.cli.carry_out import carry_out
+from ssl_cli.cli.terminal import Exits, interrupt, log_to_terminal
 from ssl_cli.config import compose, groups, overrides, trust
 from ssl_cli.config.schema import Config
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import Allowed, anything
-from ssl_cli.errors import ConfigError, Interrupted, TrainingError
-
-if TYPE_CHECKING:
-    from ssl_cli.runs.run import Run
+from ssl_cli.errors import ConfigError, TrainingError
 
 log = logging.getLogger("ssl_cli")
-
-MISTAKE, FAILED = 2, 1
 
 
 def main() -> None:
     """Entry point of `ssl-cli`."""
-    signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGINT, _interrupt)
-    _say_to_terminal()
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGINT, interrupt)
+    log_to_terminal()
     arguments = sys.argv[1:]
     if arguments == ["--version"]:
         print(f"ssl-cli {__version__}")
         return
-    with _Exits():
+    with Exits():
         arguments = trust.take(arguments)
         if not any(word.startswith("resume=") for word in arguments):
             _with_hydra(arguments, anything)
@@ -120,7 +116,7 @@ def _job(allowed: Allowed, in_sweep: bool, failures: list[str]) -> Callable[[Any
 
         job = HydraConfig.get()
         sweep = Path(job.sweep.dir).absolute() if in_sweep else None
-        with _Exits():
+        with Exits():
             trust.grant(trusted)
             checked = compose.check(compose.resolved(settings), allowed)
             trust.trust_components_of(checked)
@@ -200,106 +196,3 @@ def _check_sweep_folder(folder: Path) -> None:
         raise ConfigError(
             f"hydra.sweep.dir={folder}: holds files that are not a sweep's ({shown}); choose a new or an empty folder"
         )
-
-
-def carry_out(settings: Config, folder: Path, sweep: Path | None = None, command: Sequence[str] | None = None) -> None:
-    """One stage in its folder, and the closing words.
-
-    Args:
-        settings, folder: of the run.
-        sweep: the folder of the sweep that it is a job of.
-        command: the words that asked for it; None for those of this process.
-    """
-    from ssl_cli.runs.files import quoted
-    from ssl_cli.runs.run import Run, logged
-    from ssl_cli.training.memory import is_out_of_memory, what_to_lower
-
-    run = Run(folder, settings, command=command)
-    if run.result:
-        log.info("This run was finished already; nothing is done again.")
-        _close(settings, run.result, run, in_sweep=sweep is not None)
-        return
-    with run.claimed():
-        try:
-            with logged(folder):
-                _function(settings.stage.function)(settings, run)
-                if run.result is None:
-                    raise TrainingError(
-                        f"stage={settings.stage.name}: {settings.stage.function} ended without run.finish(…), which writes the "
-                        "numbers of a run, so the run is not finished"
-                    )
-                _close(settings, run.result, run, in_sweep=sweep is not None)
-        except ConfigError:
-            run.discard()  # what only shows once data is read leaves nothing either
-            raise
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise TrainingError(what_to_lower(error, settings.stage.batch_sizes(settings))) from error
-        except Interrupted:
-            log.info("Go on with: ssl-cli resume=%s", quoted(sweep or folder))
-            raise
-
-
-def _function(path: str) -> Callable[..., dict[str, Any]]:
-    module, _, name = path.rpartition(".")
-    return getattr(importlib.import_module(module), name)
-
-
-def _close(settings: Config, result: dict[str, Any], run: "Run", in_sweep: bool) -> None:
-    """What a stage says of its result, and commands that go on from here with the settings just used."""
-    from ssl_cli.runs.files import quoted
-
-    module = importlib.import_module(settings.stage.function.rpartition(".")[0])
-    if hasattr(module, "closing"):
-        module.closing(result, run)
-    else:
-        log.info("Finished in %.0f s. In %s", result["seconds"], quoted(run.folder))
-    if hasattr(module, "next_steps") and not in_sweep:
-        for command, why in module.next_steps(settings, result, run):
-            log.info("Next: %s    # %s", command, why)
-
-
-# Words and exit codes
-
-
-class _Exits:
-    """Every way out: a mistake is a sentence and 2, a failed training 1, a signal 128 + its number."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: type | None, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, ConfigError):
-            for problem in error.problems:
-                _complain(problem)
-            sys.exit(MISTAKE)
-        if isinstance(error, TrainingError):
-            _complain(str(error))
-            sys.exit(FAILED)
-        if isinstance(error, Interrupted):
-            sys.exit(128 + error.signal_number)
-
-
-def _complain(sentence: str) -> None:
-    red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
-    print(f"{red}ssl-cli: {sentence}{plain}", file=sys.stderr)
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    raise Interrupted(number)
-
-
-def _say_to_terminal() -> None:
-    """Progress bars stay whole: what is said goes above them."""
-
-    class Terminal(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            from tqdm import tqdm
-
-            tqdm.write(self.format(record), file=sys.stdout)
-            sys.stdout.flush()
-
-    log.setLevel(logging.INFO)
-    log.propagate = False
-    log.addHandler(Terminal())

@@ -1,7 +1,7 @@
 """Types shared by data, methods and stages."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -134,6 +134,11 @@ def fingerprint(inputs: Inputs, *notes: Tensor) -> str:
     for part in (*content, *notes):
         digest.update(part.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def in_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Names of classes or languages in the order of their numbers: those that are numbers by value, then words."""
+    return tuple(sorted(names, key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)))
 
 
 def separate_unknown(cases: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import secrets
 import shlex
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 from ssl_cli.errors import ConfigError
 
@@ -33,11 +33,18 @@ def write(path: Path, content: bytes | str) -> None:
         raise
 
 
-def as_csv(rows: Iterable[Sequence[object]]) -> str:
-    """A table as CSV. Names of files that are not UTF-8 have escapes in place of what cannot be written."""
+def as_csv(
+    rows: Iterable[Sequence[object]], errors: Literal["backslashreplace", "surrogateescape"] = "backslashreplace"
+) -> bytes:
+    """A table as CSV in UTF-8.
+
+    Args:
+        rows: of cells.
+        errors: names of files that are not UTF-8 are escaped, or stay the bytes that they are.
+    """
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode(errors="backslashreplace").decode()
+    return text.getvalue().encode(errors=errors)
 
 
 def partial_name(path: Path) -> Path:

@@ -20,7 +20,8 @@ from ssl_cli.report import plots
 from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.classical_settings import TEXT_FEATURES, ClassicalStage
-from ssl_cli.stages.finetune import closing, opened
+from ssl_cli.stages.classifier_results import opened
+from ssl_cli.stages.finetune import closing
 from ssl_cli.stages.identity import classifier_identity
 
 __all__ = ["classical", "closing", "fitted"]  # it ends as every classifier does

@@ -21,8 +21,9 @@ from ssl_cli.runs.files import short
 from ssl_cli.runs.finished import origin, settings_of
 from ssl_cli.runs.result import finished_result
 from ssl_cli.runs.run import Run
+from ssl_cli.stages.classifier_results import opened, tested, watcher
 from ssl_cli.stages.distill_settings import DistillStage
-from ssl_cli.stages.finetune import closing, next_steps, opened, tested, tuned, watcher
+from ssl_cli.stages.finetune import closing, next_steps, tuned
 from ssl_cli.stages.networks import classifier_of, fresh_classifier, views_of
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.loop import fit

@@ -1,6 +1,5 @@
 """The features that a finished network has for files that belong to no data set."""
 
-import csv
 import importlib.util
 import io
 import logging
@@ -17,13 +16,13 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.report.feature_map import places_of, save_map
-from ssl_cli.runs.files import quoted, write
+from ssl_cli.runs.files import as_csv, quoted, write
 from ssl_cli.runs.identity import identity
 from ssl_cli.runs.result import Result, finished_result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.embed_settings import EmbedStage
 from ssl_cli.stages.given_inputs import GivenInputs
-from ssl_cli.stages.predict import as_bytes, save_skipped
+from ssl_cli.stages.predict import save_skipped
 from ssl_cli.stages.trained import TrainedNetwork, ends_in_classifier, open_backbone, open_classifier
 from ssl_cli.training.device import Machine, machine_of
 
@@ -130,11 +129,7 @@ def _save(names: list[str], features: np.ndarray, has_parquet: bool, folder: Pat
     content = io.BytesIO()
     np.save(content, features)
     write(folder / "features.npy", content.getvalue())
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["row", "path"])
-    table.writerows(enumerate(names))
-    write(folder / "ids.csv", as_bytes(text.getvalue()))
+    write(folder / "ids.csv", as_csv([("row", "path"), *enumerate(names)], "surrogateescape"))
     if has_parquet:
         import pyarrow
         from pyarrow import parquet

@@ -1,7 +1,5 @@
 """What a finished classifier says of files that belong to no data set."""
 
-import csv
-import io
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from ssl_cli.config.schema import Config
 from ssl_cli.data.images.files import UnreadableError, open_image, read_file, to_eight_bits
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.report.contact_sheet import save_contact_sheet
-from ssl_cli.runs.files import quoted, write
+from ssl_cli.runs.files import as_csv, quoted, write
 from ssl_cli.runs.identity import identity
 from ssl_cli.runs.result import Result, finished_result
 from ssl_cli.runs.run import Run
@@ -78,9 +76,8 @@ def predict(config: Config, run: Run) -> dict[str, Any]:
     given = GivenInputs(trained, stage.inputs, stage.column)
     classes = trained.form.classes
     threshold = calibration.threshold(stage.confidence) if calibration else None
-    rows = io.StringIO()
-    table = csv.writer(rows, lineterminator="\n")
-    table.writerow(["path", "class", "probability", "unsure", *(f"p({name})" for name in classes if stage.all_classes)])
+    heads = ["path", "class", "probability", "unsure", *(f"p({name})" for name in classes if stage.all_classes)]
+    rows: list[list[str]] = [heads]
     counts, unsure = torch.zeros(len(classes), dtype=torch.int64), 0
     least: list[Prediction] = []
     for part in given.parts():
@@ -97,9 +94,9 @@ def predict(config: Config, run: Run) -> dict[str, Any]:
             )
         ]
         for one, mark, others in zip(found, marks, every, strict=True):
-            table.writerow([one.name, one.label, f"{one.probability:.6f}", mark, *(f"{p:.6f}" for p in others)])
+            rows.append([one.name, one.label, f"{one.probability:.6f}", mark, *(f"{p:.6f}" for p in others)])
         least = sorted([*least, *found], key=lambda one: one.probability)[:LEAST_CERTAIN]
-    write(run.folder / "predictions.csv", as_bytes(rows.getvalue()))
+    write(run.folder / "predictions.csv", as_csv(rows, "surrogateescape"))
     save_skipped(given.skipped, run.folder)
     _save_least_certain(least, given, run.folder)
     theirs = finished_result(stage.run)
@@ -151,27 +148,16 @@ def save_skipped(skipped: Sequence[tuple[str, str]], folder: Path) -> None:
     """`skipped.csv`, where something was skipped, and a line that says how many."""
     if not skipped:
         return
-    text = io.StringIO()
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(["path", "reason"])
-    table.writerows(skipped)
-    write(folder / "skipped.csv", as_bytes(text.getvalue()))
+    write(folder / "skipped.csv", as_csv([("path", "reason"), *skipped], "surrogateescape"))
     log.warning("%s inputs were skipped; %s says why.", f"{len(skipped):,}", quoted(folder / "skipped.csv"))
-
-
-def as_bytes(text: str) -> bytes:
-    """UTF-8, but for names of files that are in another encoding, which stay the bytes that they are."""
-    return text.encode(errors="surrogateescape")
 
 
 def _save_least_certain(least: list[Prediction], given: GivenInputs, folder: Path) -> None:
     """`least_certain.png` of images, `least_certain.csv` of texts."""
     if given.trained.form.vocabulary is not None:
-        text = io.StringIO()
-        table = csv.writer(text, lineterminator="\n")
-        table.writerow(["path", "class", "probability", "text"])
-        table.writerows([one.name, one.label, f"{one.probability:.6f}", one.text] for one in least)
-        write(folder / "least_certain.csv", as_bytes(text.getvalue()))
+        rows = [[one.name, one.label, f"{one.probability:.6f}", one.text] for one in least]
+        heads = ["path", "class", "probability", "text"]
+        write(folder / "least_certain.csv", as_csv([heads, *rows], "surrogateescape"))
         return
     tiles = []
     for one in least:

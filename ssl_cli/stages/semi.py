@@ -19,7 +19,8 @@ from ssl_cli.runs.files import short
 from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import finished_result
 from ssl_cli.runs.run import Run
-from ssl_cli.stages.finetune import closing, next_steps, opened, tested, tuned, watcher
+from ssl_cli.stages.classifier_results import opened, tested, watcher
+from ssl_cli.stages.finetune import closing, next_steps, tuned
 from ssl_cli.stages.fit import note_smaller_batches
 from ssl_cli.stages.networks import classifier_of, fresh_classifier, plain_of, views_of
 from ssl_cli.stages.semi_settings import SemiStage

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ssl_cli.data.types import UNKNOWN
+from ssl_cli.data.types import UNKNOWN, in_order
 from ssl_cli.errors import ConfigError
 
 log = logging.getLogger("ssl_cli")
@@ -145,15 +145,12 @@ def _duplicates(hashes: np.ndarray, known: Survey) -> dict[int, str]:
 def _in_order(found: dict[str, int], numbers: np.ndarray, kept: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Names that texts which are kept have, in order (numbers by value, others as words), and the positions in it."""
     there = set(numbers[kept].tolist())
-    names = sorted(
-        (name for name, number in found.items() if number in there),
-        key=lambda name: (not name.isdecimal(), int(name) if name.isdecimal() else 0, name),
-    )
+    names = in_order(name for name, number in found.items() if number in there)
     if not names:
         return (), numbers
     moved = np.full(max(numbers.max(), 0) + 1, UNKNOWN)
     moved[[found[name] for name in names]] = np.arange(len(names))
-    return tuple(names), np.where(numbers >= 0, moved[numbers], numbers)
+    return names, np.where(numbers >= 0, moved[numbers], numbers)
 
 
 def _hold_out(known: Survey, fraction: float) -> None:

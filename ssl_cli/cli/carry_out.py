@@ -1,0 +1,73 @@
+"""A stage is carried out in its folder, and what it says at its end."""
+
+import importlib
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ssl_cli.config.schema import Config
+from ssl_cli.errors import ConfigError, Interrupted, TrainingError
+
+if TYPE_CHECKING:
+    from ssl_cli.runs.run import Run
+
+log = logging.getLogger("ssl_cli")
+
+
+def carry_out(settings: Config, folder: Path, sweep: Path | None = None, command: Sequence[str] | None = None) -> None:
+    """One stage in its folder, and the closing words.
+
+    Args:
+        settings, folder: of the run.
+        sweep: the folder of the sweep that it is a job of.
+        command: the words that asked for it; None for those of this process.
+    """
+    from ssl_cli.runs.files import quoted
+    from ssl_cli.runs.run import Run, logged
+    from ssl_cli.training.memory import is_out_of_memory, what_to_lower
+
+    run = Run(folder, settings, command=command)
+    if run.result:
+        log.info("This run was finished already; nothing is done again.")
+        _close(settings, run.result, run, in_sweep=sweep is not None)
+        return
+    with run.claimed():
+        try:
+            with logged(folder):
+                _function(settings.stage.function)(settings, run)
+                if run.result is None:
+                    raise TrainingError(
+                        f"stage={settings.stage.name}: {settings.stage.function} ended without run.finish(…), which writes the "
+                        "numbers of a run, so the run is not finished"
+                    )
+                _close(settings, run.result, run, in_sweep=sweep is not None)
+        except ConfigError:
+            run.discard()  # what only shows once data is read leaves nothing either
+            raise
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            raise TrainingError(what_to_lower(error, settings.stage.batch_sizes(settings))) from error
+        except Interrupted:
+            log.info("Go on with: ssl-cli resume=%s", quoted(sweep or folder))
+            raise
+
+
+def _function(path: str) -> Callable[..., dict[str, Any]]:
+    module, _, name = path.rpartition(".")
+    return getattr(importlib.import_module(module), name)
+
+
+def _close(settings: Config, result: dict[str, Any], run: "Run", in_sweep: bool) -> None:
+    """What a stage says of its result, and commands that go on from here with the settings just used."""
+    from ssl_cli.runs.files import quoted
+
+    module = importlib.import_module(settings.stage.function.rpartition(".")[0])
+    if hasattr(module, "closing"):
+        module.closing(result, run)
+    else:
+        log.info("Finished in %.0f s. In %s", result["seconds"], quoted(run.folder))
+    if hasattr(module, "next_steps") and not in_sweep:
+        for command, why in module.next_steps(settings, result, run):
+            log.info("Next: %s    # %s", command, why)
