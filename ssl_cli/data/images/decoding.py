@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ssl_cli.data.find_files import find_files
 from ssl_cli.data.images.files import Reading, UnreadableError, is_image, read_image
 
 AHEAD = 4  # files that wait for their turn, for each thread
@@ -20,17 +21,7 @@ def find_images(path: Path) -> tuple[dict[str, Path], list[str]]:
     """
     if path.is_file():
         return {path.name: path}, []
-    images: dict[str, Path] = {}
-    others: list[str] = []
-    for file in sorted(path.rglob("*")):
-        inside = file.relative_to(path)
-        if any(part.startswith(".") for part in inside.parts) or not file.is_file():
-            continue
-        if is_image(file):
-            images[inside.as_posix()] = file
-        else:
-            others.append(inside.as_posix())
-    return images, others
+    return find_files(path, is_image)
 
 
 def read_images(paths: Iterable[Path], reading: Reading) -> Iterator[np.ndarray | UnreadableError]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from ssl_cli.data.find_files import find_files
 from ssl_cli.data.text.corpus import Text
 from ssl_cli.data.text.rows import SUFFIXES, is_readable, listed, read_records
 from ssl_cli.data.text.store import token_ids
@@ -26,17 +27,7 @@ def find_texts(key: str, path: Path) -> tuple[dict[str, Path], list[str]]:
         if not _is_text(path):
             raise ConfigError(f"{key}={path}: must end in {PLAIN}, {', '.join(SUFFIXES)}, or be a folder of such files")
         return {path.name: path}, []
-    texts: dict[str, Path] = {}
-    others: list[str] = []
-    for file in sorted(path.rglob("*")):
-        inside = file.relative_to(path)
-        if any(part.startswith(".") for part in inside.parts) or not file.is_file():
-            continue
-        if _is_text(file):
-            texts[inside.as_posix()] = file
-        else:
-            others.append(inside.as_posix())
-    return texts, others
+    return find_files(path, _is_text)
 
 
 def read_texts(key: str, name: str, path: Path, column: str) -> Iterator[tuple[str, str | None, str]]:
