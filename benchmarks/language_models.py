@@ -3,6 +3,8 @@
 gpt        the language model as second task of fine-tuning (weights 0 and 0.5), from random and from pre-trained weights
 masked     15 and 40 % of the tokens masked; next-sentence prediction on and off
 xlm        CLM, MLM, MLM and TLM on translations: labels in English, tests in four other languages, retrieval of translations
+partners   the same tests for a bag of tokens, pre-trained by SimCLR with translations as each other's views (`method=micle`)
+sib200     the same for other sentences, by topic, with the pairs of `partners`; Russian and Spanish have none
 spanish    perplexity of a small language alone, and beside a related one
 
 Each command is printed, runs in a process of its own and is not repeated where its folder is finished; every arm of a part takes
@@ -114,6 +116,40 @@ def xlm(seeds: list[int]) -> None:
     show("English labels, read in other languages; nearest is the translation: in %", found)
 
 
+BAG = (
+    "compare dataset=parallel dataset.columns.split=split dataset.pairs=debian_pairs.csv dataset.tokenizer.vocabulary=16000 "
+    "augment=text backbone=bag head=linear schedule=text method=micle method.temperature=0.3 budget=all "
+    "schedule.pretrain.epochs=8 schedule.pretrain.evaluate_every=0 schedule.supervised.max_steps=2000 runtime.threads=1"
+)
+
+
+def partners(seeds: list[int]) -> None:
+    own = f"{BAG} dataset.root=debian_languages.csv dataset.languages=[en,it,da,de,fr]"
+    _partners("partners", own, seeds, "stage.translations=debian_pairs_held_out.csv")
+
+
+def sib200(seeds: list[int]) -> None:
+    _partners("sib200", f"{BAG} dataset.root=sib200.csv dataset.languages=[en,it,da,de,fr,ru,es]", seeds, "")
+
+
+def _partners(name: str, command: str, seeds: list[int], more: str) -> None:
+    """A comparison a seed, and what each of its arms makes of every language."""
+    found: dict[str, list[float]] = {}
+    for seed in seeds:
+        result = run(f"{name}/{seed}", f"{command} seed={seed}")
+        for row in result["rows"]:
+            for language, numbers in (row.get("languages") or {}).items():
+                found.setdefault(f"{row['arm']}, {language}", []).append(numbers["accuracy"]["mean"])
+        if not more:
+            continue
+        for row in run(f"{name}_read/{seed}", f"evaluate stage.run=outputs/{name}/{seed} {more} runtime.threads=1")[
+            "rows"
+        ]:
+            for pair, numbers in row.get("translations", {}).items():
+                found.setdefault(f"{row['arm']}, {pair}", []).append(numbers["mean"])
+    show("English labels, read in other languages, by a bag of tokens: in %", found)
+
+
 def spanish(seeds: list[int]) -> None:
     print("\nPerplexity of held-out Spanish texts")
     arms = {
@@ -132,7 +168,7 @@ def spanish(seeds: list[int]) -> None:
             print(f"  {arm:24} {run(f'spanish_{number}/{seed}', own)['perplexity']['held_out_perplexity_es']:.0f}")
 
 
-PARTS = {"gpt": gpt, "masked": masked, "xlm": xlm, "spanish": spanish}
+PARTS = {"gpt": gpt, "masked": masked, "xlm": xlm, "partners": partners, "sib200": sib200, "spanish": spanish}
 
 
 def main() -> None:

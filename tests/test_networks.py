@@ -6,6 +6,7 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.models import heads
 from ssl_cli.models.backbones.resnet import resnet, resnet18, torchvision_names
+from ssl_cli.models.backbones.resnet9 import resnet9
 from ssl_cli.models.backbones.small import small
 from ssl_cli.models.backbones.warfield import warfield
 
@@ -20,6 +21,8 @@ def images(*shape: int) -> torch.Tensor:
         (warfield((1, 28, 28)), (1, 28, 28)),
         (warfield((3, 64, 48)), (3, 64, 48)),
         (small((1, 28, 28), 16), (1, 28, 28)),
+        (resnet9((3, 32, 32), 4), (3, 32, 32)),
+        (resnet9((1, 64, 49), 4), (1, 64, 49)),
         (resnet18((3, 32, 32), "auto"), (3, 32, 32)),
         (resnet18((1, 96, 96), "auto"), (1, 96, 96)),
         (resnet((1, 28, 28), 18, 0.25, False, "auto"), (1, 28, 28)),
@@ -39,6 +42,13 @@ def test_a_backbone_gives_its_features_and_those_of_its_layers(backbone, shape):
 def test_the_articles_backbone_has_32_features_and_its_convolutions():
     assert warfield((1, 28, 28)).dim == 32
     assert count_parameters(warfield((1, 28, 28))) == (9 * 16 + 16) + (9 * 16 * 16 + 16) + (9 * 16 * 32 + 32)
+
+
+def test_resnet9_has_the_weights_of_its_eight_convolutions_and_one_map_for_every_eighth_pixel():
+    backbone = resnet9((3, 32, 32), 64)
+    # 9 weights a pair of channels, and two of batch norm a channel; with a classifier of ten classes 6,573,120 (Page, 2018).
+    assert count_parameters(backbone) + 512 * 10 == 6_573_120
+    assert backbone.maps(images(2, 3, 32, 32)).shape == (2, 512, 4, 4)
 
 
 @pytest.mark.parametrize(("channels", "parameters"), [(3, 11_168_832), (1, 11_167_680)])

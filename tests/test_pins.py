@@ -111,6 +111,7 @@ PRETRAININGS = {
     "backbone=resnet": ("backbone=resnet", "backbone.width=0.125", *SMALL_IMAGES),
     "backbone=resnet, selective kernels": ("backbone=resnet", "backbone.width=0.125", "backbone.depth=50",
                                            "backbone.selective_kernels=true", *SMALL_IMAGES),
+    "backbone=resnet9": ("backbone=resnet9", "backbone.width=4", "augment.pretrain.resolution=0.8"),
     "backbone=vit": VIT,
     "augment=natural": ("augment=natural", *COLOURED),
     "augment=warfield": ("augment=warfield", "head=warfield", "backbone=warfield"),

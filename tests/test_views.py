@@ -82,3 +82,26 @@ def test_digits_are_never_mirrored():
     config = from_overrides("augment=digits")
     assert config.augment.pretrain.arguments["flip"].p == 0
     assert config.augment.supervised.arguments["flip"].p == 0
+
+
+def test_views_of_another_resolution_show_the_same_in_fewer_pixels():
+    smooth = torch.nn.functional.interpolate(images(4, 3)[:, :, :4, :4].float(), (32, 32), mode="bicubic").clamp(0, 255)
+    words = ("augment=natural", "dataset=cifar10", "augment.pretrain.colour.p=0", "augment.pretrain.grey.p=0")
+    whole, small = (
+        views_of_colour(*words, f"augment.pretrain.resolution={share}")(smooth.byte(), 2, Draws(0, "v"))
+        for share in (1, 0.5)
+    )
+    for large, view in zip(whole, small, strict=True):
+        assert view.shape == (4, 3, 16, 16)
+        torch.testing.assert_close(view, torch.nn.functional.avg_pool2d(large, 2), atol=0.02, rtol=0)
+
+
+def test_without_steps_a_view_of_another_resolution_is_the_image_made_smaller():
+    (view,) = views("augment=none", "augment.pretrain.resolution=0.5")(images(), 1, Draws(0, "v"))
+    assert view.shape == (6, 1, 14, 14)
+    torch.testing.assert_close(view.mean((2, 3)), (images() / 255).mean((2, 3)), atol=0.02, rtol=0)
+
+
+def views_of_colour(*overrides: str) -> Views:
+    config = from_overrides(*overrides)
+    return build(config.augment.pretrain, scale=config.augment.scale)

@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.augment import pixels, warp
-from ssl_cli.config.schema import Affine, Blur, Colour, Crop, Erase, Flip, Grey, Perspective, Solarise
+from ssl_cli.config.schema import Affine, Blur, Colour, Crop, Erase, Flip, Grey, Perspective, Share, Solarise
 from ssl_cli.randomness import Draws
 
 
@@ -25,6 +26,7 @@ class Views:
         crop, flip, affine, perspective: geometric steps, composed into one resampling, in this order.
         colour, grey, blur, solarise, erase: pixel operations, in this order.
         scale: pixel values of the views are 0 to this.
+        resolution: of the views, as a share of the images' sides: 0.625 makes 20×20 of 32×32, for 40 % of the network's work.
     """
 
     def __init__(
@@ -40,10 +42,12 @@ class Views:
         solarise: Solarise,
         erase: Erase,
         scale: float,
+        resolution: Share = 1.0,
     ):
         self.draw = draw
         self.crop, self.flip, self.affine, self.perspective = crop, flip, affine, perspective
         self.colour, self.grey, self.blur, self.solarise, self.erase = colour, grey, blur, solarise, erase
+        self.resolution = resolution
         self.scale = scale
         self.warps = any(step.p > 0 for step in (crop, flip, affine, perspective))
         self.changes_pixels = any(step.p > 0 for step in (colour, grey, blur, solarise, erase))
@@ -53,26 +57,33 @@ class Views:
         """Whether two views of an image can differ."""
         return self.warps or self.changes_pixels
 
+    def size_of(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the views of images that are so large, in pixels."""
+        return max(1, round(height * self.resolution)), max(1, round(width * self.resolution))
+
     def plain(self, inputs: Tensor, device: torch.device) -> Tensor:
         """The images without augmentation: uint8 (B, C, H, W) → float (B, C, H, W). Features (B, D) pass unchanged."""
         return encode(inputs.to(device, non_blocking=True), self.scale)
 
     def __call__(self, inputs: Tensor, count: int, draws: Draws) -> tuple[Tensor, ...]:
-        """uint8 (B, C, H, W) → `count` views, float (B, C, H, W) each, on the device of `draws`."""
-        if not self.random:
+        """uint8 (B, C, H, W) → `count` views, float (B, C, H', W') each, on the device of `draws`."""
+        if not self.random and self.resolution == 1:
             return (self.plain(inputs, draws.device),) * count
         return self._varied(inputs.to(draws.device, non_blocking=True), count, draws.source)
 
     def _varied(self, inputs: Tensor, count: int, source: torch.Generator) -> tuple[Tensor, ...]:
         draws = _Draws(len(inputs), count, self.draw == "batch", source)
         images = encode(inputs, 1.0)
+        size = self.size_of(inputs.shape[-2], inputs.shape[-1])
         if self.warps:
             matrices = self._matrices(draws, (inputs.shape[-2], inputs.shape[-1]))
             # Cropped photographs repeat their border; moved digits get a black background.
             outside = "zeros" if self.affine.p or self.perspective.p else "border"
             each = draws.spread(matrices).split(len(inputs))
-            images = torch.cat([warp.resample(images, part, outside) for part in each])
+            images = torch.cat([warp.resample(images, part, outside, size) for part in each])
         else:
+            if size != tuple(images.shape[-2:]):
+                images = F.interpolate(images, size, mode="bilinear", antialias=True)
             images = images.repeat(count, 1, 1, 1)
         if self.changes_pixels:
             images = self._with_pixel_operations(images, draws)

@@ -79,29 +79,32 @@ def _inverse(matrix: Tensor) -> Tensor:
     return torch.stack([torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)], dim=1)
 
 
-def resample(images: Tensor, matrices: Tensor, outside: str) -> Tensor:
-    """Bilinear resampling, once for all steps.
+def resample(images: Tensor, matrices: Tensor, outside: str, size: tuple[int, int] | None = None) -> Tensor:
+    """Bilinear resampling, once for all steps: (B, C, H, W) → (B, C, H', W').
 
     Args:
         images: float (B, C, H, W).
-        matrices: (B, 3, 3), output to input.
+        matrices: (B, 3, 3), output to input, between images of the inputs' size.
         outside: padding mode, `zeros` or `border`.
+        size: H', W'; None for that of the inputs.
     """
     height, width = images.shape[-2:]
+    rows, columns = size or (height, width)
     to_unit = matrices.new_tensor([[2 / width], [2 / height], [1.0]])  # grid_sample counts from −1 to 1
+    positions = _positions(rows, columns, height, width, images.device)
     # All x, then all y: one matrix product with long rows, which grid_sample takes without a copy.
-    found = ((to_unit * matrices).view(-1, 3) @ _positions(height, width, images.device)).view(-1, 3, height, width)
+    found = ((to_unit * matrices).view(-1, 3) @ positions).view(-1, 3, rows, columns)
     grid = found[:, :2].div_(found[:, 2:]) if _projective(matrices) else found[:, :2]
     return F.grid_sample(images, grid.permute(0, 2, 3, 1), mode="bilinear", padding_mode=outside, align_corners=False)
 
 
 @functools.lru_cache(maxsize=8)
-def _positions(height: int, width: int, device: torch.device) -> Tensor:
-    """Every pixel's x, y and 1, from the image's centre: (3, H · W)."""
-    x = torch.arange(width, device=device) - (width - 1) / 2
-    y = torch.arange(height, device=device) - (height - 1) / 2
-    ones = torch.ones(height, width, device=device)
-    return torch.stack([x.expand(height, width), y[:, None].expand(height, width), ones]).view(3, -1)
+def _positions(rows: int, columns: int, height: int, width: int, device: torch.device) -> Tensor:
+    """x, y and 1 of each point of a grid over an image, in its pixels from its centre: (3, rows · columns)."""
+    x = (torch.arange(columns, device=device) - (columns - 1) / 2) * (width / columns)
+    y = (torch.arange(rows, device=device) - (rows - 1) / 2) * (height / rows)
+    ones = torch.ones(rows, columns, device=device)
+    return torch.stack([x.expand(rows, columns), y[:, None].expand(rows, columns), ones]).view(3, -1)
 
 
 def _projective(matrices: Tensor) -> bool:

@@ -52,7 +52,8 @@ class Method(nn.Module):
     `head` is the projection head, whose layers fine-tuning may keep, or None. `source` is another data set, whose labels the
     method learns instead of the inputs of `dataset`, or None. `language_power` is that to which the shares of languages are
     raised, by which texts are drawn, or None where each is seen once an epoch. `held_out` is the share of the texts of each
-    language that is not trained on, whose perplexity `token_losses` gives.
+    language that is not trained on, whose perplexity `token_losses` gives. `any_resolution` says that
+    views may be smaller than the images, since the method asks nothing of pixels.
     """
 
     n_views = 1
@@ -60,6 +61,7 @@ class Method(nn.Module):
     pairs: bool = False
     language_power: float | None = None
     held_out: float = 0.0
+    any_resolution: bool = False
 
     backbone: Backbone
     head: ProjectionHead | None
@@ -128,11 +130,15 @@ class Method(nn.Module):
 class Projecting(Method):
     """A method whose loss uses the projection head itself: its constructor sets one."""
 
+    any_resolution = True
+
     head: ProjectionHead  # pyright: ignore[reportIncompatibleVariableOverride]  # never None
 
 
 class Classifier(Method):
     """A method that is trained on labels: its head is the classifier."""
+
+    any_resolution = True
 
     head: nn.Module  # pyright: ignore[reportIncompatibleVariableOverride]  # any layers that end in classes
 

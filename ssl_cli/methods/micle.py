@@ -28,6 +28,7 @@ class MICLe(Method):
     """
 
     n_views = 2
+    any_resolution = True
 
     def __init__(self, backbone: Backbone, head: HeadFactory, cases: Tensor | None, temperature: Positive):
         super().__init__(backbone)

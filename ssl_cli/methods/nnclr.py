@@ -38,6 +38,7 @@ class NNCLR(Method):
     """
 
     n_views = 2
+    any_resolution = True
 
     def __init__(
         self, backbone: Backbone, head: HeadFactory, predictor_width: Count, temperature: Positive, queue: Count

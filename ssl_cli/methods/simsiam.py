@@ -36,6 +36,7 @@ class SimSiam(Method):
     """
 
     n_views = 2
+    any_resolution = True
 
     def __init__(self, backbone: Backbone, head: HeadFactory, predictor_width: Count):
         super().__init__(backbone)

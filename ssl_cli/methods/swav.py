@@ -38,6 +38,7 @@ class SwAV(Method):
     """
 
     n_views = 2
+    any_resolution = True
 
     def __init__(
         self,

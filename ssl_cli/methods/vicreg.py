@@ -37,6 +37,7 @@ class VICReg(Method):
     """
 
     n_views = 2
+    any_resolution = True
 
     def __init__(
         self,

@@ -90,7 +90,9 @@ def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, path:
         members = (classes == number).nonzero()[:10, 0]
         inputs = as_tensor(dataset.train.inputs)[members.repeat(10)[:10]]
         (varied,) = views(inputs, 1, Draws(seed, "shown classes", number))
-        row = torch.cat([encode(inputs[: len(members)], 1.0), varied.float() / views.scale])
+        row = torch.cat(
+            [encode(inputs[: len(members)], 1.0), _enlarged(varied.float() / views.scale, inputs.shape[2:])]
+        )
         shown[f"class {number}"] = row[:10]
     save_rows(shown, path)
 
@@ -114,11 +116,18 @@ def save_answers(dataset: Dataset, views: Any, method: Any, seed: int, machine: 
     plots.save_confusion(counts, names, path, f"true {what}", f"predicted {what}", "pretext accuracy")
 
 
+def _enlarged(images: Tensor, size: torch.Size) -> Tensor:
+    """Images of another size, such as small views, with larger pixels: (N, C, H, W) → (N, C, *size)."""
+    return images if images.shape[2:] == size else F.interpolate(images, size, mode="nearest")
+
+
 def save_rows(shown: dict[str, Tensor], path: Path) -> None:
     """Rows of small images (N, C, H, W) in 0–1, with their names. With Pillow, which is imported far faster than matplotlib."""
     from PIL import Image, ImageDraw, ImageFont
 
-    rows = [torch.cat(list(F.pad(row, (1, 1, 1, 1), value=0.5)), dim=2) for row in shown.values()]
+    largest = max((row.shape[2:] for row in shown.values()), key=lambda size: size.numel())
+    same = [_enlarged(row, largest) for row in shown.values()]
+    rows = [torch.cat(list(F.pad(row, (1, 1, 1, 1), value=0.5)), dim=2) for row in same]
     mosaic = (torch.cat(rows, dim=1).clamp(0, 1) * 255).byte().permute(1, 2, 0).expand(-1, -1, 3)
     side = rows[0].shape[1]
     larger = max(1, 72 // side)

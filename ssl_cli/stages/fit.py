@@ -24,6 +24,7 @@ from ssl_cli.methods.networks import NetworkSettings, build_classifier, build_me
 from ssl_cli.methods.parts.language_model import require_whole_texts
 from ssl_cli.runs.files import as_csv, write
 from ssl_cli.runs.run import Run
+from ssl_cli.stages.fit_resolution import check_resolution
 from ssl_cli.stages.networks import language_model_of, views_of
 
 log = logging.getLogger("ssl_cli")
@@ -202,6 +203,7 @@ def check_views(config: Config, dataset: Dataset, method: Method) -> None:
     """Raises ConfigError where the views of pre-training are for other inputs, or spoil the method's task."""
     views = views_of(config, dataset, "pretrain")
     _check_length(config, views, method.backbone)
+    check_resolution(config, "pretrain", views, method, dataset)
     try:
         method.check_views(views)
     except ValueError as error:
@@ -249,6 +251,7 @@ def _try_classifier(config: Config, dataset: Dataset, facts: Facts) -> None:
     _check_scale(config, classifier.backbone)
     views = views_of(config, dataset)
     _check_length(config, views, classifier.backbone)
+    check_resolution(config, "supervised", views, classifier, dataset)
     if weight:
         try:
             require_whole_texts(views, "supervised")

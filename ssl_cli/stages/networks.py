@@ -28,7 +28,7 @@ def network_settings(config: Config, dataset: Dataset) -> NetworkSettings:
 
 
 def views_of(config: Config, dataset: Dataset, part: str = "supervised") -> Any:
-    """The views of `augment.PART`, pretrain or supervised; `plain` of the latter is what evaluation sees.
+    """The views of `augment.PART`, pretrain or supervised; `plain` of either is what evaluation sees, whole images.
 
     Raises:
         ConfigError: they are for other inputs than those of the data set.

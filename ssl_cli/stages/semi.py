@@ -53,6 +53,8 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     views, plain = views_of(config, dataset), plain_of(config, dataset)
     if stage.method == "fixmatch":
         strong = views_of(config, dataset, stage.fixmatch.strong)
+        if hasattr(strong, "resolution"):  # one batch has views of one size, and pre-training's may be of another
+            strong.resolution = views.resolution
         views = WeakAndStrong(views, strong, batches.labelled.size, stage.fixmatch.teacher_input)
     held_out = Split(dataset.train.inputs[chosen.validation], dataset.train.labels[chosen.validation])
     monitor, _ = watcher("last", plain, held_out, dataset.test, here)

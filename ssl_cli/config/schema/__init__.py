@@ -23,6 +23,7 @@ from ssl_cli.config.schema.basics import (
     Positive,
     Range,
     Shape,
+    Share,
     ViewsComponent,
 )
 from ssl_cli.config.schema.data import Bpe, Budget, Columns, Facts, ImageFacts, TextFacts
@@ -85,6 +86,7 @@ __all__ = [
     "Runtime",
     "Schedule",
     "Shape",
+    "Share",
     "Solarise",
     "Span",
     "Stage",

@@ -8,6 +8,7 @@ NonNegativeInt = Annotated[int, "[0, inf)"]
 Positive = Annotated[float, "(0, inf)"]
 NonNegative = Annotated[float, "[0, inf)"]
 Fraction = Annotated[float, "[0, 1]"]  # a probability or a fraction
+Share = Annotated[float, "(0, 1]"]
 Dropout = Annotated[float, "[0, 1)"]
 Degrees = Annotated[float, "[0, 180]"]
 Range = tuple[float, float]
