@@ -4,8 +4,10 @@ import csv
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from PIL import Image
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import _load_once, load
 from ssl_cli.data.images import cache as image_cache
+from ssl_cli.data.images import part as image_part
+from ssl_cli.data.images import workers
 from ssl_cli.data.images.files import PassingError, Reading, UnreadableError, read_image
 from ssl_cli.data.types import Dataset
 from ssl_cli.errors import ConfigError
@@ -321,16 +325,16 @@ def test_a_class_may_be_called_train(tmp_path, read):
 
 def test_what_could_not_be_read_for_now_is_read_again(tmp_path, read, monkeypatch):
     root = classes(tmp_path / "own")
-    original = image_cache.read_file
+    original = image_part.read_file
 
     def refuse(path):
         if path.name == "cat1.png":
             raise PassingError("cannot be read (Permission denied)")
         return original(path)
 
-    monkeypatch.setattr(image_cache, "read_file", refuse)
+    monkeypatch.setattr(image_part, "read_file", refuse)
     assert read(root).files.skipped == [("cat/cat1.png", "cannot be read (Permission denied)")]
-    monkeypatch.setattr(image_cache, "read_file", original)
+    monkeypatch.setattr(image_part, "read_file", original)
     found = read(root)
     assert found.files.skipped == []
     assert len(found.train) + len(found.test) == 20
@@ -405,13 +409,13 @@ def test_a_table_that_contradicts_the_folder_is_refused_with_a_sentence(tmp_path
 def counted(monkeypatch) -> list[str]:
     """The files that are decoded from now on."""
     found: list[str] = []
-    original = image_cache.decode_image
+    original = image_part.open_image
 
-    def decode(content, suffix, reading):
+    def opened(content, suffix, reading):
         found.append(suffix)
         return original(content, suffix, reading)
 
-    monkeypatch.setattr(image_cache, "decode_image", decode)
+    monkeypatch.setattr(image_part, "open_image", opened)
     return found
 
 
@@ -435,20 +439,20 @@ def test_a_changed_folder_decodes_only_what_changed(tmp_path, read, monkeypatch)
 
 def test_an_interrupted_build_goes_on(tmp_path, read, monkeypatch):
     root = classes(tmp_path / "own")
-    monkeypatch.setattr(image_cache, "AT_ONCE", 4)
-    original = image_cache.ImageCache._write
+    monkeypatch.setattr(image_part, "AT_ONCE", 4)
+    original = image_part.write_part
     written: list[str] = []
 
-    def write(self, name, *rest):
+    def write(folder, name, *rest):
         if len(written) == 3:
             raise KeyboardInterrupt
         written.append(name)
-        original(self, name, *rest)
+        original(folder, name, *rest)
 
-    monkeypatch.setattr(image_cache.ImageCache, "_write", write)
+    monkeypatch.setattr(image_part, "write_part", write)
     with pytest.raises(KeyboardInterrupt):
         read(root)
-    monkeypatch.setattr(image_cache.ImageCache, "_write", original)
+    monkeypatch.setattr(image_part, "write_part", original)
     decoded = counted(monkeypatch)
     assert len(read(root).train) == 16
     assert len(decoded) == 20 - 3 * 4
@@ -495,6 +499,123 @@ def test_a_damaged_cache_is_made_again(tmp_path, read):
         if path.is_file():
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert read(root).fingerprint() == before
+
+
+@pytest.mark.parametrize(("channels", "side"), [(1, 8), (3, 64), (3, 224), (3, 1024), (3, 10_000)])
+def test_a_part_of_the_cache_is_small_whatever_the_images(channels, side):
+    at_once = image_part.images_at_once(Reading(side, side, channels), 1_000_000, 2)
+    assert 1 <= at_once <= 1024
+    assert at_once == 1 or at_once * channels * side * side <= 64 << 20
+
+
+def test_the_perceptual_hash_is_imagehashs():
+    import imagehash
+
+    for number in range(50):
+        for image in (picture(number, 33), picture(number).convert("L")):
+            assert image_part.perceptual_hash(image) == int(str(imagehash.dhash(image)), 16)
+
+
+# Several processes
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    """Decode in two processes, whatever the machine has, and in parts of four files."""
+    monkeypatch.setattr(image_cache, "processes_for", lambda count: 2)
+    monkeypatch.setattr(image_part, "AT_ONCE", 4)
+
+
+def test_processes_give_the_same_as_one(tmp_path, read, two_processes, monkeypatch):
+    root = classes(tmp_path / "own")
+    (root / "cat" / "broken.jpg").write_bytes(b"no image at all")
+    decoded = counted(monkeypatch)
+    several = read(root)
+    assert decoded == []  # here
+    monkeypatch.undo()
+    one = read(root, f"dataset.cache={tmp_path / 'another'}")
+    assert several.fingerprint() == one.fingerprint()
+    assert several.files == one.files
+    assert several.files.skipped == [("cat/broken.jpg", "no image")]
+
+
+def fatal(monkeypatch, name: str, unless: Path | None = None) -> None:
+    """A file of this name ends the process that decodes it; where `unless` is given, the first time only."""
+    monkeypatch.setattr(
+        workers,
+        "START",
+        f"""
+import os, signal, sys, json; sys.path[:] = json.loads(sys.argv[1])
+from pathlib import Path
+from ssl_cli.data.images import part, worker
+read_file = part.read_file
+def read(path):
+    if path.name == {name!r} and not ({str(unless)!r} != "None" and Path({str(unless)!r}).exists()):
+        Path({str(unless)!r}).touch() if {str(unless)!r} != "None" else None
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return read_file(path)
+part.read_file = read
+worker.main()
+""",
+    )
+
+
+def test_a_file_that_ends_its_process_is_named(tmp_path, read, two_processes, monkeypatch):
+    root = classes(tmp_path / "own")
+    fatal(monkeypatch, "dog4.png")
+    with pytest.raises(ConfigError, match=r"dataset\.root=.*: dog/dog4\.png ends the process .*\(SIGSEGV\); repair or"):
+        read(root)
+
+
+def test_a_process_that_ends_once_is_replaced(tmp_path, read, two_processes, monkeypatch):
+    root = classes(tmp_path / "own")
+    fatal(monkeypatch, "dog4.png", unless=tmp_path / "once")
+    found = read(root)
+    assert (tmp_path / "once").exists()
+    assert len(found.train) + len(found.test) == 20
+
+
+def test_a_folder_is_read_where_no_process_can_be_started(tmp_path, read, two_processes, monkeypatch):
+    root = classes(tmp_path / "own")
+    monkeypatch.setattr(workers, "START", "raise SystemExit(1)")
+    assert len(read(root).train) == 16
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    root = classes(tmp_path / "own", 1)
+    os.mkfifo(root / "dog" / "waits.png")  # reading it never ends
+    script = (
+        "import sys; from ssl_cli.data.images import cache, listing; from ssl_cli.data.images.files import Reading\n"
+        "from pathlib import Path; root = Path(sys.argv[1])\n"
+        "cache.processes_for = lambda count: 2\n"
+        "cache.ImageCache(Path(sys.argv[2]), root, Reading(8, 8, 3)).decoded(listing.list_folder(root, None))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", script, str(root), str(tmp_path / "cache")], stderr=subprocess.DEVNULL
+    )
+    try:
+        started = wait_for(lambda: len(workers_of(process.pid)) == 2 and workers_of(process.pid))
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) != 0
+        assert wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in started))
+    finally:
+        process.kill()
+    assert not list((tmp_path / "cache").rglob(".making-*"))
+
+
+def workers_of(number: int) -> list[int]:
+    """The processes that a process has started."""
+    listed = subprocess.run(["ps", "-eo", "pid=,ppid="], check=True, capture_output=True, text=True).stdout
+    return [int(line.split()[0]) for line in listed.splitlines() if line.split()[1] == str(number)]
+
+
+def wait_for(is_so, seconds: float = 30.0):
+    """What `is_so` gives once it is true; fails after some seconds."""
+    began = time.monotonic()
+    while not (found := is_so()):
+        assert time.monotonic() - began < seconds
+        time.sleep(0.05)
+    return found
 
 
 # The run

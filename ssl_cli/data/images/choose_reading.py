@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from ssl_cli.data.images.files import Fit, Reading, UnreadableError, is_colour, open_image, read_file, to_eight_bits
-from ssl_cli.data.images.listing import Item
+from ssl_cli.data.images.item import Item
 from ssl_cli.errors import ConfigError
 
 log = logging.getLogger("ssl_cli")

@@ -89,13 +89,27 @@ def pixels_of(image: Image.Image, reading: Reading) -> np.ndarray:
     Raises:
         UnreadableError: it has pixels that are not whole numbers of 1, 8 or 16 bits.
     """
+    return as_array(as_input(image, reading))
+
+
+def as_input(image: Image.Image, reading: Reading) -> Image.Image:
+    """An image that is upright in the size and the mode of an input, L or RGB.
+
+    Raises:
+        UnreadableError: it has pixels that are not whole numbers of 1, 8 or 16 bits.
+    """
     size = (reading.width, reading.height)
     try:
-        image = to_eight_bits(image).convert("L" if reading.channels == 1 else "RGB")
-        pixels = np.asarray(image if image.size == size else _fitted(image, size, reading.fit))
+        image = _in_mode("L" if reading.channels == 1 else "RGB", to_eight_bits(image))
+        return image if image.size == size else _fitted(image, size, reading.fit)
     except (ValueError, OSError) as error:  # of a mode that Pillow reads and does not convert
         raise UnreadableError(f"pixels of an unknown kind ({image.mode})") from error
-    return pixels[None] if reading.channels == 1 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def as_array(image: Image.Image) -> np.ndarray:
+    """The pixels of an image of mode L or RGB: uint8 (C, H, W)."""
+    pixels = np.asarray(image)
+    return pixels[None] if image.mode == "L" else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def open_image(content: bytes, suffix: str = "", reading: Reading | None = None) -> Image.Image:
@@ -115,7 +129,8 @@ def open_image(content: bytes, suffix: str = "", reading: Reading | None = None)
             # Half the size of a JPEG costs a quarter of the time; what is kept has at least twice the input's pixels.
             image.draft(None, (2 * reading.width, 2 * reading.height))
         image.load()
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
+        return image
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise UnreadableError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from error
     except Image.UnidentifiedImageError as error:
@@ -145,7 +160,7 @@ def to_eight_bits(image: Image.Image) -> Image.Image:
         seen = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         white = Image.new("RGBA", seen.size, "white")
         return Image.alpha_composite(white, seen).convert("L" if image.mode in ("LA", "La") else "RGB")
-    return image.convert("L") if image.mode in ("1", "L") else image.convert("RGB")
+    return _in_mode("L" if image.mode in ("1", "L") else "RGB", image)
 
 
 def is_colour(image: Image.Image) -> bool:
@@ -154,6 +169,11 @@ def is_colour(image: Image.Image) -> bool:
         return False
     pixels = np.asarray(image.convert("RGB").resize((64, 64))).astype(np.int16)
     return int(np.ptp(pixels, axis=2).max()) > 12
+
+
+def _in_mode(mode: str, image: Image.Image) -> Image.Image:
+    """An image in a mode, itself where it has it: `convert` would copy it."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def _fitted(image: Image.Image, size: tuple[int, int], fit: Fit) -> Image.Image:

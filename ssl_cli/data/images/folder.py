@@ -15,7 +15,8 @@ from ssl_cli.config.schema import ImageFacts
 from ssl_cli.data.images.cache import ImageCache, PartLostError
 from ssl_cli.data.images.choose_reading import choose_reading
 from ssl_cli.data.images.files import Reading
-from ssl_cli.data.images.listing import Item, list_folder
+from ssl_cli.data.images.item import Item
+from ssl_cli.data.images.listing import list_folder
 from ssl_cli.data.images.parts import write_data_set
 from ssl_cli.data.types import UNKNOWN, Dataset, Files, Split, in_order, separate_unknown
 from ssl_cli.errors import ConfigError

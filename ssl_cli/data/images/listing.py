@@ -5,9 +5,9 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 from ssl_cli.data.images.files import is_image
+from ssl_cli.data.images.item import Item
 from ssl_cli.data.text.rows import listed, read_records
 from ssl_cli.errors import ConfigError
 
@@ -18,17 +18,6 @@ PARTS = {"train": TRAIN, "training": TRAIN, "test": TEST, "testing": TEST}
 VALIDATION = ("val", "valid", "validation")
 UNLABELLED = ("unlabelled", "unlabeled")
 COLUMNS = ("path", "label", "split", "case")
-
-
-class Item(NamedTuple):
-    """One file, by its path below the root; None: not known. Its bytes and when they changed, in nanoseconds, tell versions."""
-
-    path: str
-    label: str | None
-    part: str | None
-    case: str | None
-    size: int
-    changed: int
 
 
 def list_folder(root: Path, labels: Path | None) -> list[Item]:

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ssl_cli.data.images.cache import Decoded, ImageCache
+from ssl_cli.data.images.cache import ImageCache
 from ssl_cli.data.images.duplicates import find_equal, find_similar
-from ssl_cli.data.images.listing import TEST, TRAIN, Item
+from ssl_cli.data.images.item import Item
+from ssl_cli.data.images.listing import TEST, TRAIN
+from ssl_cli.data.images.part import Decoded
 
 
 def write_data_set(cache: ImageCache, name: str, items: Sequence[Item], test_fraction: float) -> None:
