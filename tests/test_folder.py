@@ -594,13 +594,25 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
         [sys.executable, "-c", script, str(root), str(tmp_path / "cache")], stderr=subprocess.DEVNULL
     )
     try:
-        started = wait_for(lambda: len(workers_of(process.pid)) == 2 and workers_of(process.pid))
+        writer = wait_for(lambda: reader_is_there(root / "dog" / "waits.png"))
+        started = workers_of(process.pid)
+        assert len(started) == 2
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=30) != 0
         assert wait_for(lambda: not any(Path(f"/proc/{number}").exists() for number in started))
     finally:
         process.kill()
+        process.wait()
+    os.close(writer)
     assert not list((tmp_path / "cache").rglob(".making-*"))
+
+
+def reader_is_there(pipe: Path) -> int | None:
+    """A writer to a named pipe, once a process reads it."""
+    try:
+        return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None
 
 
 def workers_of(number: int) -> list[int]:

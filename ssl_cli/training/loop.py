@@ -27,6 +27,7 @@ from ssl_cli.training.compiling import compile_if_faster
 from ssl_cli.training.device import Machine
 from ssl_cli.training.interruption import stop_requests
 from ssl_cli.training.optim import base_rate, learning_rate, optimiser, set_rate
+from ssl_cli.training.outlook import Outlook
 from ssl_cli.training.progress import Clock, bar
 from ssl_cli.training.state import WHAT_TO_TRY, Monitor, State
 
@@ -88,6 +89,7 @@ def fit(
     with run.claimed():
         training = _Training(method, batches, views, phase, run, machine, seed)
         state = training.state
+        outlook = training.outlook(keeps_best=select is not None)
         with (
             run.metrics(state.metrics_bytes) as metrics,
             stop_requests() as stop,
@@ -96,6 +98,7 @@ def fit(
             method.train()
             while state.step < training.steps and not state.stopped:
                 training.step()
+                outlook.after_step()
                 shown.update()
                 training.log_and_evaluate(metrics, shown, monitor, select)
                 if stop.received:
@@ -132,6 +135,11 @@ class _Training:
         self.compiled = compile_if_faster(method.backbone, self._sample, self.steps, run, machine)
         self.clock = Clock(run.progress())
 
+    def outlook(self, keeps_best: bool) -> Outlook:
+        """What the steps that are left will take."""
+        copies, left = (self.average is not None) + keeps_best, self.steps - self.state.step
+        return Outlook(self.run.folder, self.method, self.optimiser, copies, left, self.clock, self.machine)
+
     def step(self) -> None:
         """One step of the optimiser."""
         step, began = self.state.step, time.perf_counter()
@@ -151,18 +159,14 @@ class _Training:
 
     def _prepared(self, step: int) -> Iterator[Prepared]:
         """What the method gets of the batches that a step takes."""
-        for number in self._batches_of(step):
+        epoch, position = divmod(step, self.steps_per_epoch)
+        count = self.phase.gradient_accumulation
+        first = epoch * self.batches.steps_per_epoch + position * count
+        for number in range(first, first + count):
             began = time.perf_counter()
             part = prepare(self.batches, self.views, self.method, number, self.seed, self.machine)
             self.clock.prepared(time.perf_counter() - began)
             yield part
-
-    def _batches_of(self, step: int) -> range:
-        """The numbers of the batches that a step takes."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        count = self.phase.gradient_accumulation
-        first = epoch * self.batches.steps_per_epoch + position * count
-        return range(first, first + count)
 
     def log_and_evaluate(self, metrics: Metrics, shown: tqdm, monitor: Monitor | None, select: str | None) -> None:
         """What is done at the end of an epoch, every `log_every` steps, and every `evaluate_every` epochs."""
@@ -185,11 +189,9 @@ class _Training:
         """A checkpoint.
 
         Raises:
-            TrainingError: a weight, or a running mean of batch norm, is infinite or not a number; a checkpoint with it could
-                only be resumed to the same end.
+            TrainingError: a weight, or a running mean of batch norm, is infinite or not a number, as it would be again.
         """
-        broken = not_finite(self.method.state_dict())
-        if broken:
+        if broken := not_finite(self.method.state_dict()):
             raise TrainingError(f"{broken} is not finite any more at step {self.state.step:,}: {WHAT_TO_TRY}")
         self.state.metrics_bytes = metrics.saved_size()
         contents = {
@@ -203,8 +205,7 @@ class _Training:
         self.clock.saved()
 
     def _resume(self) -> State | None:
-        saved = self.run.checkpoint()
-        if saved is None:
+        if (saved := self.run.checkpoint()) is None:
             return None
         self.method.load_state_dict(saved["method"])
         self.optimiser.load_state_dict(saved["optimiser"])
@@ -232,8 +233,7 @@ class _Training:
         elif self.average:
             self.method.load_state_dict(self.average.weights)
         epochs = state.step / self.steps_per_epoch
-        rate = self.clock.inputs / max(self.clock.seconds, 1e-9)
-        return Fitted(state.step, epochs, rate, dict(state.last), state.best_step, self.compiled)
+        return Fitted(state.step, epochs, self.clock.rate(), dict(state.last), state.best_step, self.compiled)
 
 
 def prepare(batches: AnyBatches, views: Views, method: Method, number: int, seed: int, machine: Machine) -> Prepared:

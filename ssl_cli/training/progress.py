@@ -33,6 +33,10 @@ class Clock:
         self.seconds += whole
         self._here += whole
 
+    def rate(self) -> float:
+        """Inputs a second, over all sessions."""
+        return self.inputs / max(self.seconds, 1e-9)
+
     def since_save(self) -> float:
         """Seconds since the last checkpoint."""
         return time.perf_counter() - self._saved
