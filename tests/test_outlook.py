@@ -47,7 +47,12 @@ def test_a_pretraining_says_what_its_folder_takes(smoke, said, optimiser):
 
 
 @pytest.mark.parametrize(
-    "words", [(), ("schedule.supervised.ema=0.9",), ("budget.validation=0.2", "stage.select=best")]
+    "words",
+    [
+        (),
+        ("schedule.supervised.ema=0.9",),
+        ("schedule.supervised.select=best_test", "schedule.supervised.evaluate_every=1"),
+    ],
 )
 def test_a_classifier_says_what_its_folder_takes(smoke, said, words):
     config, run = smoke(*LABELLED, *words)
