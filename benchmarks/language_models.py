@@ -88,10 +88,10 @@ def masked(seeds: list[int]) -> None:
         for number, (name, words) in enumerate(MASKED.items()):
             own = f"{DEBIAN} {LABELS} {SENTENCES} {words} seed={seed}"
             run(f"masked_{number}/{seed}", f"pretrain {own}")
-            for frozen in ("false", "true"):
-                given = f"finetune checkpoint=outputs/masked_{number}/{seed} {own} stage.frozen={frozen}"
-                result = run(f"masked_{number}_{frozen}/{seed}", given)
-                found.setdefault(f"{name}, {'frozen' if frozen == 'true' else 'fine-tuned'}", []).append(
+            for part in ("all", "head"):
+                given = f"finetune checkpoint=outputs/masked_{number}/{seed} {own} stage.train={part}"
+                result = run(f"masked_{number}_{part}/{seed}", given)
+                found.setdefault(f"{name}, {'frozen' if part == 'head' else 'fine-tuned'}", []).append(
                     result["test_accuracy"]
                 )
     show("Masked language model, 200 labels: test accuracy in %", found)
@@ -103,14 +103,14 @@ def xlm(seeds: list[int]) -> None:
         for number, (name, words) in enumerate(MIXTURES.items()):
             own = f"{PAIRS} {words} seed={seed}"
             run(f"xlm_{number}/{seed}", f"pretrain {own}")
-            for frozen in ("false", "true"):
-                folder = f"xlm_{number}_{frozen}/{seed}"
-                kind = "frozen" if frozen == "true" else "fine-tuned"
-                result = run(folder, f"finetune checkpoint=outputs/xlm_{number}/{seed} {own} stage.frozen={frozen}")
+            for part in ("all", "head"):
+                folder = f"xlm_{number}_{part}/{seed}"
+                kind = "frozen" if part == "head" else "fine-tuned"
+                result = run(folder, f"finetune checkpoint=outputs/xlm_{number}/{seed} {own} stage.train={part}")
                 for language, numbers in result["languages"].items():
                     found.setdefault(f"{name}, {kind}, {language}", []).append(numbers["accuracy"])
                 read = f"evaluate stage.run=outputs/{folder} stage.translations=debian_pairs_held_out.csv runtime.threads=1"
-                row = run(f"xlm_{number}_{frozen}_read/{seed}", read)["rows"][0]
+                row = run(f"xlm_{number}_{part}_read/{seed}", read)["rows"][0]
                 for pair, numbers in row["translations"].items():
                     found.setdefault(f"{name}, {kind}, {pair}", []).append(numbers["mean"])
     show("English labels, read in other languages; nearest is the translation: in %", found)

@@ -104,8 +104,8 @@ def test_what_can_be_no_language_model_is_refused(fitting, stage, words, said):
 
 @pytest.mark.parametrize("stage", ["baseline", "finetune"])
 def test_frozen_features_learn_no_language(fitting, stage):
-    words = (*TEXT, NO_DROP, "method=causal_lm", "head.keep=0", "stage.frozen=true", "stage.language_model=0.5")
-    with pytest.raises(ConfigError, match=r"stage\.language_model=0\.5: stage\.frozen=true trains nothing"):
+    words = (*TEXT, NO_DROP, "method=causal_lm", "head.keep=0", "stage.train=head", "stage.language_model=0.5")
+    with pytest.raises(ConfigError, match=r"stage\.language_model=0\.5: stage\.train=head trains nothing"):
         fitting(f"stage={stage}", *words)
 
 

@@ -157,7 +157,7 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("schedule.supervised.select=best_validation", "needs budget.validation above 0"),
         ("runtime.device=gpu", "runtime.device=gpu: must be auto, cpu, cuda, cuda:N, mps or xpu"),
         ("runtime.precision=half", "runtime.precision=half: must be one of auto, float32, bfloat16"),
-        ("stage.frozen=true", "stage.frozen: no such key"),
+        ("stage.train=head", "stage.train: no such key"),
         ("stage=evaluate", "stage.run=null: must be the folder of a finished run or comparison"),
         (
             "stage=evaluate stage.run=x stage.corruptions.contrast=[0.5,2]",

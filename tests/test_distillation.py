@@ -70,7 +70,7 @@ def test_the_teacher_is_no_part_of_what_trains_or_is_saved():
     assert len(list(method.parameters())) == 2
 
 
-@pytest.mark.parametrize("overrides", [(), ("stage.frozen=true",), ("head=mlp", "head.keep=1")])
+@pytest.mark.parametrize("overrides", [(), ("stage.train=head",), ("head=mlp", "head.keep=1")])
 def test_a_read_classifier_answers_as_the_run_did(smoke, overrides):
     config, run = smoke("stage=finetune", "budget.labels=20", *overrides)
     result = finetune(config, run)

@@ -136,7 +136,7 @@ def test_a_confidence_that_few_labels_cannot_give_makes_every_input_unsure(train
 
 @pytest.mark.parametrize(
     "overrides",
-    [("stage.frozen=true",), ("head.keep=all", "stage=finetune"), ("head.keep=1", "stage=finetune", "method=rotation")],
+    [("stage.train=head",), ("head.keep=all", "stage=finetune"), ("head.keep=1", "stage=finetune", "method=rotation")],
 )
 def test_every_kind_of_classifier_is_rebuilt_without_its_method(tmp_path, predicted, overrides):
     run = finished_runs.train_on_pictures(tmp_path / "other", *overrides)

@@ -158,3 +158,8 @@ def read_classifier(folder: Path, settings: NetworkSettings, dataset: Dataset, f
 def count_parameters(module: nn.Module) -> int:
     """Number of parameters, trainable or not."""
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def count_trained(module: nn.Module) -> int:
+    """Number of parameters that are trained."""
+    return sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -1,7 +1,7 @@
 """Supervised training: fine-tuning and the baseline, which differ only in their initial weights."""
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal, Self
 
 import torch
 import torch.nn.functional as F
@@ -50,6 +50,7 @@ class Supervised(Classifier):
         # Their parameters and not the layers, which would stand in the weights a second time.
         self._pretrained = [parameter for layer in pretrained for parameter in layer.parameters()]
         self.pretrained_rate = pretrained_rate
+        self._in_evaluation: list[nn.Module] = []
         self.language_model = language_model
         self.output: TokenOutput | None = None
         if language_model:
@@ -59,6 +60,18 @@ class Supervised(Classifier):
                     "backbone.pooling=last, or set it to 0"
                 )
             self.output = TokenOutput(backbone, transform=False, bias=False)
+
+    def keep_in_evaluation(self, layers: Iterable[nn.Module]) -> None:
+        """Let layers be in evaluation mode from now on, while the others are trained."""
+        self._in_evaluation = list(layers)  # a list, or they would stand in the weights a second time
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> Self:
+        """Training mode, or evaluation mode, but for the layers that stay in the latter."""
+        super().train(mode)
+        for layer in self._in_evaluation:
+            layer.training = False
+        return self
 
     def weigh_classes(self, how: Literal["none", "balanced", "logit_adjusted"], labels: Tensor, classes: int) -> None:
         """Make up for classes that have few labels.

@@ -58,7 +58,7 @@ def benchmark(config: Config, run: Run) -> dict[str, Any]:
     for seed in range(config.seed, config.seed + stage.seeds):
         seeded = replace(config, seed=seed, head=replace(config.head, keep=0))
         inside = run.child(f"seed{seed}", seeded)
-        labels_only = replace(seeded, stage=SupervisedStage("baseline", frozen=False))
+        labels_only = replace(seeded, stage=SupervisedStage("baseline"))
         result = finetune(labels_only, inside.child("labels-only", labels_only))
         baselines.append(result)
         found.append({"method": "labels only", "seed": seed, "finetuned": result["test_accuracy"]})
@@ -108,7 +108,7 @@ def _played(config: Config, run: Run, dataset: Dataset, here: Machine) -> tuple[
     started = replace(config, checkpoint=inside.folder, init_from="random")
     probing = replace(started, stage=ProbeStage("probe", "all", stage.neighbours))
     layers = probe(probing, run.child("probe", probing))["layers"]
-    tuning = replace(started, stage=SupervisedStage("finetune", frozen=False))
+    tuning = replace(started, stage=SupervisedStage("finetune"))
     tuned = finetune(tuning, run.child("finetune", tuning), inside.folder)
     kept = {key: pretrained[key] for key in (*COSTS, "collapsed")}
     named = {"method": config.method.name, "seed": config.seed}

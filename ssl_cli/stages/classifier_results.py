@@ -40,6 +40,7 @@ class ClassifierResult(Result):
     macro_f1, balanced_accuracy: of the test, where every class counts the same; see `data.measures`.
     languages: of the texts in each language; see `data.languages.by_language`.
     per_class: see `data.measures.per_class`.
+    trained_parameters: of backbone and head together, in training on labels.
     best_step: the one whose weights were kept, where a number chose them.
     softmax_slope_at_start: see `models.heads.saturation`; pretraining: what the pre-training behind it was.
     agreement: of a student with its teacher; teacher: what that was.
@@ -58,6 +59,7 @@ class ClassifierResult(Result):
     compile: dict[str, Any]
     train_accuracy: float | None = None
     labels_trained_on: int | None = None
+    trained_parameters: int | None = None
     softmax_slope_at_start: float | None = None
     pretraining: dict[str, Any] | None = None
     agreement: float | None = None

@@ -111,23 +111,28 @@ def arms(config: Config) -> Iterator[tuple[str, Config]]:
     still = _without_randomness(config)
     plain = replace(config.augment, supervised=still)
     new, same = replace(config.head, keep=0), replace(config.head, keep="all")
-    weight = config.stage_as(CompareStage).language_model
-    baseline, tuned = (SupervisedStage(name, frozen=False, language_model=weight) for name in ("baseline", "finetune"))
-    frozen = {"frozen": True, "language_model": 0.0}
+    stage = config.stage_as(CompareStage)
+    weight = stage.language_model
+    baseline, tuned = (SupervisedStage(name, language_model=weight) for name in ("baseline", "finetune"))
+    frozen_baseline, frozen_tuned = (SupervisedStage(name, "head") for name in ("baseline", "finetune"))
 
     if isinstance(config.dataset.arguments.get("facts"), TextFacts):
         for features, penalty in PENALTIES.items():
-            stage = ClassicalStage("classical", features, components=200, C=penalty)
-            yield features, replace(config, stage=stage, head=new)
+            classifier = ClassicalStage("classical", features, components=200, C=penalty)
+            yield features, replace(config, stage=classifier, head=new)
     random = replace(config, backbone=_without_weights(config.backbone), head=new)
-    yield "random-frozen", replace(random, stage=replace(baseline, **frozen))
+    yield "random-frozen", replace(random, stage=frozen_baseline)
     yield "labels-only", replace(random, stage=baseline, augment=plain)
     if still != config.augment.supervised:
         yield "labels-augmented", replace(random, stage=baseline)
     if random.backbone != config.backbone:
-        yield "published-frozen", replace(config, stage=replace(baseline, **frozen), head=new)
+        yield "published-frozen", replace(config, stage=frozen_baseline, head=new)
+        for name, part in stage.parts():
+            yield f"published-{name}", replace(config, stage=replace(part, name="baseline"), head=new)
         yield "published-tuned", replace(config, stage=baseline, head=new)
-    yield "pretrained-frozen", replace(config, stage=replace(tuned, **frozen), head=new)
+    yield "pretrained-frozen", replace(config, stage=frozen_tuned, head=new)
+    for name, part in stage.parts():
+        yield f"pretrained-{name}", replace(config, stage=part, head=new)
     if projects(config) and not (
         config.checkpoint != "auto" and is_folder(config.checkpoint)
     ):  # which has no such head
@@ -154,7 +159,7 @@ def _without_randomness(config: Config) -> ViewsComponent:
 
 def _headline(config: Config) -> str:
     """Fine-tuning as `head.keep` says."""
-    return SupervisedStage("finetune", frozen=False).arm(config)
+    return SupervisedStage("finetune").arm(config)
 
 
 def _slopes(results: list[dict[str, Any]]) -> dict[str, list[float]]:

@@ -13,9 +13,10 @@ from ssl_cli.config.schema import Config
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import Chosen
 from ssl_cli.data.types import Dataset, Inputs, Plain, Split, as_tensor
-from ssl_cli.methods.networks import count_parameters
+from ssl_cli.methods.networks import count_parameters, count_trained
 from ssl_cli.methods.supervised import Supervised
 from ssl_cli.models import heads
+from ssl_cli.models.low_rank import merge_low_rank
 from ssl_cli.randomness import Draws
 from ssl_cli.runs.files import quoted, short
 from ssl_cli.runs.finished import origin
@@ -50,10 +51,11 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
         config.schedule.supervised.class_weights, dataset.train.labels[chosen.train], len(dataset.classes)
     )
     method = here.place(method)
-    arm = config.stage.arm(config)
+    arm, part = config.stage.arm(config), config.stage.trained_part
+    beside = count_trained(method.backbone) if part.kind == "lora" else 0  # which are no weights of the backbone
     log.info(
         "%s: %s (%s parameters), %s labels of %s, on %s → %s",
-        arm, config.backbone.name, f"{count_parameters(method.backbone):,}", len(chosen), config.dataset.name,
+        arm, config.backbone.name, f"{count_parameters(method.backbone) - beside:,}", len(chosen), config.dataset.name,
         here.described(), short(run.folder),
     )  # fmt: skip
     plain = plain_of(config, dataset)
@@ -65,12 +67,17 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     monitor, select = watcher(phase.select, plain, validation, test, here)
     batches = Batches(*train, phase.batch_size, phase.order, config.seed, phase.steps_per_epoch)
     note_smaller_batches("schedule.supervised.batch_size", phase.batch_size, batches.size, "labels to train on")
+    trained = count_trained(method)
+    if part.kind != "all":
+        log.info("Trained: %s parameters, with those of the head.", f"{trained:,}")
     fitted = fit(method, batches, views, phase, run, here, config.seed, monitor, select)
 
+    merge_low_rank(backbone)
     result = tested(config, run, method, backbone, test, validation, dataset, chosen, fitted, here, start)
     return run.finish(
         replace(
             result,
+            trained_parameters=trained,
             labels_trained_on=count_trained_on(batches),
             train_accuracy=fitted.last["accuracy"],
             softmax_slope_at_start=slope,
@@ -83,7 +90,7 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
 
 def tuned(config: Config, run: Run, name: str) -> tuple[Path, Config]:
     """Folder and settings of a fine-tuning with the settings of a run, made below its folder if it is not there yet."""
-    own = replace(config, stage=SupervisedStage("finetune", frozen=False))
+    own = replace(config, stage=SupervisedStage("finetune"))
     child = run.child(name, own)
     finetune(own, child)
     return child.folder, own

@@ -22,6 +22,7 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import NetworkSettings, build_classifier, build_method
 from ssl_cli.methods.parts.language_model import require_whole_texts
+from ssl_cli.methods.trained_part import train_part
 from ssl_cli.runs.files import as_csv, write
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.fit_resolution import check_resolution
@@ -247,6 +248,7 @@ def _try_classifier(config: Config, dataset: Dataset, facts: Facts) -> None:
     settings = _settings(config, inputs)
     weight = language_model_of(config)
     classifier = build_classifier(settings, dataset, None, 0.0, read=_described, language_model=weight)
+    train_part(classifier, config.stage.trained_part, config.backbone.name, config.seed)
     _check_memory(config, "classifier", classifier)
     _check_scale(config, classifier.backbone)
     views = views_of(config, dataset)

@@ -17,6 +17,7 @@ from ssl_cli.methods.networks import (
     read_classifier,
 )
 from ssl_cli.methods.supervised import Supervised
+from ssl_cli.methods.trained_part import train_part
 from ssl_cli.models.backbones.base import Backbone
 
 
@@ -64,12 +65,20 @@ def pretraining_method(config: Config, dataset: Dataset, start: Path | None = No
 
 
 def fresh_classifier(config: Config, dataset: Dataset, start: Path | None) -> Supervised:
-    """The classifier of fine-tuning, its backbone from the pre-training in the folder `start`, or fresh."""
+    """The classifier of fine-tuning, its backbone from the pre-training in the folder `start`, or fresh.
+
+    What the stage does not train of it is frozen, and what it trains beside it is there.
+
+    Raises:
+        ConfigError: weights are damaged or do not fit, or the backbone has no such part as the stage trains.
+    """
     settings = network_settings(config, dataset)
     phase = config.schedule.supervised
-    return build_classifier(
+    classifier = build_classifier(
         settings, dataset, start, phase.label_smoothing, phase.pretrained_rate, language_model=language_model_of(config)
     )
+    train_part(classifier, config.stage.trained_part, config.backbone.name, config.seed)
+    return classifier
 
 
 def language_model_of(config: Config) -> float:

@@ -21,7 +21,7 @@ from ssl_cli.training.device import machine_of
 __all__ = ["closing", "simclr_v2"]  # it ends in a table as `compare` does
 
 MIDDLE = "big-middle"  # its classifier is the first teacher
-LABELS_ONLY, TUNED = SupervisedStage("baseline", frozen=False), SupervisedStage("finetune", frozen=False)
+LABELS_ONLY, TUNED = SupervisedStage("baseline"), SupervisedStage("finetune")
 
 
 def simclr_v2(config: Config, run: Run) -> dict[str, Any]:

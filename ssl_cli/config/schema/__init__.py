@@ -28,7 +28,7 @@ from ssl_cli.config.schema.basics import (
 )
 from ssl_cli.config.schema.data import Bpe, Budget, Columns, Facts, ImageFacts, TextFacts
 from ssl_cli.config.schema.networks import Head, Negatives
-from ssl_cli.config.schema.stage import Ending, Network, Stage, given_inputs_problems
+from ssl_cli.config.schema.stage import Ending, Network, Stage, TrainedPart, given_inputs_problems
 from ssl_cli.config.schema.training import Optimiser, Phase, Rate, Schedule, Stop, Supervised
 from ssl_cli.config.schema.views import (
     Affine,
@@ -94,6 +94,7 @@ __all__ = [
     "Supervised",
     "TextFacts",
     "TokenDropout",
+    "TrainedPart",
     "ViewsComponent",
     "given_inputs_problems",
 ]

@@ -15,6 +15,20 @@ Ending = Literal["pre-training", "classifier", "regression", "comparison", "tabl
 
 
 @dataclass(frozen=True)
+class TrainedPart:
+    """What of a backbone is trained on labels.
+
+    kind: all; head: nothing of it; last: its last `layers`; lora: matrices of a `rank` beside its weights, which count `alpha` /
+        `rank` times.
+    """
+
+    kind: Literal["all", "head", "last", "lora"] = "all"
+    layers: int = 0
+    rank: int = 0
+    alpha: float = 0.0
+
+
+@dataclass(frozen=True)
 class Stage:
     """The settings of one verb of the command line, in a module that does not import torch, beside its function.
 
@@ -40,6 +54,11 @@ class Stage:
     def takes_checkpoint(self) -> bool:
         """Whether `checkpoint` may name a finished pre-training to start from."""
         return "pretrain" in self.phases
+
+    @property
+    def trained_part(self) -> TrainedPart:
+        """What it trains of the backbone of a classifier."""
+        return TrainedPart()
 
     def problems(self, config: Config) -> Iterator[str]:
         """A sentence for each setting of the stage that cannot work with the others."""
