@@ -276,3 +276,17 @@ def test_an_evaluation_says_how_often_the_nearest_is_the_translation(smoke, tmp_
             evaluate(
                 *smoke("stage=evaluate", f"stage.run={trained.folder}", f"stage.translations={unseen}", folder="bad")
             )
+
+
+def test_translations_that_are_not_utf_8_are_refused_with_their_row(tmp_path):
+    from ssl_cli.config.compose import from_overrides
+    from ssl_cli.data.dataset import load
+    from ssl_cli.stages.translations import read_translations
+
+    dataset = load(from_overrides(*bilingual(tmp_path)).dataset)
+    path = tmp_path / "latin.csv"
+    path.write_bytes("en,de\na door,eine Tür\na key,ein Schlüssel\n".encode("latin-1"))
+    with pytest.raises(
+        ConfigError, match=r"^stage\.translations=.*latin\.csv: row 2 is not UTF-8; save the file as UTF-8$"
+    ):
+        read_translations(path, dataset)

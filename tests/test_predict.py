@@ -105,6 +105,16 @@ def test_files_of_other_sizes_and_kinds_are_read_and_others_are_listed(trained, 
     assert (result["inputs"], result["skipped"]) == (3, 3)
 
 
+def test_folders_that_are_linked_are_read_too_but_in_no_circle(trained, tmp_path, predicted):
+    finished_runs.save_pictures(tmp_path / "elsewhere", 2)
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/linked").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/circle").symlink_to(tmp_path / "new")
+    (tmp_path / "new/itself").symlink_to(tmp_path / "new/itself")
+    _, found, _ = predicted(trained, tmp_path / "new")
+    assert [row["path"] for row in found] == ["linked/000.png", "linked/001.png"]
+
+
 def test_one_file_is_enough_and_none_that_can_be_read_is_a_mistake(trained, tmp_path, predicted):
     finished_runs.save_pictures(tmp_path / "new", 1)
     _, found, _ = predicted(trained, tmp_path / "new" / "000.png")

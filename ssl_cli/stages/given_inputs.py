@@ -54,7 +54,7 @@ class GivenInputs:
         """
         form = self.trained.form
         is_of_texts = form.vocabulary is not None
-        self.paths, others = find_texts(KEY, self.root) if is_of_texts else find_images(self.root)
+        self.paths, others = find_texts(KEY, self.root) if is_of_texts else find_images(KEY, self.root)
         kind = "text" if is_of_texts else "image"
         if not self.paths:
             raise ConfigError(f"{KEY}={self.root}: has no file whose name ends as that of {kind}s does")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ssl_cli.data.text.rows import listed, read_records
+from ssl_cli.data.text.rows import is_decoded, listed, read_records
 from ssl_cli.data.text.texts import hash_of
 from ssl_cli.data.text.tokenizer import encoded, from_text
 from ssl_cli.data.tokens import Vocabulary
@@ -58,7 +58,7 @@ def read_translations(path: Path, dataset: Dataset) -> Translations:
     """The translations in a file with a column for each language.
 
     Raises:
-        ConfigError: the file or its columns are not there, or the classifier knows no two of its languages.
+        ConfigError: the file or its columns are not there, it is not UTF-8, or the classifier knows no two of its languages.
     """
     vocabulary = _vocabulary(path, dataset)
     rows: dict[str, list[int]] = {}
@@ -72,6 +72,8 @@ def read_translations(path: Path, dataset: Dataset) -> Translations:
             )
         for language in known:
             if said := str(record[language] or "").strip():
+                if not is_decoded(said):
+                    raise ConfigError(f"{KEY}={path}: row {number} is not UTF-8; save the file as UTF-8")
                 rows.setdefault(language, []).append(number)
                 texts.setdefault(language, []).append(said)
     if len(rows) < 2:

@@ -14,14 +14,17 @@ from ssl_cli.data.images.files import Reading, UnreadableError, is_image, read_i
 AHEAD = 4  # files that wait for their turn, for each thread
 
 
-def find_images(path: Path) -> tuple[dict[str, Path], list[str]]:
+def find_images(key: str, path: Path) -> tuple[dict[str, Path], list[str]]:
     """The images below a folder by their names relative to it, in order, and the names of other files that are not hidden.
 
     An image file itself is the only one, whatever its name ends in.
+
+    Raises:
+        ConfigError: a folder of `key`=`path` cannot be read.
     """
     if path.is_file():
         return {path.name: path}, []
-    return find_files(path, is_image)
+    return find_files(key, path, is_image)
 
 
 def read_images(paths: Iterable[Path], reading: Reading) -> Iterator[np.ndarray | UnreadableError]:

@@ -2,10 +2,10 @@
 
 import difflib
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ssl_cli.data.find_files import walk
 from ssl_cli.data.images.files import is_image
 from ssl_cli.data.images.item import Item
 from ssl_cli.data.text.rows import listed, read_records
@@ -41,35 +41,15 @@ def list_folder(root: Path, labels: Path | None) -> list[Item]:
 
 
 def _images(root: Path) -> Iterator[tuple[str, int, int]]:
-    """Path below the root, bytes and time of change of each image. Links are followed, but in no circle; hidden files are not."""
-    seen: set[tuple[int, int]] = set()
-    waiting = [(root, "")]
-    while waiting:
-        folder, prefix = waiting.pop()
-        try:
-            about = folder.stat()
-            entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-        except OSError as error:
-            raise ConfigError(f"dataset.root={root}: {folder} cannot be read ({error.strerror})") from error
-        if (about.st_dev, about.st_ino) in seen:
-            continue
-        seen.add((about.st_dev, about.st_ino))
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
+    """Path below the root, bytes and time of change of each image."""
+    for name, entry in walk("dataset.root", root):
+        if is_image(Path(entry.name)):
             try:
-                is_folder = entry.is_dir()
-            except OSError:  # a link to itself
+                about = entry.stat()
+            except OSError:  # a link to nothing, which reading it will say
+                yield name, 0, 0
                 continue
-            if is_folder:
-                waiting.append((Path(entry.path), f"{prefix}{entry.name}/"))
-            elif is_image(Path(entry.name)):
-                try:
-                    about = entry.stat()
-                except OSError:  # a link to nothing, which reading it will say
-                    yield prefix + entry.name, 0, 0
-                    continue
-                yield prefix + entry.name, about.st_size, about.st_mtime_ns
+            yield name, about.st_size, about.st_mtime_ns
 
 
 # Class folders

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ssl_cli.data.text.rows import is_decoded
 from ssl_cli.data.types import UNKNOWN, in_order
 from ssl_cli.errors import ConfigError
 
@@ -92,7 +93,7 @@ def survey(corpus: Corpus) -> Survey:
             skipped[number] = text.left_out
         elif not "".join(text.sentences).strip():
             skipped[number] = "empty"
-        elif not _is_decoded(text.whole() + (text.label or "")):
+        elif not is_decoded(text.whole() + (text.label or "")):
             skipped[number] = "encoding"
         hashes.append(int.from_bytes(text.digest(), "little"))
         part.append(UNKNOWN if text.is_test is None else TEST if text.is_test else TRAIN)
@@ -119,15 +120,6 @@ def survey(corpus: Corpus) -> Survey:
         log.info("Note: %s texts are left out (%s); skipped.csv lists them.", f"{len(skipped):,}", counts)
     _check(known)
     return known
-
-
-def _is_decoded(text: str) -> bool:
-    """Whether every byte of a text was one of its encoding; others are lone surrogates now."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _duplicates(hashes: np.ndarray, known: Survey) -> dict[int, str]:

@@ -7,7 +7,7 @@ import torch
 
 from ssl_cli.data.find_files import find_files
 from ssl_cli.data.text.corpus import Text
-from ssl_cli.data.text.rows import SUFFIXES, is_readable, listed, read_records
+from ssl_cli.data.text.rows import SUFFIXES, is_decoded, is_readable, listed, read_records
 from ssl_cli.data.text.store import token_ids
 from ssl_cli.data.text.texts import split_up
 from ssl_cli.data.text.tokenizer import from_text
@@ -21,13 +21,13 @@ def find_texts(key: str, path: Path) -> tuple[dict[str, Path], list[str]]:
     """The files of texts at a path by their names relative to it, in order, and the names of other files that are not hidden.
 
     Raises:
-        ConfigError: `key`=`path` is a file of another format.
+        ConfigError: `key`=`path` is a file of another format, or has a folder that cannot be read.
     """
     if path.is_file():
         if not _is_text(path):
             raise ConfigError(f"{key}={path}: must end in {PLAIN}, {', '.join(SUFFIXES)}, or be a folder of such files")
         return {path.name: path}, []
-    return find_files(path, _is_text)
+    return find_files(key, path, _is_text)
 
 
 def read_texts(key: str, name: str, path: Path, column: str) -> Iterator[tuple[str, str | None, str]]:
@@ -74,8 +74,4 @@ def _is_text(path: Path) -> bool:
 def _problem(text: str) -> str:
     if not text.strip():
         return "empty"
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return "not UTF-8"
-    return ""
+    return "" if is_decoded(text) else "not UTF-8"

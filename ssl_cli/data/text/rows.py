@@ -59,6 +59,15 @@ def is_readable(path: Path) -> bool:
     return _suffix(path) in SUFFIXES
 
 
+def is_decoded(text: str) -> bool:
+    """Whether every byte of a text was one of its encoding; others are lone surrogates now."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def listed(record: dict[str, Any]) -> str:
     """The columns of a file, or the first ones, for messages."""
     return ", ".join(map(str, list(record)[:12]))
