@@ -77,8 +77,24 @@ def test_no_file_no_weights_no_model_and_small_images_are_refused(tmp_path):
         torchvision((3, 64, 64), "resnet19", None)
     with pytest.raises(ValueError, match=r"sides must be at least 32"):
         torchvision((3, 28, 28), "resnet18", None)
-    with pytest.raises(ValueError, match=r"inputs of 50×50 do not fit vit_b_16"):
+    said = r"inputs of 50×50 do not fit vit_b_16: .*patches of 16 pixels, such as 48×48 \(dataset\.size=48 for"
+    with pytest.raises(ValueError, match=said):
         torchvision((3, 50, 50), "vit_b_16", None)
+
+
+@pytest.mark.parametrize("model", ["vit_b_32", "vit_l_32"])
+def test_weights_for_inputs_of_another_size_name_the_size(tmp_path, model):
+    with torch.device("meta"):
+        shapes = models.get_model(model, weights=None, image_size=96).state_dict()
+    file = tmp_path / "weights.pth"
+    torch.save({key: torch.zeros(1).expand(value.shape) for key, value in shapes.items()}, file)
+    said = r"weights=.* is for inputs of 96×96 \(dataset\.size=96 for images of a folder\), and these are 64×64$"
+    with torch.device("meta"):
+        with pytest.raises(ValueError, match=said):
+            torchvision((3, 64, 64), model, file)
+        assert torchvision((3, 96, 96), model, file).is_published
+        with pytest.raises(ValueError, match="weights of another network"):
+            torchvision((3, 64, 64), "vit_b_16" if model == "vit_b_32" else "vit_b_32", file)
 
 
 def test_without_network_the_sentence_says_which_file_to_put_where(tmp_path, monkeypatch):
@@ -114,6 +130,44 @@ def test_timms_networks_give_their_pooled_features(tmp_path, model):
         wanted = original.forward_head(original.forward_features(normalised), pre_logits=True)
         torch.testing.assert_close(backbone(inputs), wanted)
     assert backbone.layers(inputs)[-1].shape == (2, backbone.dim)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is an extra: pip install timm")
+@pytest.mark.parametrize(
+    ("model", "side"),
+    [("mixer_s32_224", 224), ("swinv2_cr_tiny_ns_224", 224), ("levit_128s", 224), ("flexivit_small", 240)],
+)
+def test_timms_networks_for_inputs_of_one_size_name_it(fitting, model, side):
+    from ssl_cli.errors import ConfigError
+
+    words = ("stage=baseline", "backbone=timm", f"backbone.model={model}", "augment=natural", "dataset=synthetic")
+    said = rf"inputs of 64×64 do not fit {model}; it needs inputs of {side}×{side} \(dataset\.size={side} for images"
+    with pytest.raises(ConfigError, match=said):
+        fitting(*words, "dataset.facts.shape=[3,64,64]")
+    fitting(*words, f"dataset.facts.shape=[3,{side},{side}]")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is an extra: pip install timm")
+@pytest.mark.parametrize("model", ["vit_tiny_patch16_224", "beit_base_patch16_224"])
+def test_weights_of_timm_for_inputs_of_another_size_name_the_size(tmp_path, model):
+    import timm as library
+
+    from ssl_cli.models.backbones.published import timm
+
+    with torch.device("meta"):
+        shapes = library.create_model(model, pretrained=False).state_dict()
+    file = tmp_path / "weights.pth"
+    torch.save({key: torch.zeros(1).expand(value.shape) for key, value in shapes.items()}, file)
+    with torch.device("meta"), pytest.raises(ValueError, match=r"is for inputs of 224×224 \(dataset\.size=224"):
+        timm((3, 96, 96), model, file)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is an extra: pip install timm")
+def test_a_network_of_timm_that_does_not_say_its_stages_has_one():
+    from ssl_cli.models.backbones.published import timm
+
+    with torch.device("meta"):
+        assert len(timm((3, 64, 64), "twins_pcpvt_small", None).stages) == 1
 
 
 def write_photographs(folder: Path) -> Path:

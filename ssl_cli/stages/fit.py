@@ -277,7 +277,7 @@ def _try_batch(config: Config, classifier: nn.Module, dataset: Dataset, size: in
         raise ConfigError(
             f"{key}: a batch has one input, from which batch norm cannot learn; it must have at least 2"
         ) from error
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # assertions are how networks of other libraries check sides
         raise ConfigError(
             f"backbone={config.backbone.name}, head={config.head.name}: {dataset.described()} do not pass ({error})"
         ) from error

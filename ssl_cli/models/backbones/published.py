@@ -4,7 +4,6 @@ Pixels, 0 to 1, are normalised as the published weights want them, grey ones thr
 classifier reads.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +13,9 @@ from torch import Tensor, nn
 
 from ssl_cli.config.schema import Shape
 from ssl_cli.errors import ConfigError
+from ssl_cli.models.backbones.published_weights import CLASSIFIERS, downloaded, load_published, needs
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-CLASSIFIERS = ("fc", "classifier", "heads", "head")  # what torchvision and timm call them
-AUXILIARY = ("AuxLogits", "aux1", "aux2")  # classifiers that only training has, in GoogLeNet and Inception
 AT_LEAST = {"inception_v3": 75, "alexnet": 63}  # pixels a side; 32 for others
 SIZED = ("vit", "deit", "deit3", "eva02", "swin", "beit", "beitv2")  # of timm: networks made for one size of images
 
@@ -133,16 +131,18 @@ def torchvision(shape: Shape, model: str, weights: Literal["DEFAULT"] | Path | N
     try:
         network = models.get_model(model, weights=None, **special)
     except (AssertionError, ValueError, RuntimeError) as error:
-        why = str(error) or "sides must be multiples of its patches"
-        raise ValueError(f"inputs of {shape[1]}×{shape[2]} do not fit {model} ({why})") from error
+        patch = int(model.rpartition("_")[2]) if special.get("image_size") else 1
+        near = max(1, round(shape[1] / patch)) * patch
+        why = f"sides must be multiples of its patches of {patch} pixels, such as {needs(near)}" if patch > 1 else error
+        raise ValueError(f"inputs of {shape[1]}×{shape[2]} do not fit {model}: {why}") from error
     dim = _remove_classifier(network)
     smallest = AT_LEAST.get(model, 32)
     backbone = Published(network, _stages(network), dim, IMAGENET, smallest, shape, model.startswith("swin"))
-    if weights == "DEFAULT":
+    if weights is not None:
         best: Any = models.get_model_weights(model)
-        _load(backbone, _downloaded(best.DEFAULT.url), "weights=DEFAULT")
-    elif weights is not None:
-        _load(backbone, weights, f"weights={weights}")
+        path = downloaded(best.DEFAULT.url) if weights == "DEFAULT" else weights
+        load_published(network, path, f"weights={weights}", shape)
+        backbone.is_published = True
     return backbone
 
 
@@ -167,13 +167,39 @@ def timm(shape: Shape, model: str, weights: Path | None) -> Published:
     sized: dict[str, Any] = {"img_size": shape[1:]} if model.split("_")[0] in SIZED else {}
     network: Any = library.create_model(model, pretrained=False, num_classes=0, **sized)
     about = network.pretrained_cfg
-    stages = [network.get_submodule(info["module"]) for info in getattr(network, "feature_info", [])] or [network]
+    side: int = about["input_size"][1]
+    if not sized and about.get("fixed_input_size") and shape[1:] != (side, side):
+        _try_size(lambda: library.create_model(model, pretrained=False, num_classes=0), model, shape, side)
     dim = getattr(network, "head_hidden_size", network.num_features)
     channels_last = getattr(network, "output_fmt", "") == "NHWC"
-    backbone = Published(network, stages, dim, (about["mean"], about["std"]), 32, shape, channels_last)
+    normalisation = about["mean"], about["std"]
+    backbone = Published(network, _timm_stages(network), dim, normalisation, 32, shape, channels_last)
     if weights is not None:
-        _load(backbone, weights, f"weights={weights}")
+        load_published(network, weights, f"weights={weights}", shape, side)
+        backbone.is_published = True
     return backbone
+
+
+def _try_size(make: Callable[[], nn.Module], model: str, shape: Shape, side: int) -> None:
+    """Raises ValueError where a network of timm that is made for inputs of `side` pixels takes none of this shape.
+
+    Some are called so and take others, and each of the rest says it in another way.
+    """
+    with torch.device("meta"):
+        try:
+            make()(torch.empty(1, 3, *shape[1:]))
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise ValueError(
+                f"inputs of {shape[1]}×{shape[2]} do not fit {model}; it needs inputs of {needs(side)}"
+            ) from error
+
+
+def _timm_stages(network: Any) -> list[nn.Module]:
+    """The parts whose outputs are the features of stages, or the whole where a model does not say which they are."""
+    try:
+        return [network.get_submodule(info["module"]) for info in getattr(network, "feature_info", [])] or [network]
+    except AttributeError:
+        return [network]
 
 
 def _remove_classifier(network: nn.Module) -> int:
@@ -205,59 +231,3 @@ def _stages(network: Any) -> list[nn.Module]:
             return list(getattr(network, name).children())
     passed = (*CLASSIFIERS, "dropout", "avgpool")
     return [part for name, part in network.named_children() if name not in passed]
-
-
-# Weights
-
-
-def _downloaded(url: str) -> Path:
-    """A file of published weights, in PyTorch's folder for them."""
-    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
-    if not path.exists():
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            torch.hub.download_url_to_file(url, str(path))
-        except (OSError, RuntimeError) as error:
-            instead = f"put {url} at {path}, or give weights=FILE"
-            raise ValueError(f"weights=DEFAULT: cannot be downloaded ({error}); {instead}") from error
-    return path
-
-
-def _load(backbone: Published, path: Path, asked: str) -> None:
-    """Load weights, but for the classifier's.
-
-    Raises:
-        ValueError: the file is not there, holds no weights, or those of another network.
-    """
-    found = _read(path, asked)
-    own = backbone.network.state_dict()
-    kept = OrderedDict((key, value) for key, value in found.items() if key in own)
-    missing = [key for key in own if key not in kept]
-    passed = (*CLASSIFIERS, *AUXILIARY)
-    more = [key for key in found if key not in own and key.partition(".")[0] not in passed]
-    wrong = [key for key, value in kept.items() if value.shape != own[key].shape]
-    if missing or more or wrong:
-        said = f"lacks {missing[0]}" if missing else f"has {more[0]}" if more else f"has {wrong[0]} in another shape"
-        raise ValueError(f"{asked}: holds the weights of another network; it {said}")
-    vars(kept)["_metadata"] = vars(own).get("_metadata")  # of how its layers are written, which MNASNet asks for
-    if not backbone.mean.is_meta:  # where networks are only tried, there is nowhere to load them
-        backbone.network.load_state_dict(kept)
-    backbone.is_published = True
-
-
-def _read(path: Path, asked: str) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise ValueError(f"{asked}: there is no such file")
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            found: Any = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-        found = found.get("state_dict", found)
-        return {str(key).removeprefix("module."): value for key, value in found.items() if isinstance(value, Tensor)}
-    except Exception as error:  # a damaged file leads the readers to whatever
-        raise ValueError(
-            f"{asked}: holds no weights ({str(error).partition(chr(10))[0] or type(error).__name__})"
-        ) from error
