@@ -42,8 +42,8 @@ def add_low_rank(backbone: nn.Module, rank: int, alpha: float) -> list[nn.Module
         alpha: see `LowRank`.
 
     Returns:
-        its batch norms, which belong in evaluation mode: their weights are frozen, and so must be the running statistics that these
-        were trained with. Dropout goes on.
+        its batch norms, which belong in evaluation mode: their weights are frozen, and with them the running statistics that they
+        were trained on. Dropout goes on.
 
     Raises:
         ValueError: the matrices would be smaller than no weight.
@@ -98,18 +98,16 @@ def _largest_rank(weight: Tensor) -> int:
 
 def _linear(layer: Any, inputs: Tensor) -> Tensor:
     weight = layer.parametrizations.weight
-    return F.linear(inputs, weight.original, layer.bias) + weight[0].scale * F.linear(
-        F.linear(inputs, weight[0].down), weight[0].up
-    )
+    between = weight[0].scale * F.linear(inputs, weight[0].down)  # scaled here, where it is small
+    own = F.linear(inputs, weight.original, layer.bias)
+    return torch.addmm(own.flatten(0, -2), between.flatten(0, -2), weight[0].up.mT).view_as(own)
 
 
 def _convolution(layer: Any, inputs: Tensor) -> Tensor:
     weight = layer.parametrizations.weight
     down = weight[0].down.view(-1, *weight.original.shape[1:])
-    between = layer._conv_forward(inputs, down, None)
-    return layer._conv_forward(inputs, weight.original, layer.bias) + weight[0].scale * F.conv2d(
-        between, weight[0].up[:, :, None, None]
-    )
+    between = weight[0].scale * layer._conv_forward(inputs, down, None)
+    return layer._conv_forward(inputs, weight.original, layer.bias) + F.conv2d(between, weight[0].up[:, :, None, None])
 
 
 FORWARD = {nn.Linear: _linear, nn.Conv2d: _convolution}
