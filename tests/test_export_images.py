@@ -115,3 +115,11 @@ def test_texts_have_their_own_format(tmp_path, exported):
     run = finished_runs.train_on_texts(tmp_path / "texts")
     with pytest.raises(ConfigError, match=r"stage.format=onnx: is for networks of images"):
         exported(run, "stage.format=onnx")
+
+
+@pytest.mark.parametrize("word", ["dataset=letters", "schedule.pretrain.max_steps=3", "backbone=vit", "seed=1"])
+def test_settings_that_come_from_the_run_are_refused(trained, word):
+    said = rf"^{word}: stage=export takes data, network and preprocessing from the run in stage\.run; leave it out$"
+    with pytest.raises(ConfigError, match=said):
+        from_overrides("stage=export", f"stage.run={trained}", word)
+    from_overrides("stage=export", f"stage.run={trained}", "outputs=elsewhere", "stage.heads=false")

@@ -52,7 +52,7 @@ def test_the_same_training_gets_the_same_steps_in_one_process():
     [
         (["schedule.pretrain.max_steps=5"], "schedule.minutes=2: schedule.pretrain.max_steps=5 says too"),
         (
-            ["stage=export", "stage.run=x"],
+            ["stage=evaluate", "stage.run=x"],
             "schedule.minutes=2: is for a pre-training, or for a training on labels alone",
         ),
         (["stage=benchmark"], "schedule.minutes=2: stage=benchmark has stage.seconds"),

@@ -25,6 +25,7 @@ from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.inputs import save_inputs
 from ssl_cli.stages.mistakes import save_mistakes
 from ssl_cli.stages.networks import plain_of
+from ssl_cli.stages.seen_before import seen_before
 from ssl_cli.training.device import Machine, machine_of
 from ssl_cli.training.evaluate import class_accuracy, outputs
 from ssl_cli.training.loop import Fitted
@@ -107,6 +108,7 @@ def tested(
         test_accuracy=round(int((answers.argmax(1) == test.labels).sum()) / len(test), 6),
         images_per_second=round(fitted.inputs_per_second, 1),
         environment=here.environment(),
+        caveats=seen_before(dataset, starts_from),
         classes=len(dataset.classes),
         labels_hash=chosen.hash(),
         macro_f1=round(macro_f1(table), 6),

@@ -23,6 +23,7 @@ class ExportStage(Stage):
     heads: bool
 
     function: ClassVar[str] = "ssl_cli.stages.export.export"
+    takes: ClassVar[tuple[str, ...]] = ("outputs",)
 
     def problems(self, config: Config) -> Iterator[str]:
         """Nothing to export."""

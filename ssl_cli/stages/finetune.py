@@ -82,7 +82,7 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
             train_accuracy=fitted.last["accuracy"],
             softmax_slope_at_start=slope,
             protocol=protocol(config),
-            caveats=caveats(config, batches) + too_short(fitted.steps, start),
+            caveats=result.caveats + caveats(config, batches) + too_short(fitted.steps, start),
             pretraining=origin(start),
         )
     )

@@ -108,7 +108,7 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
             images_per_second=None,
             environment=here.environment(),
             protocol=_protocol(config),
-            caveats=training_caveats(config, batches),
+            caveats=training_caveats(config, batches) + seen_before(dataset, [start]),
             labels_hash=chosen.hash(),
             neighbours=stage.neighbours,
             layers=rows,
