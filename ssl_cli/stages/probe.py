@@ -30,6 +30,7 @@ from ssl_cli.stages.fit import note_smaller_batches
 from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.networks import plain_of, pretraining_method
 from ssl_cli.stages.probe_settings import ProbeStage, head_layers, layer_names
+from ssl_cli.stages.seen_before import seen_before
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine
 from ssl_cli.training.evaluate import class_accuracy, knn_accuracy, outputs
