@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_cli.data.images.duplicates import perceptual_hash
 from ssl_cli.data.images.files import PassingError, Reading, UnreadableError, decode_image, read_file
 from ssl_cli.data.images.listing import Item
 from ssl_cli.data.progress import show_progress
@@ -168,7 +169,7 @@ class ImageCache:
             pixels = decode_image(content, Path(item.path).suffix, self.reading)
         except UnreadableError as reason:
             return digest, 0, reason
-        return digest, _perceptual_hash(pixels), pixels
+        return digest, perceptual_hash(pixels), pixels
 
     def _write(
         self,
@@ -237,12 +238,3 @@ def _version(item: Item) -> tuple[str, int, int]:
 def _threads() -> ThreadPoolExecutor:
     """As many as there are cores: decoders let go of Python's lock."""
     return ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
-
-
-def _perceptual_hash(pixels: np.ndarray) -> int:
-    """64 bits, which of two pixels side by side is lighter at 9×8 (imagehash's dhash), of what the network sees."""
-    import imagehash
-    from PIL import Image
-
-    image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))
-    return int(str(imagehash.dhash(image)), 16)

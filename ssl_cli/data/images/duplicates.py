@@ -61,6 +61,22 @@ def find_similar(
     return list(found)
 
 
+def perceptual_hash(pixels: np.ndarray) -> int:
+    """64 bits, which of two pixels side by side is lighter at 9×8 (imagehash's dhash), of an image uint8 (C, H, W)."""
+    import imagehash
+
+    image = pixels.transpose(1, 2, 0) if len(pixels) == 3 else pixels[0] if len(pixels) == 1 else pixels.mean(0)
+    return int(str(imagehash.dhash(Image.fromarray(image.astype(np.uint8)))), 16)
+
+
+def find_alike(images: np.ndarray) -> list[tuple[int, int]]:
+    """Pairs of nearly the same image among images uint8 (N, C, H, W); see `find_similar`."""
+    positions = range(len(images))
+    return find_similar(
+        [perceptual_hash(image) for image in images], positions, positions, lambda position: images[position]
+    )
+
+
 def _small(pixels: np.ndarray) -> np.ndarray:
     """Grey pixels at a common size, with mean 0 and length 1: float (D,); 0 for an image of one colour."""
     grey = Image.fromarray(pixels.mean(0).astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BOX)
