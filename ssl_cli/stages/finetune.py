@@ -22,7 +22,14 @@ from ssl_cli.runs.finished import origin
 from ssl_cli.runs.run import Run
 from ssl_cli.stages import folds, suspect_labels
 from ssl_cli.stages.classifier_results import (
-    caveats, count_trained_on, opened, protocol, save_labels, tested, too_short, watcher,
+    caveats,
+    count_trained_on,
+    opened,
+    protocol,
+    save_labels,
+    tested,
+    too_short,
+    watcher,
 )  # fmt: skip
 from ssl_cli.stages.feature_maps import save_feature_maps
 from ssl_cli.stages.finetune_settings import SupervisedStage

@@ -25,8 +25,8 @@ from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import read_weights
 from ssl_cli.stages.classifier_results import opened, protocol, training_caveats, watcher
-from ssl_cli.stages.finetune import as_they_are, plain_features
 from ssl_cli.stages.feature_maps import save_feature_maps
+from ssl_cli.stages.finetune import as_they_are, plain_features
 from ssl_cli.stages.fit import note_smaller_batches
 from ssl_cli.stages.identity import classifier_identity
 from ssl_cli.stages.networks import plain_of, pretraining_method

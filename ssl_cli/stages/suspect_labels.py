@@ -32,7 +32,7 @@ FEATURES = "pre-trained features"
 def save_suspect_labels(
     config: Config, folder: Path, dataset: Dataset, chosen: Chosen, here: Machine, *starts_from: Path | None
 ) -> dict[str, Any] | None:
-    """Examine labels by a logistic regression on features that know none of them; what `write_suspects` says, or None.
+    """Examine labels by a logistic regression on features that know none of them; as `write_suspects`, or None.
 
     The features are those of the pre-training that the run starts from, or of published weights; without either nothing is
     written, since random features know too little. A class with one label is not examined.
@@ -50,7 +50,7 @@ def save_suspect_labels(
         return None
     items, fold = _in_folds(dataset, chosen.all, config.seed)
     if not len(items):
-        return {"found": 0, "examined": 0, "by": FEATURES}
+        return {"found": 0, "examined": 0, "by": FEATURES, "agreement": None}
     features = outputs(here.place(backbone), dataset.train.inputs[items], plain_of(config, dataset), here)
     there, numbers = dataset.train.labels[items].unique(return_inverse=True)
     probabilities = torch.zeros(len(items), len(dataset.classes), dtype=torch.float64)
@@ -61,7 +61,8 @@ def save_suspect_labels(
 def write_suspects(
     folder: Path, dataset: Dataset, items: Tensor, probabilities: Tensor, labels: int, by: str
 ) -> dict[str, Any]:
-    """Write the labels that look wrong, the most certain first; `found`, how many of `examined`, and `by` what.
+    """Write the labels that look wrong, the most certain first; `found`, how many of `examined`, `by` what, and its
+    `agreement`: the share of labels that it would give too. Where that is low, it knows too little to doubt any.
 
     Args:
         folder: of the run.
@@ -97,7 +98,8 @@ def write_suspects(
             for place, row in zip(suspects[:SHOWN], rows, strict=False)
         ]
         save_contact_sheet(tiles, folder / "suspect_labels.png")
-    return {"found": len(rows), "examined": len(items), "by": by}
+    agreed = float((probabilities.argmax(1) == given).double().mean())
+    return {"found": len(rows), "examined": len(items), "by": by, "agreement": round(agreed, 6)}
 
 
 def in_words(suspects: dict[str, Any] | None) -> str:
@@ -109,7 +111,8 @@ def in_words(suspects: dict[str, Any] | None) -> str:
     if not suspects["found"]:
         return f"None of {suspects['examined']:,} labels looks wrong, by {suspects['by']}."
     return (
-        f"{suspects['found']:,} of {suspects['examined']:,} labels look wrong, by {suspects['by']}: suspect_labels.csv."
+        f"{suspects['found']:,} of {suspects['examined']:,} labels look wrong (suspect_labels.csv), by {suspects['by']}, which "
+        f"agree with {100 * suspects['agreement']:.0f} % of the labels."
     )
 
 
