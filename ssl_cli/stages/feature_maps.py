@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from ssl_cli.config.schema import Config
-from ssl_cli.data.budget import Chosen
+from ssl_cli.data.budget import Chosen, drawn
 from ssl_cli.data.types import Dataset
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.report.feature_map import places_of, save_maps
@@ -36,7 +35,10 @@ def save_feature_maps(
     """
     if not len(dataset.test):
         return
-    shown, bank = _spaced(torch.arange(len(dataset.test)), SHOWN), _spaced(chosen.all, BANK)
+    shown, bank = (
+        drawn(items, most, config.seed)
+        for items, most in ((torch.arange(len(dataset.test)), SHOWN), (chosen.all, BANK))
+    )
     plain, labels = plain_of(config, dataset), dataset.test.labels[shown]
     fresh = fresh_backbone(config, dataset)
     word = "published weights" if getattr(fresh, "is_published", False) else "random weights"
@@ -53,8 +55,3 @@ def save_feature_maps(
     measured("After pre-training", pretrained_backbone(config, dataset, start))
     votes = f"t-SNE of the features of {len(shown):,} test inputs; kNN by {len(bank):,} labels"
     save_maps(panels, labels, dataset.classes, votes, folder / NAME)
-
-
-def _spaced(items: Tensor, most: int) -> Tensor:
-    """At most so many of some items, evenly spaced."""
-    return items[torch.linspace(0, len(items) - 1, min(len(items), most)).long()]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.config.schema import Config
-from ssl_cli.data.budget import Chosen
+from ssl_cli.data.budget import Chosen, drawn
 from ssl_cli.data.folds import folds_of, groups_of, independent_labels
 from ssl_cli.data.types import Dataset
 from ssl_cli.models.huggingface.reading import is_folder
@@ -121,10 +121,10 @@ def _knows_no_labels(start: Path) -> bool:
 
 
 def _in_folds(dataset: Dataset, items: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-    """The labels that can be examined, evenly spaced where there are many, and their folds; none where fewer than two classes
+    """The labels that can be examined, some of them where there are many, and their folds; none where fewer than two classes
     have two labels that do not know each other.
     """
-    items = items[torch.linspace(0, len(items) - 1, min(len(items), EXAMINED)).long()]
+    items = drawn(items, EXAMINED, seed)
     labels, groups = dataset.train.labels[items], groups_of(dataset, items)
     counts = {number: count for number, count in independent_labels(labels, groups).items() if count > 1}
     if len(counts) < 2:
