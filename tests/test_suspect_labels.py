@@ -71,9 +71,9 @@ def test_probabilities_are_of_a_regression_that_did_not_see_the_label():
 
 
 def test_labels_that_were_changed_on_purpose_are_found(cli, tmp_path, flipped):
-    wrong = flipped.write_digits(tmp_path / "digits", every=5)
+    wrong = flipped.write_digits(tmp_path / "digits", every=2)
     done = cli(
-        "finetune", *flipped.WORDS, "dataset.root=digits", "schedule.pretrain.max_steps=40", "schedule.pretrain.batch_size=64",
+        "finetune", *flipped.WORDS, "dataset.root=digits", "schedule.pretrain.max_steps=60",
         "schedule.supervised.max_steps=20", "runtime.threads=1", "hydra.run.dir=run",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -86,7 +86,7 @@ def test_labels_that_were_changed_on_purpose_are_found(cli, tmp_path, flipped):
     assert all(row["given class"] == str(labels[int(row["input"])]) != row["likelier class"] for row in rows)
     assert {int(row["input"]) for row in rows[:20]} <= wrong  # the most certain ones come first
     assert (tmp_path / "run" / "suspect_labels.png").stat().st_size > 0
-    assert f"{len(rows)} of 800 labels look wrong (suspect_labels.csv)" in done.stdout + done.stderr
+    assert f"{len(rows)} of 2,000 labels look wrong (suspect_labels.csv)" in done.stdout + done.stderr
     with Image.open(tmp_path / "run" / "feature_map.png") as picture:
         assert picture.width > 1.5 * picture.height
 
