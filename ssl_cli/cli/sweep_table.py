@@ -9,6 +9,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 LABELS = "budget.labels"
+CROSS_VALIDATED = "cross-validated accuracy"
 NOT_SAID = dict.fromkeys(("pretraining", "backbone_parameters", "images_per_second"))  # by every stage
 
 
@@ -72,7 +73,10 @@ def _compared(
 
     These are classifiers and jobs with an accuracy of their own and no classifier inside, or else pre-trainings that are jobs.
     """
-    classifiers = [path for path, result in finished if result.get("ends_in") in ("classifier", "regression")]
+    is_in_folds = any(_has_folds_alone(result) for _, result in finished)
+    finished = [(path, _by_folds(result)) for path, result in finished]
+    whole = [(path, result) for path, result in finished if result.get("fold") is None]  # not the folds of another run
+    classifiers = [path for path, result in whole if result.get("ends_in") in ("classifier", "regression")]
 
     def is_tested_job(path: Path, result: dict[str, Any]) -> bool:
         has_numbers = None not in (result.get("test_accuracy"), result.get("labels"))
@@ -84,7 +88,7 @@ def _compared(
         if path in classifiers or is_tested_job(path, result)
     ]
     if tested:
-        return tested, "test accuracy"
+        return tested, CROSS_VALIDATED if is_in_folds else "test accuracy"
     pretrainings = [
         (
             path,
@@ -99,6 +103,18 @@ def _compared(
         if result.get("stage") == "pretrain" and path.parent == folder and result["knn_accuracy"] is not None
     ]
     return pretrainings, "kNN accuracy (training labels)"
+
+
+def _has_folds_alone(result: dict[str, Any]) -> bool:
+    """Whether labels were tested in folds, and no test input there was."""
+    return result.get("test_accuracy") is None and bool(result.get("folds"))
+
+
+def _by_folds(result: dict[str, Any]) -> dict[str, Any]:
+    """A result with the numbers of its folds in place of those of a test, where it had none."""
+    if not _has_folds_alone(result):
+        return result
+    return {**result, "test_accuracy": result["folds"]["accuracy"], "macro_f1": result["folds"]["macro_f1"]}
 
 
 def _with_settings(arm: str, settings: dict[str, Any]) -> str:

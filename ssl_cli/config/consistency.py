@@ -30,6 +30,8 @@ def data_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     yield from _batch_problems(config, facts)
     yield from _view_problems(config, facts)
     yield from _head_problems(config, facts)
+    if facts is not None:
+        yield from config.stage.data_problems(config, facts)
 
 
 def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:

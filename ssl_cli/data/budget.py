@@ -89,6 +89,13 @@ def label_order(labels: Tensor, kind: str, source: torch.Generator) -> Tensor:
     return shuffled[turn.argsort(stable=True)]
 
 
+def drawn(items: Tensor, most: int, seed: int) -> Tensor:
+    """At most so many of some items, in their order, drawn by the seed: every n-th of a balanced budget can be of one class."""
+    if len(items) <= most:
+        return items
+    return items[torch.randperm(len(items), generator=generator(seed, "drawn"))[:most].sort().values]
+
+
 def _require_balance(chosen: Tensor, classes: tuple[str, ...]) -> None:
     counts = torch.bincount(chosen, minlength=len(classes))
     if counts.max() - counts.min() > 1:

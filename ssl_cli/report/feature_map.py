@@ -1,6 +1,8 @@
 """A map of features: a point for each input, near those with similar features."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -37,26 +39,59 @@ def save_map(places: np.ndarray, predicted: Tensor | None, classes: tuple[str, .
     """Draw the points, in the colours of their predicted classes, int64 (N,), where there are some."""
     figure, axes = figure_of(1, 1, width=7.5, height=6)
     axis = axes[0][0]
-    size = 24 if len(places) <= 300 else 8 if len(places) <= 5000 else 2
     if predicted is None:
-        axis.scatter(*places.T, s=size, color="#2c6fbb", linewidths=0)
+        axis.scatter(*places.T, s=_size(len(places)), color="#2c6fbb", linewidths=0)
     else:
-        _draw_classes(axis, places, predicted, classes, size)
+        _draw_classes(axis, places, predicted, classes)
+        _explain(axis, "predicted class")
     axis.set(xticks=[], yticks=[], title=title)
     save_figure(figure, path)
 
 
-def _draw_classes(axis, places: np.ndarray, predicted: Tensor, classes: tuple[str, ...], size: int) -> None:
+def save_maps(
+    panels: Sequence[tuple[str, np.ndarray]], labels: Tensor, classes: tuple[str, ...], below: str, path: Path
+) -> None:
+    """Draw several maps of the same inputs side by side, in the colours of their true classes, with one legend.
+
+    Args:
+        panels: the title of each, and where each input is, float (N, 2).
+        labels: int64 (N,), true classes.
+        classes: their names.
+        below: what is said below all of them.
+        path: of the PNG.
+    """
+    figure, axes = figure_of(len(panels), 1, width=5.2 * len(panels) + 1.6, height=5.4)
+    for axis, (title, places) in zip(axes[0], panels, strict=True):
+        _draw_classes(axis, places, labels, classes)
+        axis.set(xticks=[], yticks=[])
+        axis.set_title(title, fontsize=11)
+    _explain(axes[0][-1], "true class")
+    figure.supxlabel(below, fontsize=9, color="#5a6473")
+    save_figure(figure, path)
+
+
+def _size(count: int) -> int:
+    """Of points, in points²: so large that colours can be told apart, so small that they do not hide each other."""
+    return 24 if count <= 300 else 12 if count <= 1000 else 8 if count <= 5000 else 2
+
+
+def _draw_classes(axis: Any, places: np.ndarray, own: Tensor, classes: tuple[str, ...]) -> None:
     from matplotlib import colormaps
 
-    counts = predicted.bincount(minlength=len(classes))
+    counts = own.bincount(minlength=len(classes))
     shown = [number for number in counts.argsort(descending=True).tolist() if counts[number]][:COLOURED]
-    colours = colormaps["tab10" if len(shown) <= 10 else "tab20"]
-    own = predicted.numpy()
-    others = ~np.isin(own, shown)
+    colours, size = colormaps["tab10" if len(shown) <= 10 else "tab20"], _size(len(places))
+    numbers = own.numpy()
+    others = ~np.isin(numbers, shown)
     if others.any():
         axis.scatter(*places[others].T, s=size, color="#c8c8c8", linewidths=0, label=f"others ({others.sum():,})")
     for position, number in enumerate(sorted(shown)):
         label = f"{written(classes[number])} ({int(counts[number]):,})"
-        axis.scatter(*places[own == number].T, s=size, color=colours(position), linewidths=0, label=label)
-    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8, title="predicted class")
+        axis.scatter(*places[numbers == number].T, s=size, color=colours(position), linewidths=0, label=label)
+
+
+def _explain(axis: Any, title: str) -> None:
+    """A legend at the right, with dots that can be seen."""
+    legend = axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False, fontsize=8, title=title)
+    for handle in legend.legend_handles:
+        handle.set_sizes([30])

@@ -19,6 +19,7 @@ def write_report(folder: Path, result: dict[str, Any], pretrainings: list[Path],
         name = f"Pre-training, {start.parent.name}" if len(pretrainings) > 1 else "Pre-training"
         pictures += [(name, start / "curves.png")]
     pictures += [("Views: each input above its augmented views", pretrainings[0] / "views.png")]
+    pictures += [("Features of test inputs, before and after pre-training", folder / "feature_map.png")]
     pictures += [("Lengths of the training texts", pretrainings[0] / "lengths.png")]
     pictures += [("Nearest training texts, by frozen features", pretrainings[0] / "nearest.png")]
     first = folder / f"seed{result['seed']}"
@@ -26,6 +27,10 @@ def write_report(folder: Path, result: dict[str, Any], pretrainings: list[Path],
     for title, arm in shown.items():
         wrong = f"Test inputs that are wrong: {title.removeprefix('confusion, ')}"
         pictures.append((wrong, first / arm / "mistakes.png"))
+    for title, arm in reversed(shown.items()):  # by what pre-training learnt, where an arm has that
+        if (suspects := first / arm / "suspect_labels.png").exists():
+            pictures.append((f"Labels that look wrong: {title.removeprefix('confusion, ')}", suspects))
+            break
     html = page.render(
         result=result,
         headings=table.headings(result["rows"]),

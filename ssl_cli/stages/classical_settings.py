@@ -28,6 +28,11 @@ class ClassicalStage(Stage):
     function: ClassVar[str] = "ssl_cli.stages.classical.classical"
     ends_in: ClassVar[Ending] = "regression"
 
+    @property
+    def needs_test_inputs(self) -> bool:
+        """As every classifier, though no schedule says so."""
+        return True
+
     def problems(self, config: Config) -> Iterator[str]:
         """Features of other inputs than those of the data set."""
         facts = config.dataset.arguments.get("facts")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from ssl_cli.config.schema import Config
@@ -38,20 +39,22 @@ class ClassifierResult(Result):
     """Of a classifier; what is None does not concern how it was trained.
 
     labels_hash: the same for the same labels in the same parts.
-    macro_f1, balanced_accuracy: of the test, where every class counts the same; see `data.measures`.
+    macro_f1, balanced_accuracy: of the test, where every class counts the same; see `data.measures`; None without test inputs.
     languages: of the texts in each language; see `data.languages.by_language`.
     per_class: see `data.measures.per_class`.
     trained_parameters: of backbone and head together, in training on labels.
     best_step: the one whose weights were kept, where a number chose them.
     softmax_slope_at_start: see `models.heads.saturation`; pretraining: what the pre-training behind it was.
     agreement: of a student with its teacher; teacher: what that was.
+    folds: of cross-validation; see `stages.folds`; fold: the one that was left out and tested, of a run inside such a one.
+    suspect_labels: see `stages.suspect_labels`; None where nothing could examine them.
     confident_fraction: of unlabelled inputs whose pseudo-label was learnt from, in the end; inputs: how many there were.
     """
 
     classes: int
     labels_hash: str
-    macro_f1: float
-    balanced_accuracy: float
+    macro_f1: float | None
+    balanced_accuracy: float | None
     validation_accuracy: float | None
     steps: int
     best_step: int | None
@@ -69,6 +72,9 @@ class ClassifierResult(Result):
     confident_fraction: float | None = None
     languages: dict[str, dict[str, Any]] | None = None
     per_class: list[dict[str, Any]] | None = None
+    folds: dict[str, Any] | None = None
+    fold: int | None = None
+    suspect_labels: dict[str, Any] | None = None
 
 
 def opened(config: Config, run: Run) -> tuple[Machine, Dataset, Chosen]:
@@ -76,7 +82,7 @@ def opened(config: Config, run: Run) -> tuple[Machine, Dataset, Chosen]:
     here = machine_of(run, config.runtime)
     dataset = open_dataset(config, run)
     chosen = choose(dataset, config.budget, config.seed)
-    write(run.folder / "labels.csv", _labels_csv(dataset, chosen))
+    save_labels(run, dataset, chosen)
     return here, dataset, chosen
 
 
@@ -90,36 +96,38 @@ def tested(
     `starts_from` are the folders of the runs whose weights it began with or learnt from.
     """
     plain = plain_of(config, dataset)
-    answers = outputs(method, test.inputs, plain, here)
+    there = len(test) > 0  # where nothing was held out, folds of the labels are tested instead
+    answers = outputs(method, test.inputs, plain, here) if there else torch.zeros(0, len(dataset.classes))
     run.save_weights("backbone", backbone)
     save_inputs(run, dataset, dataset.classes)
     if len(validation):
         save_calibration(run.folder, outputs(method, validation.inputs, plain, here), validation.labels)
     run.save_weights("classifier", method.head)
     table = confusion(answers.argmax(1), test.labels, len(dataset.classes))
-    picture = run.folder / "confusion.png"
-    plots.save_confusion(table, dataset.classes, picture, "true class", "answer", "test accuracy")
     plots.save_curves(run.folder, run.folder / "curves.png")
-    save_mistakes(dataset, chosen, answers, backbone, plain, here, run.folder)
+    if there:
+        picture = run.folder / "confusion.png"
+        plots.save_confusion(table, dataset.classes, picture, "true class", "answer", "test accuracy")
+        save_mistakes(dataset, chosen, answers, backbone, plain, here, run.folder)
     return ClassifierResult(
         identity=classifier_identity(config, dataset, here, starts_from),
         backbone_parameters=count_parameters(backbone),
         labels=len(chosen),
-        test_accuracy=round(int((answers.argmax(1) == test.labels).sum()) / len(test), 6),
+        test_accuracy=round(int((answers.argmax(1) == test.labels).sum()) / len(test), 6) if there else None,
         images_per_second=round(fitted.inputs_per_second, 1),
         environment=here.environment(),
         caveats=seen_before(dataset, starts_from),
         classes=len(dataset.classes),
         labels_hash=chosen.hash(),
-        macro_f1=round(macro_f1(table), 6),
-        balanced_accuracy=round(balanced_accuracy(table), 6),
+        macro_f1=round(macro_f1(table), 6) if there else None,
+        balanced_accuracy=round(balanced_accuracy(table), 6) if there else None,
         validation_accuracy=fitted.last.get("validation_accuracy"),
         steps=fitted.steps,
         best_step=fitted.best_step,
         epochs=round(fitted.epochs, 3),
         train_loss=fitted.last["loss"],
         compile=fitted.compile,
-        languages=test_by_language(dataset, answers.argmax(1), chosen.all),
+        languages=test_by_language(dataset, answers.argmax(1), chosen.all) if there else None,
         per_class=per_class(table, dataset.train.labels[chosen.all], dataset.classes),
     )
 
@@ -191,11 +199,12 @@ def count_trained_on(batches: Batches) -> int:
     return batches.count if everything else batches.steps_per_epoch * batches.size
 
 
-def _labels_csv(dataset: Dataset, chosen: Chosen) -> bytes:
+def save_labels(run: Run, dataset: Dataset, chosen: Chosen) -> None:
+    """`labels.csv`: which labels a run may see."""
     files = dataset.files.train if dataset.files else ()
     rows: list[list[object]] = [["item", "label", "class", "part", *(["path"] if files else [])]]
     for part, items in (("train", chosen.train), ("validation", chosen.validation)):
         for item in items.tolist():
             label = int(dataset.train.labels[item])
             rows.append([item, label, dataset.classes[label], part, *([files[item]] if files else [])])
-    return as_csv(rows)
+    write(run.folder / "labels.csv", as_csv(rows))

@@ -8,6 +8,7 @@ from typing import Any
 
 from ssl_cli.config.consistency import projects
 from ssl_cli.config.schema import BackboneComponent, Config, TextFacts, ViewsComponent
+from ssl_cli.data.budget import choose
 from ssl_cli.models.huggingface.reading import is_folder
 from ssl_cli.report import page, plots, table
 from ssl_cli.runs.files import quoted
@@ -16,6 +17,7 @@ from ssl_cli.runs.run import Run
 from ssl_cli.stages.classical import classical
 from ssl_cli.stages.classical_settings import PENALTIES, ClassicalStage
 from ssl_cli.stages.compare_settings import CompareStage
+from ssl_cli.stages.feature_maps import save_feature_maps
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import open_dataset
@@ -48,6 +50,7 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
     here = machine_of(run, config.runtime)
     dataset = open_dataset(config, run)  # what does not fit the data is said before the first arm is trained
     results, pretrainings = [], []
+    chosen = choose(dataset, config.budget, config.seed)
     for seed in range(config.seed, config.seed + config.stage_as(CompareStage).seeds):
         seeded = replace(config, seed=seed)
         folder = f"seed{seed}"
@@ -55,6 +58,8 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
             start = None
             if arm.stage.name == "finetune":
                 start = find_or_pretrain(seeded, run.child(folder, seeded), dataset, here)
+                if not pretrainings:
+                    save_feature_maps(config, run.folder, dataset, chosen, start, here)
                 pretrainings.append(start)
             child = run.child(f"{folder}/{name}", arm)
             if arm.stage.name == "classical":

@@ -26,6 +26,7 @@ from ssl_cli.stages.distill_settings import DistillStage
 from ssl_cli.stages.finetune import closing, next_steps, tuned
 from ssl_cli.stages.networks import classifier_of, fresh_classifier, views_of
 from ssl_cli.stages.start import find_or_pretrain
+from ssl_cli.stages.suspect_labels import save_suspect_labels
 from ssl_cli.training.loop import fit
 
 __all__ = ["closing", "distill", "next_steps"]  # it ends as every classifier does
@@ -82,6 +83,7 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
     return run.finish(
         replace(
             result,
+            suspect_labels=save_suspect_labels(config, run.folder, dataset, chosen, here, *starts_from),
             agreement=fitted.last["agreement"],
             teacher={
                 "folder": str(teacher_folder),

@@ -15,6 +15,7 @@ from ssl_cli.data.dataset import load
 from ssl_cli.data.languages import by_language, label_counts, test_by_language
 from ssl_cli.data.measures import confusion, macro_f1
 from ssl_cli.data.types import Dataset, Inputs, fingerprint
+from ssl_cli.errors import ConfigError
 from ssl_cli.report import languages, plots, table
 from ssl_cli.runs.files import quoted, short
 from ssl_cli.runs.identity import identity
@@ -53,6 +54,8 @@ def evaluate(config: Config, run: Run) -> dict[str, Any]:
         raise ValueError("stage.run must be given")
     found = list(classifiers(stage.run))
     dataset = load(found[0].config.dataset)
+    if not len(dataset.test):
+        raise ConfigError(f"stage.run={stage.run}: its data set has no test inputs, which are what is corrupted here")
     key = "corruptions" if dataset.vocabulary is None else "text_corruptions"
     strengths = {name: values for name, values in vars(getattr(stage, key)).items() if values}
     corrupted = CorruptedTest(dataset, strengths, config.seed, here.device)

@@ -21,9 +21,21 @@ from ssl_cli.randomness import Draws
 from ssl_cli.runs.files import quoted, short
 from ssl_cli.runs.finished import origin
 from ssl_cli.runs.run import Run
-from ssl_cli.stages.classifier_results import caveats, count_trained_on, opened, protocol, tested, too_short, watcher
+from ssl_cli.stages import folds, suspect_labels
+from ssl_cli.stages.classifier_results import (
+    caveats,
+    count_trained_on,
+    opened,
+    protocol,
+    save_labels,
+    tested,
+    too_short,
+    watcher,
+)  # fmt: skip
+from ssl_cli.stages.feature_maps import save_feature_maps
 from ssl_cli.stages.finetune_settings import SupervisedStage
 from ssl_cli.stages.fit import note_long_texts, note_smaller_batches
+from ssl_cli.stages.folds import CrossValidated
 from ssl_cli.stages.networks import fresh_classifier, plain_of, views_of
 from ssl_cli.stages.start import find_or_pretrain
 from ssl_cli.training.device import Machine
@@ -34,7 +46,7 @@ log = logging.getLogger("ssl_cli")
 
 
 def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, Any]:
-    """Train a classifier and test it once; the numbers of the run.
+    """Train a classifier and test it once, or its labels in folds, or both; the numbers of the run.
 
     Args:
         config: the settings; `stage.name` says whether it starts from a pre-training.
@@ -44,14 +56,22 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     if run.result:
         return run.result
     here, dataset, chosen = opened(config, run)
-    pretrained = config.stage.name == "finetune"
+    stage = config.stage_as(SupervisedStage)
+    if stage.fold is not None:
+        dataset, chosen = folds.without_fold(config, dataset, chosen)
+        save_labels(run, dataset, chosen)
+    parts = folds.divided(config, dataset, chosen) if stage.folds and stage.fold is None else None
+    pretrained = stage.name == "finetune"
     start = (start or find_or_pretrain(config, run, dataset, here)) if pretrained else None
+    crossed = parts and folds.cross_validated(
+        config, run, dataset, parts, lambda own, child: finetune(own, child, start)
+    )
     method = fresh_classifier(config, dataset, start)
     method.weigh_classes(
         config.schedule.supervised.class_weights, dataset.train.labels[chosen.train], len(dataset.classes)
     )
     method = here.place(method)
-    arm, part = config.stage.arm(config), config.stage.trained_part
+    arm, part = stage.arm(config), stage.trained_part
     beside = count_trained(method.backbone) if part.kind == "lora" else 0  # which are no weights of the backbone
     log.info(
         "%s: %s (%s parameters), %s labels of %s, on %s → %s",
@@ -74,18 +94,43 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
 
     merge_low_rank(backbone)
     result = tested(config, run, method, backbone, test, validation, dataset, chosen, fitted, here, start)
+    if stage.fold is not None:
+        folds.save_answers(run, outputs(method, test.inputs, plain, here))
+    elif start is not None and not run.is_inside:
+        save_feature_maps(config, run.folder, dataset, chosen, start, here)
     return run.finish(
         replace(
             result,
+            folds=crossed and crossed.numbers,
+            fold=stage.fold,
+            suspect_labels=_suspects(config, run, dataset, chosen, crossed, start, here),
             trained_parameters=trained,
             labels_trained_on=count_trained_on(batches),
             train_accuracy=fitted.last["accuracy"],
             softmax_slope_at_start=slope,
-            protocol=protocol(config),
+            protocol=_protocol(config, dataset),
             caveats=result.caveats + caveats(config, batches) + too_short(fitted.steps, start),
             pretraining=origin(start),
         )
     )
+
+
+def _suspects(
+    config: Config, run: Run, dataset: Dataset, chosen: Chosen, crossed: CrossValidated | None, start: Path | None,
+    here: Machine,
+) -> dict[str, Any] | None:  # fmt: skip
+    if config.stage_as(SupervisedStage).fold is not None:  # the run around it examines all folds
+        return None
+    if crossed is None:
+        return suspect_labels.save_suspect_labels(config, run.folder, dataset, chosen, here, start)
+    by = f"classifiers of {len(crossed.numbers['per_fold'])} folds"
+    return suspect_labels.write_suspects(run.folder, dataset, crossed.items, crossed.probabilities, len(chosen), by)
+
+
+def _protocol(config: Config, dataset: Dataset) -> str:
+    said = protocol(config)
+    each = "each label tested once, by a classifier that did not see it"
+    return said if len(dataset.test) else f"{said.partition(';')[0]}; {each}"
 
 
 def tuned(config: Config, run: Run, name: str) -> tuple[Path, Config]:
@@ -138,15 +183,23 @@ def _softmax_slope(method: Supervised, dataset: Dataset, chosen: Chosen, plain: 
 
 def closing(result: dict[str, Any], run: Run) -> None:
     """The one number of a classifier, and what to know of it."""
+    said = [folds.in_words(result["folds"])] if result.get("folds") else []
+    if result["test_accuracy"] is not None:
+        said.insert(
+            0, f"test accuracy {100 * result['test_accuracy']:.1f} % (macro-F1 {100 * result['macro_f1']:.1f} %)"
+        )
+    found = ", ".join(said)
     log.info(
-        "Test accuracy %.1f %% (macro-F1 %.1f %%) with %s labels: %s, %.0f s. In %s",
-        100 * result["test_accuracy"], 100 * result["macro_f1"], f"{result['labels']:,}", result["arm"],
-        result["seconds"], quoted(run.folder),
+        "%s with %s labels: %s, %.0f s. In %s",
+        found[0].upper() + found[1:], f"{result['labels']:,}", result["arm"], result["seconds"], quoted(run.folder),
     )  # fmt: skip
+    if "suspect_labels" in result and result["fold"] is None:
+        log.info("%s", suspect_labels.in_words(result["suspect_labels"]))
     for caveat in result["caveats"]:
         log.info("Note: %s.", caveat)
 
 
 def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tuple[str, str]]:
     """Set it beside what one would do without it."""
-    yield run.command("compare"), "the same settings with every arm beside it"
+    if result["test_accuracy"] is not None:
+        yield run.command("compare"), "the same settings with every arm beside it"

@@ -4,7 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from ssl_cli.config.schema import Config, Count, Ending, NonNegative, Positive, Stage, TrainedPart
+from ssl_cli.config.schema import (
+    Config,
+    Count,
+    Ending,
+    Facts,
+    NonNegative,
+    NonNegativeInt,
+    Positive,
+    Stage,
+    TrainedPart,
+)
 
 NUMBERS = {"layers": "last", "rank": "lora", "alpha": "lora"}  # settings that count for one value of `train`
 
@@ -18,6 +28,8 @@ class SupervisedStage(Stage):
     layers: of `last`, how many; those that `probe` shows, counted from the last one.
     rank, alpha: of `lora`; the matrices' product counts `alpha` / `rank` times, once where `alpha` is null.
     language_model: weight of the language model's loss on the labelled texts, beside the classifier's.
+    folds: parts of the budget, each tested by a classifier that was trained on the others; 0: none.
+    fold: the one part, from 0 on, that this run leaves out and tests instead of the test inputs; null: none.
     """
 
     name: Literal["baseline", "finetune"]
@@ -26,6 +38,8 @@ class SupervisedStage(Stage):
     rank: Count | None = None
     alpha: Positive | None = None
     language_model: NonNegative = 0.0
+    folds: NonNegativeInt = 0
+    fold: NonNegativeInt | None = None
 
     function: ClassVar[str] = "ssl_cli.stages.finetune.finetune"
     ends_in: ClassVar[Ending] = "classifier"
@@ -63,6 +77,32 @@ class SupervisedStage(Stage):
             yield (
                 f"stage.language_model={self.language_model:g}: stage.train=head trains nothing that a language model learns; "
                 "leave one of the two out"
+            )
+        if self.folds == 1:
+            yield "stage.folds=1: must be 0, for none, or at least 2, since each fold is tested by what the others taught"
+        if self.fold is not None and not self.fold < self.folds:
+            there = f"must be in [0, {self.folds - 1}]" if self.folds > 1 else "needs stage.folds of at least 2"
+            yield f"stage.fold={self.fold}: {there}, of which it is one, or null"
+        if self.folds and config.schedule.supervised.select == "best_test":
+            yield (
+                f"stage.folds={self.folds}: schedule.supervised.select=best_test chooses weights on what is tested, so that no "
+                "fold would be unseen; use last or best_validation"
+            )
+
+    @property
+    def needs_test_inputs(self) -> bool:
+        """Not where folds of the labels are tested."""
+        return not self.folds
+
+    def data_problems(self, config: Config, facts: Facts) -> Iterator[str]:
+        """Too few labels of each class for the folds."""
+        yield from super().data_problems(config, facts)
+        labels, classes = config.budget.labels, facts.classes
+        if config.budget.kind == "balanced" and labels and classes and classes <= labels < self.folds * classes:
+            most = labels // classes
+            yield (
+                f"stage.folds={self.folds}: budget.labels={labels} gives {most} labels for each of {classes} classes, and each "
+                f"fold needs one; use {f'at most {most}' if most > 1 else '0'}, or budget.labels={self.folds * classes}"
             )
 
     def arm(self, config: Config) -> str:

@@ -7,16 +7,15 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ssl_cli.data.budget import Chosen
-from ssl_cli.data.text.tokenizer import texts_of
-from ssl_cli.data.types import Dataset, Inputs, Plain, as_tensor, as_texts
+from ssl_cli.data.types import Dataset, Plain
 from ssl_cli.report.contact_sheet import save_contact_sheet
 from ssl_cli.runs.files import as_csv, write
+from ssl_cli.stages.one_input import has_pictures, name_of, picture_of, text_of
 from ssl_cli.training.device import Machine
 from ssl_cli.training.evaluate import nearest, outputs
 
 COMPARED = 1000  # mistakes, the most certain ones, and labelled inputs that are compared with each other
 SHOWN = 16  # pairs in the picture
-LENGTH = 200  # letters of a text in the table
 
 
 def save_mistakes(
@@ -45,15 +44,15 @@ def save_mistakes(
     rows: list[list[object]] = []
     for number, item in enumerate(items.tolist()):
         true, said = dataset.classes[int(dataset.test.labels[item])], dataset.classes[int(predicted[item])]
-        row: list[object] = [test_names[item] if test_names else item, true, said, f"{float(probabilities[item]):.4f}"]
+        row: list[object] = [name_of(item, test_names), true, said, f"{float(probabilities[item]):.4f}"]
         if number < len(likest):
-            row += [train_names[likest[number]] if train_names else likest[number], _class_of(dataset, likest[number])]
+            row += [name_of(likest[number], train_names), _class_of(dataset, likest[number])]
         else:
             row += ["", ""]
-        rows.append([*row, *([_text(dataset, dataset.test.inputs, item)] if texts else [])])
+        rows.append([*row, *([text_of(dataset, dataset.test.inputs, item)] if texts else [])])
     heads = ["test input", "true", "predicted", "probability", "most similar labelled input", "its class"]
     write(folder / "mistakes.csv", as_csv([[*heads, *(["text"] if texts else [])], *rows]))
-    if not texts:
+    if has_pictures(dataset):
         _save_picture(dataset, items.tolist(), rows, likest, folder / "mistakes.png")
 
 
@@ -70,24 +69,12 @@ def _class_of(dataset: Dataset, item: int) -> str:
     return dataset.classes[int(dataset.train.labels[item])]
 
 
-def _text(dataset: Dataset, inputs: Inputs, item: int) -> str:
-    if dataset.vocabulary is None:
-        raise TypeError("images are no texts")
-    return texts_of(dataset.vocabulary, as_texts(inputs)[torch.tensor([item])])[0][:LENGTH]
-
-
 def _save_picture(dataset: Dataset, items: list[int], rows: list[list[object]], likest: list[int], path: Path) -> None:
     """Pairs: the test input with what it is and what was said, and the labelled input that it is most like."""
     tiles: list[tuple[Image.Image, str, str]] = []
     for item, row, like in list(zip(items, rows, likest, strict=False))[:SHOWN]:
         tiles.append(
-            (_image(dataset.test.inputs, item), f"{row[1]}, taken for", f"{row[2]} ({float(str(row[3])):.0%})")
+            (picture_of(dataset.test.inputs, item), f"{row[1]}, taken for", f"{row[2]} ({float(str(row[3])):.0%})")
         )
-        tiles.append((_image(dataset.train.inputs, like), "most similar label:", _class_of(dataset, like)))
-    if dataset.shape[0] in (1, 3):
-        save_contact_sheet(tiles, path)
-
-
-def _image(inputs: Inputs, item: int) -> Image.Image:
-    pixels = as_tensor(inputs)[item].numpy()
-    return Image.fromarray(pixels[0] if len(pixels) != 3 else pixels.transpose(1, 2, 0))
+        tiles.append((picture_of(dataset.train.inputs, like), "most similar label:", _class_of(dataset, like)))
+    save_contact_sheet(tiles, path)

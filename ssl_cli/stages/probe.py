@@ -25,6 +25,7 @@ from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import read_weights
 from ssl_cli.stages.classifier_results import opened, protocol, training_caveats, watcher
+from ssl_cli.stages.feature_maps import save_feature_maps
 from ssl_cli.stages.finetune import as_they_are, plain_features
 from ssl_cli.stages.fit import note_smaller_batches
 from ssl_cli.stages.identity import classifier_identity
@@ -96,6 +97,8 @@ def probe(config: Config, run: Run) -> dict[str, Any]:
                 weights, layer.name, f"{as_tensor(layer.test.inputs).shape[1]:,}", 100 * rows[-1]["linear"],
                 100 * rows[-1]["knn"],
             )  # fmt: skip
+    if not run.is_inside:
+        save_feature_maps(config, run.folder, dataset, chosen, start, here)
     plots.save_layers(rows, run.folder / "probe.png")
     last = max(
         (row for row in rows if row["weights"] == "pretrained"), key=lambda row: _is_backbone(row) * row["layer"]

@@ -25,6 +25,7 @@ from ssl_cli.stages.fit import note_smaller_batches
 from ssl_cli.stages.networks import classifier_of, fresh_classifier, plain_of, views_of
 from ssl_cli.stages.semi_settings import SemiStage
 from ssl_cli.stages.start import find_or_pretrain
+from ssl_cli.stages.suspect_labels import save_suspect_labels
 from ssl_cli.training.device import Machine
 from ssl_cli.training.loop import fit
 
@@ -68,6 +69,7 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     return run.finish(
         replace(
             result,
+            suspect_labels=save_suspect_labels(config, run.folder, dataset, chosen, here, starts_from),
             inputs=batches.unlabelled.count,
             train_accuracy=fitted.last["accuracy"],
             confident_fraction=fitted.last.get("confident_fraction"),

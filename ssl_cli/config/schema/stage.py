@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from ssl_cli.config.schema import Config
+    from ssl_cli.config.schema import Config, Facts
 
 Network = Literal["method", "classifier"]
 Ending = Literal["pre-training", "classifier", "regression", "comparison", "table"]  # what a run of a stage ends in
@@ -63,6 +63,22 @@ class Stage:
     def problems(self, config: Config) -> Iterator[str]:
         """A sentence for each setting of the stage that cannot work with the others."""
         yield from ()
+
+    @property
+    def needs_test_inputs(self) -> bool:
+        """Whether it measures accuracy on the test inputs of the data set."""
+        return bool(set(self.phases) - {"pretrain"})
+
+    def data_problems(self, config: Config, facts: Facts) -> Iterator[str]:
+        """A sentence for each setting of the stage that cannot work with the data, as far as they are known.
+
+        Asked again once data are read that the settings could not tell.
+        """
+        if facts.test == 0 and self.needs_test_inputs:
+            yield (
+                f"dataset={config.dataset.name}: has no test inputs, on which stage={self.name} measures accuracy; hold some out "
+                "(such as dataset.test_fraction=0.2), or test the labels themselves (stage.folds=5, in stages that have it)"
+            )
 
     def network_problems(self, config: Config, method: Any) -> Iterator[str]:
         """A sentence for each setting of the stage that does not fit a pre-training method that it builds."""

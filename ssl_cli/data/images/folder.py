@@ -32,7 +32,7 @@ def folder(
     size: Annotated[int, "[8, 1024]"] | Literal["auto"],
     colour: bool | Literal["auto"],
     fit: Literal["crop", "pad", "stretch"],
-    test_fraction: Annotated[float, "(0, 1)"],
+    test_fraction: Annotated[float, "[0, 1)"],
     strict: bool,
     cache: Path,
     facts: ImageFacts,
@@ -48,7 +48,7 @@ def folder(
         colour: three channels or one; auto: one where no image shows a colour.
         fit: what becomes of images that are not square; see `Reading`.
         test_fraction: of the labelled images of each class, with their cases, that is held out where nothing says which are
-            for the test; when files are added, few of them change.
+            for the test; when files are added, few of them change. 0: none, and labels are tested in folds.
         strict: whether a file that is left out (damaged, a duplicate) ends the run.
         cache: the folder where decoded images are kept.
         facts: what is known.
@@ -74,7 +74,7 @@ def folder(
     else:
         raise ConfigError(f"dataset.cache={cache}: {kept.folder} changes while it is read; remove it and try again")
     pixels, notes = there
-    return _dataset(root, pixels, notes, reading, strict)
+    return _dataset(root, pixels, notes, reading, strict, may_lack_test=not test_fraction)
 
 
 def _name(items: Sequence[Item], test_fraction: float) -> str:
@@ -82,7 +82,9 @@ def _name(items: Sequence[Item], test_fraction: float) -> str:
     return "whole-" + hashlib.sha256(json.dumps([items, test_fraction]).encode()).hexdigest()[:24]
 
 
-def _dataset(root: Path, pixels: np.ndarray, notes: dict[str, Any], reading: Reading, strict: bool) -> Dataset:
+def _dataset(
+    root: Path, pixels: np.ndarray, notes: dict[str, Any], reading: Reading, strict: bool, may_lack_test: bool
+) -> Dataset:
     skipped = [(path, reason) for path, reason in notes["skipped"]]
     _say_skipped(root, skipped, strict)
     count, tests, labels = notes["train"], notes["test"], notes["labels"]
@@ -93,10 +95,10 @@ def _dataset(root: Path, pixels: np.ndarray, notes: dict[str, Any], reading: Rea
         raise ConfigError(
             f"dataset.root={root}: the only class is {classes[0]}; there must be two, or none and images without labels"
         )
-    if classes and not tests:
+    if classes and not tests and not may_lack_test:
         raise ConfigError(
             f"dataset.root={root}: has too few images or cases of each class to hold out any for the test, or no test image "
-            "has a label; add some"
+            "has a label; add some, or measure by stage.folds with dataset.test_fraction=0"
         )
     numbers = {name: number for number, name in enumerate(classes)}
     known = torch.tensor([numbers.get(label, UNKNOWN) for label in labels])

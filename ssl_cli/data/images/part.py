@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from ssl_cli.data.images.duplicates import perceptual_hash
 from ssl_cli.data.images.files import PassingError, Reading, UnreadableError, as_array, as_input, open_image, read_file
 from ssl_cli.data.images.item import Item
 
@@ -133,12 +133,3 @@ def _decode(path: Path, reading: Reading) -> tuple[str, int, np.ndarray | Unread
     except UnreadableError as reason:
         return digest, 0, reason
     return digest, perceptual_hash(image), as_array(image)
-
-
-def perceptual_hash(image: Image.Image) -> int:
-    """Which of two pixels side by side is lighter, in 64 bits: what the network sees, at 9×8 in grey.
-
-    It is the dhash of the library imagehash, without its checks, which take as long as the hash.
-    """
-    grey = np.asarray(image.convert("L").resize((9, 8), Image.Resampling.LANCZOS))
-    return int.from_bytes(np.packbits(grey[:, 1:] > grey[:, :-1]).tobytes(), "big")

@@ -21,7 +21,7 @@ def huggingface(
     configuration: str | None,
     text: str,
     label: str | None,
-    test_fraction: Annotated[float, "(0, 1)"],
+    test_fraction: Annotated[float, "[0, 1)"],
     tokenizer: Bpe,
     cache: Path,
     facts: TextFacts,

@@ -24,7 +24,7 @@ def texts(
     labelled_languages: list[str] | None,
     sentences: str | None,
     encoding: str,
-    test_fraction: Annotated[float, "(0, 1)"],
+    test_fraction: Annotated[float, "[0, 1)"],
     tokenizer: Bpe,
     cache: Path,
     facts: TextFacts,
