@@ -145,13 +145,12 @@ def _needed(own: np.ndarray, rival: np.ndarray, budgets: tuple[int, ...], labels
         labels: of the arm.
     """
     logs = np.log(budgets) - math.log(labels)
-    found = (_crossing(own.mean(), np.maximum.accumulate(rival.mean(0)), logs),)
-    if len(own) > 1:
-        found += _crossings_not_rejected(own, rival, logs)
-        found = (found[0], min(found[:2]), max(found[0], found[2]))  # the crossing itself, whatever was rounded
-    else:
-        found *= 3
-    estimate, low, high = (labels * math.expm1(one) if math.isfinite(one) else one for one in found)
+    crossing = _crossing(own.mean(), np.maximum.accumulate(rival.mean(0)), logs)
+    # The crossing itself belongs to them, whatever was rounded; and with it a rival that is too good or too bad everywhere.
+    places = [crossing, *(_places_not_rejected(own, rival, logs) if len(own) > 1 else ())]
+    estimate, low, high = (
+        labels * math.expm1(one) if math.isfinite(one) else one for one in (crossing, min(places), max(places))
+    )
     return estimate, low, high
 
 
@@ -173,19 +172,19 @@ def _crossing(accuracy: float, means: np.ndarray, logs: np.ndarray) -> float:
     return float(np.clip(0.0, *ends))
 
 
-def _crossings_not_rejected(own: np.ndarray, rival: np.ndarray, logs: np.ndarray) -> tuple[float, float]:
-    """First and last place at which a paired t-test does not tell the rival's accuracy from the arm's (Fieller, 1954).
+def _places_not_rejected(own: np.ndarray, rival: np.ndarray, logs: np.ndarray) -> list[float]:
+    """Where a paired t-test does not tell the rival's accuracy from the arm's (Fieller, 1954): the ends of these places.
 
     Between two budgets the rival's accuracy is a line in each seed, so that mean² − t² · variance of the differences is a
-    parabola: what is not rejected lies where it is not above 0.
+    parabola: what is not rejected lies where it is not above 0. Where an outermost budget is not rejected, nothing beyond it is.
     """
     critical = t_quantile(len(own)) ** 2 / len(own)
     gaps = own[:, None] - rival  # (S, budgets), of the arm above the rival
     means, variances = gaps.mean(0), gaps.var(0, ddof=1)
-    open_at = means**2 <= critical * variances
-    places = [-math.inf] if open_at[0] or means[0] < 0 else []
-    places += [math.inf] if open_at[-1] or means[-1] > 0 else []
-    places += logs[open_at].tolist()
+    is_open = means**2 <= critical * variances
+    places = logs[is_open].tolist()
+    places += [-math.inf] if is_open[0] else []
+    places += [math.inf] if is_open[-1] else []
     for left in range(len(logs) - 1):
         slope = gaps[:, left + 1] - gaps[:, left]
         parabola = [
@@ -196,4 +195,4 @@ def _crossings_not_rejected(own: np.ndarray, rival: np.ndarray, logs: np.ndarray
         roots = np.roots(parabola)
         inside = roots.real[(abs(roots.imag) < 1e-12) & (roots.real >= 0) & (roots.real <= 1)]
         places += (logs[left] + inside * (logs[left + 1] - logs[left])).tolist()
-    return min(places, default=math.inf), max(places, default=-math.inf)
+    return places
