@@ -17,6 +17,10 @@ KNOWN = {
 }
 OTHERS = ("#7a5c3e", "#b8a100", "#a0403c", "#4d7c8a", "#c2559d", "#6b7f2a")  # for what is not known, or is there twice
 
+# What pre-training has to beat; the first has the augmentation of pre-trained arms. They are chosen by that, and never by
+# accuracies.
+RIVALS = ("labels only, with augmentation", "labels only")
+
 
 def ordered(arms: Iterable[str]) -> list[str]:
     """Names of arms, each once, in the order in which they are shown; those that are not known last, as they come."""

@@ -1,8 +1,9 @@
 """A label curve in a table and in sentences: accuracies, differences and labels saved, each with how sure it is."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -43,6 +44,15 @@ class Row:
     difference: Difference | None
     p_holm: float | None
     saved: LabelsSaved | None
+
+
+def curves_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
+    """By arm, the curve of rows that have `arm`, `labels`, `seeds` and `accuracies`, as `table.rows` makes them."""
+    found: dict[str, dict[int, dict[int, float]]] = {}
+    for row in rows:
+        by_seed = dict(zip(row["seeds"], row["accuracies"], strict=True))
+        found.setdefault(row["arm"], {}).setdefault(row["labels"], {}).update(by_seed)
+    return {arm: Curve(arm, accuracies) for arm, accuracies in found.items()}
 
 
 def compare_arms(curves: Sequence[Curve], rivals: Sequence[Curve], test_inputs: int | None = None) -> list[Row]:
