@@ -19,7 +19,7 @@ from ssl_cli.data.types import as_tensor
 
 SHARE = 0.1
 WORDS = (
-    "dataset=arrays", "augment=digits", "schedule=quick", "budget=all", "stage.frozen=true", "backbone.width=8",
+    "dataset=arrays", "augment=digits", "schedule=quick", "budget=all", "stage.train=head", "backbone.width=8",
     "schedule.pretrain.max_steps=150", "schedule.pretrain.batch_size=128",
 )  # fmt: skip
 

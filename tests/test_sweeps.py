@@ -1,5 +1,6 @@
 import itertools
 import json
+import math
 
 from ssl_cli.cli.sweep_table import summarise
 from ssl_cli.runs.result import finished_runs
@@ -71,3 +72,26 @@ def test_a_sweep_of_runs_without_numbers_makes_no_table(smoke, numbers, tmp_path
     smoke("stage=probe", folder="sweep/0")[1].finish(numbers(test_accuracy=None))
     summarise(tmp_path / "sweep")
     assert not (tmp_path / "sweep/sweep.json").exists()
+
+
+def test_a_sweep_over_labels_says_what_pre_training_is_worth_in_labels(smoke, numbers, tmp_path, capsys):
+    job = 0
+    for stage, more in (("baseline", 0.0), ("finetune", 0.05)):
+        for labels, seed in itertools.product((20, 40, 80), (0, 1)):
+            _, run = smoke(f"stage={stage}", f"budget.labels={labels}", f"seed={seed}", folder=f"sweep/{job}")
+            run.finish(numbers(labels=labels, test_accuracy=0.5 + 0.1 * math.log2(labels / 20) + more + 0.01 * seed))
+            job += 1
+    summarise(tmp_path / "sweep")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "what arms are worth in labels" in said
+    assert "+17 (+17)" in said  # 40 · (√2 − 1)
+    assert (tmp_path / "sweep/label_curve.png").stat().st_size > 5000
+
+
+def test_a_sweep_over_labels_without_a_rival_has_no_label_curve(smoke, numbers, tmp_path):
+    for job, labels in enumerate((20, 40)):
+        _, run = smoke("stage=finetune", f"budget.labels={labels}", folder=f"sweep/{job}")
+        run.finish(numbers(labels=labels))
+    summarise(tmp_path / "sweep")
+    assert (tmp_path / "sweep/sweep.png").exists()
+    assert not (tmp_path / "sweep/label_curve.png").exists()

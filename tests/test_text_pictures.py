@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ssl_cli.report import plots
+from ssl_cli.report import figure, plots
 from ssl_cli.report.texts import save_texts
 from ssl_cli.stages import text_pictures
 from ssl_cli.stages.pretrain import pretrain
@@ -52,8 +52,8 @@ def test_a_pre_training_on_texts_shows_their_lengths_and_which_are_near(pretrain
 
 def test_names_of_classes_are_no_commands_to_charts_and_are_not_clipped(tmp_path):
     names = ("$\\frac{", "a\x1b[31m\nb", "x" * 100, *(f"class_{number}_$y$" for number in range(22)))
-    assert plots.written("$a$\x1b\n b") == r"\$a\$ b"
-    assert len(plots.written("x" * 100)) == plots.LONGEST
+    assert figure.written("$a$\x1b\n b") == r"\$a\$ b"
+    assert len(figure.written("x" * 100)) == figure.LONGEST
     plots.save_confusion(torch.eye(25).long(), names, tmp_path / "a.png", "true class", "answer", "test accuracy")
     plots.save_confusion(torch.eye(2).long(), ("a", "b"), tmp_path / "b.png", "true class", "answer", "test accuracy")
     assert width(tmp_path / "a.png") > width(tmp_path / "b.png")

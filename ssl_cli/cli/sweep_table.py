@@ -62,8 +62,33 @@ def summarise(folder: Path) -> None:
             row["x"] = row["labels"] if axis == LABELS else row["x"]
         plots.save_lines(made, _axis_name(axis, varied), folder / "sweep.png", measure)
     write(folder / "sweep.json", json.dumps(made, indent=1) + "\n")
-    table.show(made, f"{compared[0][1]['dataset']}, all runs of the sweep", measure)
+    dataset = compared[0][1]["dataset"]
+    table.show(made, f"{dataset}, all runs of the sweep", measure)
+    if axis == LABELS and measure == "test accuracy":
+        _show_label_curve([row for row in made if not row["collapsed"]], dataset, folder / "label_curve.png")
     log.info("Table and picture: %s", short(folder))
+
+
+def _show_label_curve(rows: list[dict[str, Any]], dataset: str, path: Path) -> None:
+    """What the other arms are worth in labels of those that have labels only; nothing where there is only one of the two."""
+    from ssl_cli.report import arms, table
+    from ssl_cli.report.label_curve_plot import save_label_curve
+    from ssl_cli.report.label_curve_table import HEADINGS, cells, compare_arms, curves_of, notes, saved_sentence
+    from ssl_cli.runs.run import log
+
+    curves = curves_of(rows)
+    rivals = [curves.pop(arm) for arm in arms.RIVALS if arm in curves]
+    if not rivals or not curves:
+        return
+    compared = compare_arms(list(curves.values()), rivals)
+    table.show_cells(f"{dataset}, what arms are worth in labels", HEADINGS, cells(compared))
+    for note in notes(compared, rivals):
+        log.info("%s", note)
+    budgets = sorted({row.labels for row in compared if row.saved})
+    middle = [row.saved for row in compared if row.saved and row.labels == budgets[(len(budgets) - 1) // 2]]
+    for saved in middle:
+        log.info("%s", saved_sentence(saved))
+    save_label_curve([*rivals, *curves.values()], path, middle[-1:])
 
 
 def _compared(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ssl_cli.report.plots import figure_of, save_figure, written
+from ssl_cli.report.figure import figure_of, save_figure, written
 
 COLOURED = 19  # classes with a colour of their own, the most frequent ones; others are grey
 COMPONENTS = 50  # of the features that t-SNE sees, as its authors advise

@@ -1,17 +1,15 @@
 """The charts of a run. Each function writes one PNG."""
 
-import io
 import math
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from ssl_cli.runs.files import write
+from ssl_cli.report.figure import figure_of, save_figure, written
 from ssl_cli.runs.metrics import read_metrics
 
 NAMED = 40  # classes whose names there is room for
-LONGEST = 24  # letters of a name; more is cut
 BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
 
 
@@ -236,12 +234,6 @@ def save_lengths(lengths: Tensor, cuts: dict[str, int], path: Path) -> None:
     save_figure(figure, path)
 
 
-def written(name: str) -> str:
-    """A name of the user's on one line of a chart: not too long, and none of it a command to matplotlib."""
-    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in name).split())
-    return (plain if len(plain) <= LONGEST else plain[: LONGEST - 1] + "…").replace("$", r"\$")
-
-
 def _row_label(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     several = len({other["labels"] for other in rows}) > 1
     return f"{row['arm']}, {row['labels']:,} labels" if several else row["arm"]
@@ -254,18 +246,3 @@ def _curve(axis: Any, lines: list[dict], key: str, title: str, colour: str, labe
     axis.title.set_fontsize(10)
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=8)
-
-
-def figure_of(columns: int, rows: int, width: float, height: float):
-    """A figure with as many charts, of a size in inches, and its axes by row and column."""
-    from matplotlib.figure import Figure  # not pyplot: no windows, no state, half the import
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False)
-
-
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure as a PNG."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, bbox_inches="tight", pad_inches=0.08)
-    write(path, buffer.getvalue())

@@ -1,0 +1,54 @@
+"""Arms in tables and charts: each has its place and its colour, whatever else is shown."""
+
+from collections.abc import Iterable
+
+# In the order in which they are shown. Of the words that an arm's name contains, the longest decide. The colours are those of
+# Okabe and Ito, which people who confuse red and green can tell apart.
+KNOWN = {
+    "random weights": "#8a8f98",
+    "labels only": "#e69f00",
+    "labels only, with augmentation": "#d55e00",
+    "published weights": "#cc79a7",
+    "pre-trained, frozen": "#56b4e9",
+    "pre-trained, same head": "#0072b2",
+    "pre-trained": "#5b5ea6",
+    "pre-trained, new head": "#009e73",
+    "distilled": "#24292f",
+}
+OTHERS = ("#7a5c3e", "#b8a100", "#a0403c", "#4d7c8a", "#c2559d", "#6b7f2a")  # for what is not known, or is there twice
+
+# What pre-training has to beat; the first has the augmentation of pre-trained arms. They are chosen by that, and never by
+# accuracies.
+RIVALS = ("labels only, with augmentation", "labels only")
+
+
+def ordered(arms: Iterable[str]) -> list[str]:
+    """Names of arms, each once, in the order in which they are shown; those that are not known last, as they come."""
+    places = list(KNOWN)
+
+    def place(arm: str) -> int:
+        words = _known_words(arm)
+        return len(places) if words is None else places.index(words)
+
+    return sorted(dict.fromkeys(arms), key=place)
+
+
+def colours(arms: Iterable[str]) -> dict[str, str]:
+    """A colour for each arm, in the order in which they are shown.
+
+    A known arm has its own, and the first of several that are known by the same words; others take one of their own.
+    """
+    found: dict[str, str] = {}
+    others = 0
+    for arm in ordered(arms):
+        words = _known_words(arm)
+        if words is not None and KNOWN[words] not in found.values():
+            found[arm] = KNOWN[words]
+        else:
+            found[arm] = OTHERS[others % len(OTHERS)]
+            others += 1
+    return found
+
+
+def _known_words(arm: str) -> str | None:
+    return max((words for words in KNOWN if words in arm), key=len, default=None)
