@@ -93,6 +93,7 @@ def fit(
             stop_requests() as stop,
             bar(run, training.steps, state.step) as shown,
         ):
+            run.training_begins(state.step, training.steps)
             method.train()
             while state.step < training.steps and not state.stopped:
                 training.step()
@@ -231,9 +232,10 @@ class _Training:
             self.method.load_state_dict(state.best_weights)
         elif self.average:
             self.method.load_state_dict(self.average.weights)
-        epochs = state.step / self.steps_per_epoch
         rate = self.clock.inputs / max(self.clock.seconds, 1e-9)
-        return Fitted(state.step, epochs, rate, dict(state.last), state.best_step, self.compiled)
+        return Fitted(
+            state.step, state.step / self.steps_per_epoch, rate, dict(state.last), state.best_step, self.compiled
+        )
 
 
 def prepare(batches: AnyBatches, views: Views, method: Method, number: int, seed: int, machine: Machine) -> Prepared:
