@@ -1,21 +1,29 @@
 """How runs are going, seen from another process: `ssl-cli status`, and the lines while a sweep runs."""
 
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from test_command import TINY, start, wait_for_lines
+from test_command import TINY
 
+from ssl_cli.cli.carry_out import carry_out
 from ssl_cli.cli.runs.commands import COMMANDS, carry_out_command
-from ssl_cli.errors import ConfigError
+from ssl_cli.errors import ConfigError, Interrupted, TrainingError
 from ssl_cli.runs import claim, failure
 
-LONG = [*TINY, "schedule.supervised.max_steps=100000", "schedule.supervised.epochs=100000"]
-DIVERGES = ["schedule.supervised.optimiser={name: sgd, lr: 1e30, momentum: 0.9, weight_decay: 0}"]
+DIVERGES = "schedule.supervised.optimiser.lr=1e30"
+HOLD = """
+import sys
+from pathlib import Path
+from ssl_cli.runs import claim
+with claim.claimed(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture
@@ -39,35 +47,37 @@ def give_metrics(folder: Path, *lines: dict) -> None:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def test_a_run_in_another_process_is_running_and_then_interrupted(cli, tmp_path):
-    process = start(tmp_path, "baseline", *LONG, "hydra.run.dir=outputs/one")
-    wait_for_lines(tmp_path / "outputs/one/metrics.jsonl", 3, process)
-    said = cli("status").stdout
-    state, step, of, steps, *_ = line_of(said, "one")
-    assert (state, of, steps) == ("running", "of", "100,000")
-    assert int(step.replace(",", "")) >= 3
-    assert "training labels" in said
-    assert "left" in said.splitlines()[0]
-    assert said.splitlines()[-1].startswith("1 run: 1 running; about ")
-    process.send_signal(signal.SIGKILL)
+def test_a_run_in_another_process_is_running_and_then_interrupted(smoke, tmp_path, shown):
+    _, run = smoke("stage=baseline", folder="outputs/one")
+    run.training_begins(0, 1000)
+    give_metrics(run.folder, {"step": 200, "loss": 1.0, "accuracy": 0.5})
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(run.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    said = shown("status")
+    assert line_of(said, "one")[:4] == ["running", "200", "of", "1,000"]
+    assert "50.0 % training labels" in said
+    process.kill()
     process.communicate()
-    said = cli("status", "outputs/one").stdout
-    assert "interrupted" in said
+    assert (run.folder / claim.NAME).exists()  # nobody took it away
+    said = shown("status", "outputs/one")
+    assert line_of(said, "outputs/one")[0] == "interrupted"
     assert "left" not in said
 
 
-def test_what_a_run_failed_of_stands_in_its_folder_until_it_goes_on(cli, tmp_path, shown):
-    done = cli("baseline", *TINY, *DIVERGES, "hydra.run.dir=outputs/one")
-    assert done.returncode == 1, done.stderr
-    error = json.loads((tmp_path / "outputs/one/failed.json").read_text())["error"]
-    assert error in done.stderr
+def test_what_a_run_failed_of_stands_in_its_folder_until_it_goes_on(smoke, tmp_path, shown):
+    config, run = smoke("stage=baseline", "budget.labels=20", DIVERGES, folder="outputs/one")
+    with pytest.raises(TrainingError) as caught:
+        carry_out(config, run.folder)
     said = shown("status")
     assert line_of(said, "one")[0] == "failed"
-    assert error in said
-    with pytest.raises(BaseExceptionGroup), failure.noted(tmp_path / "outputs/one"):
-        assert not (tmp_path / "outputs/one/failed.json").exists()
-        raise BaseExceptionGroup("stopped", [KeyboardInterrupt()])
-    assert not (tmp_path / "outputs/one/failed.json").exists()  # who was asked to stop has not failed
+    assert str(caught.value) in said
+    for _ in range(2):  # who was asked to stop has not failed
+        with contextlib.suppress(Interrupted), failure.noted(run.folder):
+            assert not (run.folder / "failed.json").exists()
+            raise Interrupted(signal.SIGINT)
     assert line_of(shown("status"), "one")[0] == "interrupted"
 
 
@@ -109,8 +119,21 @@ def test_the_part_that_trains_is_named_and_its_time_told_from_its_steps(smoke, t
         (part.folder / "progress.json").write_text(json.dumps({**progress, "seconds": 30, "from_seconds": 10}))
         give_metrics(part.folder, {"step": 10, "loss": 1, "accuracy": 1.0}, {"step": 10, "knn_accuracy": 0.5})
         said = shown("status")
-        assert line_of(said, "compare") == ["running", "10", "of", "40", "30", "s", "50.0", "%", "kNN", "60", "s", "seed0/second"]
-        assert line_of(said, "seed0/first")[0] == "finished" if "seed0/first" in said else True
+        assert line_of(said, "compare") == [
+            "running",
+            "10",
+            "of",
+            "40",
+            "30",
+            "s",
+            "50.0",
+            "%",
+            "kNN",
+            "60",
+            "s",
+            "seed0/second",
+        ]
+        assert line_of(said, "compare/seed0/first")[0] == "finished"
         assert "compare/seed0/second" in said
         assert "seed0  " not in said  # a folder that only holds others is no run
     assert line_of(shown("status"), "compare")[0] == "interrupted"
@@ -120,10 +143,10 @@ def test_looking_writes_nothing(smoke, tmp_path, shown):
     _, run = smoke("stage=baseline", folder="outputs/one")
     with claim.claimed(run.folder):
         (tmp_path / "outputs/one").chmod(0o500)
-        before = sorted(os.listdir(tmp_path / "outputs/one"))
+        before = sorted((tmp_path / "outputs/one").iterdir())
         for command in ("status", "list", "prune"):
             shown(command)
-        assert sorted(os.listdir(tmp_path / "outputs/one")) == before
+        assert sorted((tmp_path / "outputs/one").iterdir()) == before
         (tmp_path / "outputs/one").chmod(0o700)
 
 
@@ -172,22 +195,19 @@ def test_a_wrong_use_ends_with_exit_code_2(cli):
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
 
 
-def test_a_command_typed_again_names_the_unfinished_run_like_it(cli, tmp_path):
-    process = start(tmp_path, "baseline", *LONG)
-    while not list(tmp_path.glob("outputs/baseline/*/config.yaml")):
-        assert process.poll() is None
-    (folder,) = tmp_path.glob("outputs/baseline/*")
-    wait_for_lines(folder / "metrics.jsonl", 1, process)
-    process.kill()
-    process.communicate()
-    other = cli("baseline", *TINY).stdout
-    assert "unfinished" not in other
-    again = start(tmp_path, "baseline", *LONG)
-    newest = folder
-    while newest == folder or not (newest / "metrics.jsonl").exists():
-        assert again.poll() is None
-        newest = max(tmp_path.glob("outputs/baseline/*"))
-    again.kill()
-    said, _ = again.communicate()
-    place = folder.relative_to(tmp_path)
-    assert f"An unfinished run like this one exists: {place}; go on with it by ssl-cli resume={place}" in said
+def test_a_command_typed_again_names_the_unfinished_run_like_it(smoke, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    caplog.set_level("INFO", "ssl_cli")
+    words = ("stage=baseline", "budget.labels=20")
+    config, _ = smoke(*words, folder="outputs/baseline/1")
+    smoke(*words, "seed=1", folder="outputs/baseline/2")
+    carry_out(config, tmp_path / "outputs/baseline/3")
+    said = (
+        "An unfinished run like this one exists: outputs/baseline/1; go on with it by ssl-cli resume=outputs/baseline/1"
+    )
+    assert said in caplog.text
+    caplog.clear()
+    (tmp_path / "outputs/baseline/1/result.json").write_text("{}")
+    with claim.claimed(smoke(*words, folder="outputs/baseline/4")[1].folder):  # somebody is at it
+        carry_out(config, tmp_path / "outputs/baseline/5")
+    assert "unfinished" not in caplog.text

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from datetime import datetime
 from pathlib import Path
 
-from ssl_cli.errors import TrainingError
+from ssl_cli.errors import ConfigError, TrainingError
 from ssl_cli.runs.files import write
 
 NAME = "failed.json"
@@ -22,7 +22,7 @@ def noted(folder: Path) -> Generator[None]:
     try:
         yield
     except Exception as error:
-        said = str(error) if isinstance(error, TrainingError) else f"{type(error).__name__}: {error}"
+        said = str(error) if isinstance(error, (TrainingError, ConfigError)) else f"{type(error).__name__}: {error}"
         when = datetime.now().astimezone().isoformat(timespec="seconds")
         with contextlib.suppress(OSError):  # a full disk may be what it failed of
             write(folder / NAME, json.dumps({"error": said, "when": when}, indent=1) + "\n")
