@@ -15,7 +15,11 @@ from ssl_cli.cli.runs.commands import COMMANDS, carry_out_command
 from ssl_cli.errors import ConfigError, Interrupted, TrainingError
 from ssl_cli.runs import claim, failure
 
-DIVERGES = "schedule.supervised.optimiser.lr=1e30"
+DIVERGES = (
+    "schedule.supervised.optimiser.lr=1e30",
+    "schedule.supervised.max_steps=10",
+    "schedule.supervised.epochs=10",
+)
 HOLD = """
 import sys
 from pathlib import Path
@@ -68,7 +72,7 @@ def test_a_run_in_another_process_is_running_and_then_interrupted(smoke, tmp_pat
 
 
 def test_what_a_run_failed_of_stands_in_its_folder_until_it_goes_on(smoke, tmp_path, shown):
-    config, run = smoke("stage=baseline", "budget.labels=20", DIVERGES, folder="outputs/one")
+    config, run = smoke("stage=baseline", "budget.labels=20", *DIVERGES, folder="outputs/one")
     with pytest.raises(TrainingError) as caught:
         carry_out(config, run.folder)
     said = shown("status")
@@ -104,7 +108,7 @@ def test_a_sweep_says_how_each_job_went_and_its_status_what_waits(cli, tmp_path,
     for path in (tmp_path / "outputs/s/3").iterdir():
         path.unlink()
     said = shown("status", "outputs")
-    assert line_of(said, "s/3") == ["waiting", "schedule.supervised.optimiser.lr=1e30", "seed=1"]
+    assert line_of(said, "s/3") == ["waiting", "schedule.supervised.optimiser.lr=1e+30", "seed=1"]
     assert said.splitlines()[-1] == "4 runs: 2 finished, 1 failed, 1 waiting."
 
 

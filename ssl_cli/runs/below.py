@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs.files import printable
 from ssl_cli.runs.reading import DamagedError, is_file, number, read_json, read_yaml
 from ssl_cli.runs.result import numbers_first
 
@@ -106,7 +107,9 @@ def asked_folder(value: str) -> Path:
             return folder
     except (OSError, ValueError):
         pass
-    raise ConfigError(f"{value}: is no folder; it must be that of a run or a sweep, or one with runs below it")
+    raise ConfigError(
+        f"{printable(value)}: is no folder; it must be that of a run or a sweep, or one with runs below it"
+    )
 
 
 def runs_asked_for(value: str, show: Show = iter) -> tuple[Path, list[SeenRun]]:
@@ -118,7 +121,9 @@ def runs_asked_for(value: str, show: Show = iter) -> tuple[Path, list[SeenRun]]:
     folder = asked_folder(value)
     runs = runs_below(folder, show)
     if not runs:
-        raise ConfigError(f"{value}: has no runs below it; runs are saved in outputs, or where hydra.run.dir says")
+        raise ConfigError(
+            f"{printable(value)}: has no runs below it; runs are saved in outputs, or where hydra.run.dir says"
+        )
     return folder, runs
 
 

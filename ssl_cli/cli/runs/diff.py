@@ -9,6 +9,7 @@ from ssl_cli.cli.runs.screen import number as shown
 from ssl_cli.cli.runs.screen import say, show_table
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.below import SeenRun, asked_folder, is_run, seen
+from ssl_cli.runs.files import printable
 from ssl_cli.runs.reading import flattened, number
 
 SETTING = ("setting", "number")
@@ -41,10 +42,10 @@ def _run(value: str) -> SeenRun:
     """
     folder = asked_folder(value)
     if not is_run(folder):
-        raise ConfigError(f"{value}: is no run's folder; name two of those that ssl-cli list shows")
+        raise ConfigError(f"{printable(value)}: is no run's folder; name two of those that ssl-cli list shows")
     run = seen(folder)
     if run.damage:
-        raise ConfigError(f"{value}: damaged: {run.damage}")
+        raise ConfigError(f"{printable(value)}: damaged: {run.damage}")
     return run
 
 

@@ -18,6 +18,7 @@ from ssl_cli.runs.reading import all_lines, flattened, number
 EVENTS = "events.out.tfevents.ssl_cli"  # one file a run, replaced as a whole, so that no line is there twice
 SHOWN_FROM = 20  # runs that take long enough for a bar
 Lines = list[tuple[int, dict[str, float]]]  # numbers by step
+Named = Iterable[tuple[SeenRun, Lines, str]]
 
 
 def main(options: Options, words: Sequence[str]) -> None:
@@ -37,14 +38,18 @@ def main(options: Options, words: Sequence[str]) -> None:
     into = Path(asked.into or ("tensorboard" if asked.to == "tensorboard" else ".")).expanduser().absolute()
     try:
         into.mkdir(parents=True, exist_ok=True)
-        for run in show_progress(f"to {asked.to}", "runs", len(kept), SHOWN_FROM, kept):
-            name = run.folder.name if run.folder == folder else inside(run.folder, folder)
-            WRITERS[asked.to](run, lines[run.folder], name, into)
+        shown = show_progress(f"to {asked.to}", "runs", len(kept), SHOWN_FROM, kept)
+        WRITERS[asked.to](((run, lines[run.folder], _name(run, folder)) for run in shown), into)
     except OSError as error:
         raise ConfigError(f"--into={short(into)}: cannot be written into ({error.strerror or error})") from error
     say(
         f"{len(kept)} run{'s' if len(kept) > 1 else ''} written. Look at them with: {COMMANDS[asked.to].format(short(into))}"
     )
+
+
+def _name(run: SeenRun, asked: Path) -> str:
+    """Of a run below the folder that was asked for, or in it."""
+    return run.folder.name if run.folder == asked else inside(run.folder, asked)
 
 
 def _lines(run: SeenRun) -> Iterator[tuple[int, dict[str, float]]]:
@@ -71,50 +76,47 @@ def _settings(run: SeenRun) -> dict[str, Any]:
     return {printable(key): value if isinstance(value, plain) else str(value) for key, value in flattened(run.settings)}
 
 
-def _to_tensorboard(run: SeenRun, lines: Lines, name: str, into: Path) -> None:
-    """An event file in a folder of the run's name, with its settings for the page of hyperparameters."""
+def _to_tensorboard(runs: Named, into: Path) -> None:
+    """An event file for each run in a folder of its name, with its settings for the page of hyperparameters."""
     from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
     from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
     from tensorboard.plugins.hparams import summary_v2
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    began = moment(run.began)
-    with tempfile.TemporaryDirectory() as temporary:
-        writer = EventFileWriter(temporary)
-        settings = summary_v2.hparams_pb(_settings(run), trial_id=name)
-        writer.add_event(Event(wall_time=began, summary=settings))
-        for step, numbers in lines:
-            values = [Summary.Value(tag=key, simple_value=value) for key, value in numbers.items()]
-            writer.add_event(Event(wall_time=began, step=step, summary=Summary(value=values)))
-        writer.close()
-        (written,) = Path(temporary).iterdir()
-        folder = into / name
-        folder.mkdir(parents=True, exist_ok=True)
-        write(folder / EVENTS, written.read_bytes())
+    for run, lines, name in runs:
+        began = moment(run.began)
+        with tempfile.TemporaryDirectory() as temporary:
+            writer = EventFileWriter(temporary)
+            settings = summary_v2.hparams_pb(_settings(run), trial_id=name)
+            writer.add_event(Event(wall_time=began, summary=settings))
+            for step, numbers in lines:
+                values = [Summary.Value(tag=key, simple_value=value) for key, value in numbers.items()]
+                writer.add_event(Event(wall_time=began, step=step, summary=Summary(value=values)))
+            writer.close()
+            (written,) = Path(temporary).iterdir()
+            (into / name).mkdir(parents=True, exist_ok=True)
+            write(into / name / EVENTS, written.read_bytes())
 
 
-def _to_wandb(run: SeenRun, lines: Lines, name: str, into: Path) -> None:
-    """A run of Weights & Biases that is kept on this disk; nothing is sent."""
+def _to_wandb(runs: Named, into: Path) -> None:
+    """Runs of Weights & Biases that are kept on this disk; nothing is sent."""
     import wandb
 
-    told = run.born.get("run_id")
     quiet = wandb.Settings(
         silent=True, console="off", disable_git=True, save_code=False, x_disable_stats=True, x_disable_meta=True
     )
-    own = told if isinstance(told, str) and re.fullmatch("[0-9a-f]{12}", told) else None
-    logged = wandb.init(
-        mode="offline",
-        project="ssl_cli",
-        dir=str(into),
-        id=own,
-        name=printable(name),
-        config=_settings(run),
-        settings=quiet,
-    )
-    for step, numbers in lines:
-        logged.log(numbers, step=step)
-    logged.finish()
+    for run, lines, name in runs:
+        told = run.born.get("run_id")
+        own = told if isinstance(told, str) and re.fullmatch("[0-9a-f]{12}", told) else None
+        logged = wandb.init(
+            mode="offline", project="ssl_cli", dir=str(into), id=own, name=printable(name), config=_settings(run),
+            settings=quiet,
+        )  # fmt: skip
+        for step, numbers in lines:
+            logged.log(numbers, step=step)
+        logged.finish()
+    wandb.teardown()  # waits until all is on the disk
 
 
-WRITERS: dict[str, Callable[[SeenRun, Lines, str, Path], None]] = {"tensorboard": _to_tensorboard, "wandb": _to_wandb}
+WRITERS: dict[str, Callable[[Named, Path], None]] = {"tensorboard": _to_tensorboard, "wandb": _to_wandb}
 COMMANDS = {"tensorboard": "tensorboard --logdir {}", "wandb": "wandb sync {}/wandb/offline-run-*"}

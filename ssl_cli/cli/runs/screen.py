@@ -33,7 +33,7 @@ def show_table(
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
     kept = [place for place in range(len(heads)) if any(line[place] for line in lines)]
     rows = [[printable(line[place]) for place in kept] for line in lines]
-    titles = [heads[place] for place in kept]
+    titles = [printable(heads[place]) for place in kept]
     moved: list[int] = []
     for head in beneath:
         if head in titles and _width(titles, rows, moved) > width:
