@@ -232,10 +232,8 @@ class _Training:
             self.method.load_state_dict(state.best_weights)
         elif self.average:
             self.method.load_state_dict(self.average.weights)
-        rate = self.clock.inputs / max(self.clock.seconds, 1e-9)
-        return Fitted(
-            state.step, state.step / self.steps_per_epoch, rate, dict(state.last), state.best_step, self.compiled
-        )
+        epochs, rate = state.step / self.steps_per_epoch, self.clock.inputs / max(self.clock.seconds, 1e-9)
+        return Fitted(state.step, epochs, rate, dict(state.last), state.best_step, self.compiled)
 
 
 def prepare(batches: AnyBatches, views: Views, method: Method, number: int, seed: int, machine: Machine) -> Prepared:
