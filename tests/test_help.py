@@ -50,10 +50,15 @@ def test_a_setting_that_was_changed_is_shown_as_changed(cli):
         ("ssl-cli pretrain method=b", {"method=barlow_twins", "method=bigan", "method=byol"}),
         ("ssl-cli pretrain fine", set()),  # one stage is enough
         ("ssl-cli budget.la", {"budget.labels="}),
+        ("ssl-cli pru", {"prune"}),
+        ("ssl-cli finetune pru", set()),
+        ("ssl-cli list outputs/fi", {"outputs/finetune/", "outputs/first/"}),
     ],
 )
 @pytest.mark.parametrize("shell", ["bash", "fish"])
-def test_the_shell_completes_stages_groups_and_settings(cli, line, offered, shell):
+def test_the_shell_completes_stages_commands_folders_groups_and_settings(cli, tmp_path, line, offered, shell):
+    for name in ("finetune", "first", ".find", "pretrain"):
+        (tmp_path / "outputs" / name).mkdir(parents=True)
     done = cli("-sc", f"query={shell}", COMP_LINE=line)
     assert done.returncode == 0, done.stderr
     assert set(done.stdout.split()) == offered

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from ssl_cli.cli.runs.commands import COMMANDS as LOOKING_AT_RUNS
 from ssl_cli.config.compose import from_overrides, precheck
 from ssl_cli.config.overrides import GROUPS
 from ssl_cli.config.trust import settings_folder
 
 DOCS = Path(__file__).parent.parent / "docs"
 README = (Path(__file__).parent.parent / "README.md").read_text()
+LOOKING = [[command] for command in LOOKING_AT_RUNS]
 COMMANDS = [line.split("#")[0].split() for line in README.splitlines() if line.startswith("ssl-cli ")]
 
 
@@ -22,7 +24,12 @@ def test_the_table_of_groups_names_every_choice(group):
 
 
 @pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if "-m" not in c and "…" not in "".join(c) and "--" not in "".join(c)]
+    "command",
+    [
+        c
+        for c in COMMANDS
+        if "-m" not in c and "…" not in "".join(c) and "--" not in "".join(c) and c[1:2] not in LOOKING
+    ],
 )
 def test_every_command_is_valid(command):
     words = [f"stage={word}" if "=" not in word else word for word in command[1:]]
@@ -42,3 +49,8 @@ def test_every_sweep_is_valid(words):
     overrides = [f"stage={word}" if "=" not in word else word for word in words]
     jobs = precheck([word for word in overrides if not word.startswith("seed=")], multirun=True)
     assert len(jobs) > 1 or any(word.startswith("seed=") for word in words)
+
+
+@pytest.mark.parametrize("command", LOOKING_AT_RUNS)
+def test_the_commands_that_look_at_runs_are_named_in_the_readme(command):
+    assert [command] in [words[1:2] for words in COMMANDS]

@@ -1,8 +1,9 @@
 """A stage is carried out in its folder, and what it says at its end."""
 
+import contextlib
 import importlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,9 +24,9 @@ def carry_out(settings: Config, folder: Path, sweep: Path | None = None, command
         sweep: the folder of the sweep that it is a job of.
         command: the words that asked for it; None for those of this process.
     """
+    from ssl_cli.runs import failure
     from ssl_cli.runs.files import quoted
     from ssl_cli.runs.run import Run, logged
-    from ssl_cli.training.memory import is_out_of_memory, what_to_lower
 
     run = Run(folder, settings, command=command)
     if run.result:
@@ -34,7 +35,9 @@ def carry_out(settings: Config, folder: Path, sweep: Path | None = None, command
         return
     with run.claimed():
         try:
-            with logged(folder):
+            with failure.noted(folder), logged(folder), _told_when_memory_is_short(settings):
+                if sweep is None and run.is_new:
+                    _mention_unfinished(folder)
                 _function(settings.stage.function)(settings, run)
                 if run.result is None:
                     raise TrainingError(
@@ -45,13 +48,33 @@ def carry_out(settings: Config, folder: Path, sweep: Path | None = None, command
         except ConfigError:
             run.discard()  # what only shows once data is read leaves nothing either
             raise
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-            raise TrainingError(what_to_lower(error, settings.stage.batch_sizes(settings))) from error
         except Interrupted:
             log.info("Go on with: ssl-cli resume=%s", quoted(sweep or folder))
             raise
+
+
+@contextlib.contextmanager
+def _told_when_memory_is_short(settings: Config) -> Generator[None]:
+    """What ends in memory that is used up says which settings need less."""
+    from ssl_cli.training.memory import is_out_of_memory, what_to_lower
+
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise TrainingError(what_to_lower(error, settings.stage.batch_sizes(settings))) from error
+
+
+def _mention_unfinished(folder: Path) -> None:
+    """A command that is typed again instead of going on with its run makes a new one; say so."""
+    from ssl_cli.runs.files import printable, quoted
+    from ssl_cli.runs.unfinished import unfinished_like
+
+    found = unfinished_like(folder)
+    if found:
+        path = printable(quoted(found))
+        log.info("An unfinished run like this one exists: %s; go on with it by ssl-cli resume=%s", path, path)
 
 
 def _function(path: str) -> Callable[..., dict[str, Any]]:

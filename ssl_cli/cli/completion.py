@@ -1,4 +1,4 @@
-"""Completion in the shell: Hydra's, which knows groups and settings, and the stages' bare words."""
+"""Completion in the shell: Hydra's, which knows groups and settings, the stages' bare words, and commands with their folders."""
 
 import contextlib
 import io
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ssl_cli.cli.runs.commands import COMMANDS
 from ssl_cli.config.groups import groups
 
 
@@ -21,6 +22,9 @@ def with_stages(complete: Callable[[], None], shell: str) -> None:
         shell: what asks; fish wants a line for each offer, the others want spaces.
     """
     command, *words = os.environ.get("COMP_LINE", "").split(" ")
+    if words[:1] and words[0] in COMMANDS and len(words) > 1:
+        print(("\n" if shell == "fish" else " ").join(_folders(words[-1])))
+        return
     own = _own_folder(words[:-1])
     if own:
         sys.argv += ["--config-dir", own]
@@ -32,9 +36,21 @@ def with_stages(complete: Callable[[], None], shell: str) -> None:
     with contextlib.redirect_stdout(said):
         complete()
     is_first = not any(word in stages for word in words[:-1])
-    offers = [stage for stage in stages if is_first and stage.startswith(last) and not last.startswith("-")]
+    bare = [*stages, *(COMMANDS if len(words) == 1 else ())]
+    offers = [word for word in bare if is_first and word.startswith(last) and not last.startswith("-")]
     separator = "\n" if shell == "fish" else " "
     print(separator.join([*offers, *said.getvalue().split()]))
+
+
+def _folders(begun: str) -> list[str]:
+    """Folders that begin like a word; hidden ones only where it says so."""
+    parent, _, name = begun.rpartition("/")
+    root = Path(f"{parent}/" if "/" in begun else ".").expanduser()
+    found = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+    front = begun[: len(begun) - len(name)]
+    return [
+        f"{front}{path}/" for path in found if path.startswith(name) and path.startswith(".") <= name.startswith(".")
+    ]
 
 
 def _own_folder(words: list[str]) -> str | None:

@@ -15,6 +15,7 @@ ssl-cli: what is a label worth, and how much of it can pre-training replace?
   ssl-cli [STAGE] [GROUP=CHOICE ...] [KEY=VALUE ...]  one stage, or all arms
   ssl-cli -m KEY=VALUE,VALUE [...]                    a sweep; ends in one table
   ssl-cli resume=FOLDER                               go on with a run or sweep
+  ssl-cli status|list|diff|prune|log [FOLDER ...]     see runs, and keep order
   ssl-cli --help GROUP=CHOICE                         a choice and its settings
   ssl-cli --config-dir FOLDER [...]                   with choices of your own
   ssl-cli --cfg job [...]                             what would be run

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from typing import Any
 
 from ssl_cli import __version__
 from ssl_cli.cli.carry_out import carry_out
+from ssl_cli.cli.runs.commands import COMMANDS, carry_out_command
 from ssl_cli.cli.terminal import Exits, interrupt, log_to_terminal
 from ssl_cli.config import compose, groups, overrides, trust
 from ssl_cli.config.schema import Config
@@ -31,6 +31,9 @@ def main() -> None:
         print(f"ssl-cli {__version__}")
         return
     with Exits():
+        if arguments and arguments[0] in COMMANDS:
+            carry_out_command(arguments[0], arguments[1:])
+            return
         arguments = trust.take(arguments)
         if not any(word.startswith("resume=") for word in arguments):
             _with_hydra(arguments, anything)
@@ -95,16 +98,18 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
 
 def _check(asked: argparse.Namespace, allowed: Allowed) -> None:
     """Raises ConfigError with all that is wrong with a command line, before a folder is made."""
+    from ssl_cli.cli.folders import check_can_be_made, check_sweep_folder
+
     if not (asked.hydra_help or asked.shell_completion or asked.info):
         configs = compose.precheck(asked.overrides, asked.multirun, asked.config_dir, asked.config_name, allowed)
         if not asked.cfg:
             _check_fit(configs)
         if not (asked.cfg or asked.multirun):
-            _check_can_be_made(*compose.folder_of("run", asked.overrides, asked.config_dir, asked.config_name))
+            check_can_be_made(*compose.folder_of("run", asked.overrides, asked.config_dir, asked.config_name))
     if asked.multirun:
         key, folder = compose.folder_of("sweep", asked.overrides, asked.config_dir, asked.config_name)
-        _check_can_be_made(key, folder)
-        _check_sweep_folder(folder)
+        check_can_be_made(key, folder)
+        check_sweep_folder(folder)
 
 
 def _job(allowed: Allowed, in_sweep: bool, failures: list[str]) -> Callable[[Any], None]:
@@ -159,40 +164,3 @@ def _check_fit(configs: list[Config]) -> None:
             problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         raise ConfigError(*problems)
-
-
-def _check_can_be_made(key: str, folder: Path) -> None:
-    """Raises ConfigError where a folder cannot be written into; one that is not there is made, and removed again."""
-    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
-    made = []
-    try:
-        for path in reversed(missing):
-            path.mkdir()
-            made.append(path)
-        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-            raise ConfigError(
-                f"{key}={folder}: must be a folder that can be written into, or a path where one can be made"
-            )
-    except OSError as error:
-        raise ConfigError(f"{key}={folder}: no folder can be made there ({error.strerror})") from error
-    finally:
-        for path in reversed(made):
-            path.rmdir()
-
-
-def _check_sweep_folder(folder: Path) -> None:
-    """Raises ConfigError where Hydra would write into a folder of other people's files, or through a link."""
-    from ssl_cli.cli import resume
-    from ssl_cli.runs.files import others
-
-    record = folder / resume.SWEEP
-    if record.is_symlink():
-        raise ConfigError(
-            f"hydra.sweep.dir={folder}: its {resume.SWEEP} is a link; a sweep writes only files of its own"
-        )
-    names = others(folder)
-    if names and not resume.is_sweep(folder):
-        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
-        raise ConfigError(
-            f"hydra.sweep.dir={folder}: holds files that are not a sweep's ({shown}); choose a new or an empty folder"
-        )

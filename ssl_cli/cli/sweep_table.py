@@ -1,11 +1,12 @@
 """What a sweep ends in: one table over all its runs."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hydra.core.utils import JobReturn
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 LABELS = "budget.labels"
@@ -14,7 +15,16 @@ NOT_SAID = dict.fromkeys(("pretraining", "backbone_parameters", "images_per_seco
 
 
 class SweepTable(Callback):
-    """After the last job of a sweep: the table of all of them, also as `sweep.json` and `sweep.png`."""
+    """After each job of a sweep: how it went, and how many are left. After the last: the table of all of them, also as
+    `sweep.json` and `sweep.png`.
+    """
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
+        """Hydra's call when a job is done, in the process that did it."""
+        from ssl_cli.cli.sweep_progress import say_how_a_job_went
+
+        if config.hydra.mode == RunMode.MULTIRUN:
+            say_how_a_job_went(Path(config.hydra.sweep.dir).absolute(), Path(config.hydra.runtime.output_dir))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Hydra's call when all jobs are done."""
@@ -180,23 +190,8 @@ def _what_varies(folder: Path) -> dict[str, dict[str, Any]]:
     """By job, the settings in which the sweep's jobs differ, but for seed and number of labels, which have columns."""
     import yaml
 
-    jobs = {path.parent.name: yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*/config.yaml"))}
-    flat = {job: dict(_flattened(settings)) for job, settings in jobs.items()}
-    keys = list(dict.fromkeys(key for settings in flat.values() for key in settings))
-    differing = [key for key in keys if len({str(settings.get(key)) for settings in flat.values()}) > 1]
-    named = [key.removesuffix("name") for key in differing if key.endswith(".name") and key.count(".") == 1]
-    shown = [
-        key
-        for key in differing
-        if key not in ("seed", LABELS, "stage.name")
-        and (key.endswith(".name") or not any(key.startswith(group) for group in named))
-    ]
-    return {job: {key: settings.get(key) for key in shown} for job, settings in flat.items()}
+    from ssl_cli.runs.varying import what_varies
 
-
-def _flattened(settings: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flattened(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
+    return what_varies(
+        {path.parent.name: yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*/config.yaml"))}
+    )

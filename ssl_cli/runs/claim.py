@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 import threading
+import time
 from collections.abc import Generator
 from datetime import datetime
 from pathlib import Path
@@ -62,6 +63,22 @@ def check_held(folder: Path) -> None:
         claim.check()
 
 
+def holder_of(folder: Path) -> dict[str, Any] | None:
+    """Who works in a folder, for someone who only looks; None where nobody does. Nothing is written."""
+    try:
+        descriptor = os.open(folder / NAME, os.O_RDONLY | NO_LINKS | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return None
+    try:
+        holder = _read(descriptor)
+        age = time.time() - os.fstat(descriptor).st_mtime
+        return holder if holder and _is_alive(holder, age) else None
+    except (OSError, RecursionError):
+        return None
+    finally:
+        os.close(descriptor)
+
+
 class Claim:
     """A folder held by this process, with a thread that shows that it lives."""
 
@@ -74,7 +91,7 @@ class Claim:
         }
         with _locked(self._path) as descriptor:
             holder = _read(descriptor)
-            if holder and _is_alive(holder, self._path):
+            if holder and _is_alive(holder, _age(self._path)):
                 raise ConfigError(_refusal(holder, self._path))
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)
@@ -157,8 +174,8 @@ def _read(descriptor: int) -> dict[str, Any] | None:
     return found if isinstance(found.get("pid"), int) else None
 
 
-def _is_alive(holder: dict[str, Any], path: Path) -> bool:
-    if abs(_age(path)) > STALE:
+def _is_alive(holder: dict[str, Any], age: float) -> bool:
+    if abs(age) > STALE:
         return False
     here = _this_process()
     if (holder.get("host"), holder.get("boot")) != (here["host"], here["boot"]):

@@ -95,3 +95,8 @@ def short(folder: Path) -> str:
 def quoted(folder: Path) -> str:
     """A path as one would type it here into a shell."""
     return shlex.quote(short(folder))
+
+
+def printable(text: str) -> str:
+    """A text from a file or a name as it may reach a terminal: what would steer it is spelt out."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -59,10 +59,11 @@ def finished_result(folder: Path) -> dict[str, Any]:
 
 def finished_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """All finished runs below a folder, in the order of their paths; the jobs of a sweep in that of their numbers."""
-    for path in sorted(root.rglob("result.json"), key=_numbers_first):
+    for path in sorted(root.rglob("result.json"), key=numbers_first):
         with contextlib.suppress(json.JSONDecodeError, OSError):
             yield path.parent, json.loads(path.read_text())
 
 
-def _numbers_first(path: Path) -> list[tuple[bool, int, str]]:
+def numbers_first(path: Path) -> list[tuple[bool, int, str]]:
+    """The key by which paths are sorted, parts that are numbers by their size."""
     return [(not part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in path.parts]

@@ -5,11 +5,11 @@ run.json           its id, the command, when it began
 machine.json       device and precision it computes with, decided at its beginning; compile.json: and torch.compile
 metrics.jsonl      a line each log step; nothing in it depends on the clock
 checkpoint.pt      everything a resume needs
-progress.json      seconds and inputs so far, saved with the checkpoint
+progress.json      seconds and inputs so far, saved with the checkpoint; how many steps there are to be
 labels.csv         which items' labels were seen; classes.csv: which class stands in for an item's label in pre-training
 skipped.csv        files that were left out, and why; split.csv: which are for the test where the program chose
 *.safetensors      the trained weights
-result.json        the numbers; it is there when the run is finished
+result.json        the numbers; it is there when the run is finished. failed.json: why it could not be, until it goes on
 *.png, run.log     pictures, and the log
 
 While a process works in the folder, `.ssl_cli.lock` says which one; `checkpoint.previous.pt` is the checkpoint before the last,
@@ -188,6 +188,10 @@ class Run:
         with Metrics(self.folder / "metrics.jsonl", keep) as metrics:
             yield metrics
 
+    def training_begins(self, step: int, steps: int) -> None:
+        """Note from which step to which a training goes, for those who look on."""
+        self._note(from_step=step, from_seconds=self.seconds, steps=steps)
+
     def save_checkpoint(self, state: dict[str, Any], inputs: int, training_seconds: float) -> None:
         """Add a checkpoint, keeping the one before it.
 
@@ -198,8 +202,7 @@ class Run:
         claim.check_held(self.folder)
         buffer = io.BytesIO()
         torch.save(_rebuilt(state), buffer)
-        progress = {"seconds": self.seconds, "training_seconds": training_seconds, "inputs": inputs}
-        write(self.folder / "progress.json", json.dumps(progress))
+        self._note(training_seconds=training_seconds, inputs=inputs)
         checkpoint.save(self.folder, buffer.getvalue())
 
     def checkpoint(self) -> dict[str, Any] | None:
@@ -218,9 +221,13 @@ class Run:
         checkpoint.drop_previous(self.folder)
 
     def progress(self) -> dict[str, float]:
-        """The clock's numbers of the last checkpoint."""
+        """The clock's numbers of the last checkpoint, and how far the training is to go."""
         path = self.folder / "progress.json"
         return json.loads(path.read_text()) if path.exists() else {}
+
+    def _note(self, **numbers: float) -> None:
+        noted = {**self.progress(), "seconds": self.seconds, **numbers}
+        write(self.folder / "progress.json", json.dumps(noted))
 
     # Results
 

@@ -95,6 +95,7 @@ def fit(
             stop_requests() as stop,
             bar(run, training.steps, state.step) as shown,
         ):
+            run.training_begins(state.step, training.steps)
             method.train()
             while state.step < training.steps and not state.stopped:
                 training.step()

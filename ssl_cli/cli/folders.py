@@ -1,0 +1,42 @@
+"""Whether the folder of a run or a sweep can be made and written into, before anything is."""
+
+import os
+from pathlib import Path
+
+from ssl_cli.cli import resume
+from ssl_cli.errors import ConfigError
+from ssl_cli.runs.files import others
+
+
+def check_can_be_made(key: str, folder: Path) -> None:
+    """Raises ConfigError where a folder cannot be written into; one that is not there is made, and removed again."""
+    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    made = []
+    try:
+        for path in reversed(missing):
+            path.mkdir()
+            made.append(path)
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise ConfigError(
+                f"{key}={folder}: must be a folder that can be written into, or a path where one can be made"
+            )
+    except OSError as error:
+        raise ConfigError(f"{key}={folder}: no folder can be made there ({error.strerror})") from error
+    finally:
+        for path in reversed(made):
+            path.rmdir()
+
+
+def check_sweep_folder(folder: Path) -> None:
+    """Raises ConfigError where Hydra would write into a folder of other people's files, or through a link."""
+    record = folder / resume.SWEEP
+    if record.is_symlink():
+        raise ConfigError(
+            f"hydra.sweep.dir={folder}: its {resume.SWEEP} is a link; a sweep writes only files of its own"
+        )
+    names = others(folder)
+    if names and not resume.is_sweep(folder):
+        shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
+        raise ConfigError(
+            f"hydra.sweep.dir={folder}: holds files that are not a sweep's ({shown}); choose a new or an empty folder"
+        )
