@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from ssl_cli.data.types import Inputs, as_tensor
 from ssl_cli.report.texts import drawable, font_of
 from ssl_cli.runs.files import write
 
@@ -32,6 +33,12 @@ def save_contact_sheet(tiles: Sequence[tuple[Image.Image, str, str]], path: Path
     buffer = io.BytesIO()
     canvas.save(buffer, format="png")
     write(path, buffer.getvalue())
+
+
+def picture_of(images: Inputs, item: int) -> Image.Image:
+    """One of the images, uint8 (N, C, H, W): in colour where it has three channels, else the first of them."""
+    pixels = as_tensor(images)[item].numpy()
+    return Image.fromarray(pixels[0] if len(pixels) != 3 else pixels.transpose(1, 2, 0))
 
 
 def _cut(line: str, font: ImageFont.FreeTypeFont) -> str:

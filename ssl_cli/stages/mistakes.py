@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ssl_cli.data.budget import Chosen
 from ssl_cli.data.text.tokenizer import texts_of
-from ssl_cli.data.types import Dataset, Inputs, Plain, as_tensor, as_texts
-from ssl_cli.report.contact_sheet import save_contact_sheet
+from ssl_cli.data.types import Dataset, Inputs, Plain, as_texts
+from ssl_cli.report.contact_sheet import picture_of, save_contact_sheet
 from ssl_cli.runs.files import as_csv, write
 from ssl_cli.training.device import Machine
 from ssl_cli.training.evaluate import nearest, outputs
@@ -81,13 +81,8 @@ def _save_picture(dataset: Dataset, items: list[int], rows: list[list[object]], 
     tiles: list[tuple[Image.Image, str, str]] = []
     for item, row, like in list(zip(items, rows, likest, strict=False))[:SHOWN]:
         tiles.append(
-            (_image(dataset.test.inputs, item), f"{row[1]}, taken for", f"{row[2]} ({float(str(row[3])):.0%})")
+            (picture_of(dataset.test.inputs, item), f"{row[1]}, taken for", f"{row[2]} ({float(str(row[3])):.0%})")
         )
-        tiles.append((_image(dataset.train.inputs, like), "most similar label:", _class_of(dataset, like)))
+        tiles.append((picture_of(dataset.train.inputs, like), "most similar label:", _class_of(dataset, like)))
     if dataset.shape[0] in (1, 3):
         save_contact_sheet(tiles, path)
-
-
-def _image(inputs: Inputs, item: int) -> Image.Image:
-    pixels = as_tensor(inputs)[item].numpy()
-    return Image.fromarray(pixels[0] if len(pixels) != 3 else pixels.transpose(1, 2, 0))
