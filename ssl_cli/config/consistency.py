@@ -48,10 +48,11 @@ def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         yield f"budget.fraction={shown(budget.fraction)}: belongs to budget=fraction, and only there"
     if facts is None or facts.inputs is None:
         return
-    if not facts.inputs and budget.pretrain_on == "all":
-        if config.stage.sees_labels:
-            name = config.dataset.name
-            yield f"dataset={name}: has no labelled inputs, and stage={config.stage.name} takes labels; stage=select says which to get"
+    if not config.stage.sees_labels and budget.pretrain_on == "all":  # no label of the budget is looked at
+        return
+    if not facts.inputs:
+        name = config.dataset.name
+        yield f"dataset={name}: has no labelled inputs, and stage={config.stage.name} needs some; stage=select says which"
         return
     if budget.labels is not None and budget.labels > facts.inputs:
         there = f"dataset={config.dataset.name} has {facts.inputs:,} labelled inputs"
@@ -92,7 +93,7 @@ def _listed_problems(budget: Budget) -> Iterator[str]:
         yield from error.problems
         return
     if budget.labels is not None and budget.labels > count:
-        yield f"budget.labels={budget.labels}: budget.file={budget.file} lists {count:,} inputs; at most that many, or null for all"
+        yield f"budget.labels={budget.labels}: budget.file={budget.file} lists {count:,} inputs; at most that many, or null"
 
 
 def _label_count(budget: Budget, labelled: int) -> int:

@@ -223,4 +223,4 @@ def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tup
     """Train on the choice, where its labels are known."""
     if config.stage_as(SelectStage).simulate:
         file = f"budget.file={short(run.folder / 'to_label.csv')}"
-        yield run.command("finetune", "budget=listed", file, "checkpoint="), "a classifier from exactly these labels"
+        yield run.command("finetune", "budget=listed", file), "a classifier from exactly these labels"

@@ -41,12 +41,10 @@ def save_selected(
     """
     items = proposal.items.tolist()
     files = dataset.files
-    texts = (
-        []
-        if dataset.vocabulary is None
-        else texts_of(dataset.vocabulary, as_texts(dataset.train.inputs)[proposal.items])
-    )
-    names: list[str] = [str(item) if files is None else files.train[item] for item in items]
+    texts: list[str] = []
+    if dataset.vocabulary is not None:
+        texts = texts_of(dataset.vocabulary, as_texts(dataset.train.inputs)[proposal.items])
+    names = list(map(str, items)) if files is None else [files.train[item] for item in items]
     pictures = [] if texts else _pictures(dataset, items)
     heads = ["rank", "item", *(["path"] if files else []), *(["text"] if texts else []), "score", "reason"]
     rows = [
@@ -130,5 +128,5 @@ def _known_rows(dataset: Dataset, files: Files, known: dict[int, str | None]) ->
         for path, label in zip(files.test, dataset.test.labels.tolist(), strict=True):
             yield [path, "" if label == UNKNOWN else dataset.classes[label], TEST]
 
-    width = 2 if files.held_out else 3
+    width = 3 if files.test and not files.held_out else 2
     return ["path", "label", "split"][:width], {row[0]: row[:width] for row in rows()}
