@@ -1,9 +1,12 @@
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 import torch
 
 from ssl_cli.config.schema import Budget
 from ssl_cli.data.budget import choose, label_order
-from ssl_cli.data.types import UNKNOWN, Dataset, Split
+from ssl_cli.data.types import UNKNOWN, Dataset, Files, Split
 from ssl_cli.errors import ConfigError
 from ssl_cli.randomness import generator
 
@@ -73,3 +76,57 @@ def test_validation_comes_out_of_the_budget():
     assert not set(chosen.train.tolist()) & set(chosen.validation.tolist())
     without = choose(data, budget("balanced", 40), seed=0)
     assert set(chosen.all.tolist()) == set(without.all.tolist())
+
+
+def listed(table: Path, labels: int | None = None) -> Budget:
+    return Budget("listed", labels, None, 0.0, "all", table)
+
+
+def test_a_listed_budget_is_the_list_in_its_order(tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_text("\ufeffitem,reason\n7,a\n3,b\n11,c\n", encoding="utf-8")
+    data = dataset(10, 10)
+    assert choose(data, listed(table), seed=0).all.tolist() == [7, 3, 11]
+    assert choose(data, listed(table, 2), seed=5).all.tolist() == [7, 3]
+    with pytest.raises(ConfigError, match=r"budget\.labels=4: budget\.file lists 3 labelled inputs"):
+        choose(data, listed(table, 4), seed=0)
+
+
+def test_paths_count_where_the_data_have_files(tmp_path):
+    table = tmp_path / "list.csv"
+    table.write_text(f"item,path\n0,b/3.png\n0,{tmp_path / 'a/1.png'}\n")
+    files = Files(str(tmp_path), ["a/1.png", "x.png", "b/3.png"], ["t.png"], [("twice.png", "the same as x.png")], True)
+    data = replace(dataset(2, 1), files=files)
+    assert choose(data, listed(table), seed=0).all.tolist() == [2, 0]
+    for name, why in (
+        ("t.png", "for the test"),
+        ("twice.png", "left out: the same as x.png"),
+        ("no.png", "not in dataset.root"),
+    ):
+        table.write_text(f"path\n{name}\n")
+        with pytest.raises(ConfigError, match=f"lists {name}, which is {why}"):
+            choose(data, listed(table), seed=0)
+
+
+def test_a_listed_input_without_a_label_is_refused(tmp_path):
+    table = tmp_path / "list.csv"
+    data = dataset(5, 5, unlabelled=10)
+    item = (data.train.labels == UNKNOWN).nonzero()[0].item()
+    table.write_text(f"item\n{item}\n")
+    with pytest.raises(ConfigError, match=f"lists 1 inputs whose label dataset= does not know, such as item {item}"):
+        choose(data, listed(table), seed=0)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", "must be CSV with a column path or item; its first line has nothing"),
+        ("item\n", "lists no input"),
+        ("item\n-1\n", "row 2 has item '-1'; must be a whole number at least 0"),
+        ("item,path\n,\n", "row 2 has neither a path nor an item"),
+    ],
+)
+def test_a_list_that_cannot_be_meant_is_refused(text, sentence, tmp_path):
+    (tmp_path / "list.csv").write_text(text)
+    with pytest.raises(ConfigError, match=sentence):
+        choose(dataset(5, 5), listed(tmp_path / "list.csv"), seed=0)

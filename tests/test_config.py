@@ -24,6 +24,8 @@ CHOICES = [
         "export",
         "predict",
         "embed",
+        "select",
+        "listed",
         "micle",
         "mae",
         "bag",
@@ -40,6 +42,7 @@ CHOICES = [
         "timm",
     )
 ]
+LISTED = Path(__file__).parent / "listed.csv"  # twenty inputs
 WITH_PARTNERS = [
     *CHOICES,
     *(f"experiment={path.stem}" for path in sorted((settings_folder() / "experiment").glob("*.yaml"))),
@@ -48,6 +51,10 @@ WITH_PARTNERS = [
     "stage=export stage.run=outputs",
     "stage=predict stage.run=outputs stage.inputs=.",
     "stage=embed stage.run=outputs stage.inputs=.",
+    "stage=select stage.simulate=true",
+    "stage=select stage.by=margin stage.run=outputs stage.simulate=true",
+    "stage=select stage.by=random dataset=folder",
+    f"budget=listed budget.file={LISTED}",
     "stage=evaluate stage.run=outputs dataset@stage.other=mnist",
     *(f"schedule={name}" for name in ("quick", "standard", "smoke", "auto")),
     *(
@@ -284,6 +291,37 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
             "schedule.supervised.batch_size=1: a batch has one input, from which batch norm cannot learn",
         ),
         ("runtime.threads=100000", "runtime.threads=100000: this machine has"),
+        ("stage=select", "dataset=mnist5k: every training input has a label already; stage.simulate=true counts"),
+        (
+            "stage=select stage.simulate=true stage.count=4001",
+            "stage.count=4001: dataset=mnist5k has 4,000 training inputs without a label; at most that many",
+        ),
+        (
+            "stage=select stage.by=margin stage.simulate=true",
+            "stage.run=null: stage.by=margin asks a finished classifier; must be its folder",
+        ),
+        (
+            "stage=select stage.by=typical stage.run=x",
+            "is for stage.by=margin, entropy, margin_then_k_centre; stage.by=typical takes features of a pre-training",
+        ),
+        (
+            "stage=select stage.by=margin stage.run=x checkpoint=y",
+            "checkpoint=y: stage=select with stage.by=margin takes network and preprocessing from the classifier in stage.run",
+        ),
+        (
+            "stage=select stage.by=random backbone=vit",
+            "backbone=vit: stage=select with stage.by=random takes no network",
+        ),
+        ("stage=select stage.labels=nowhere.csv", "nowhere.csv: there is no such file"),
+        ("stage=select stage.by=typicl", "did you mean typical?"),
+        ("budget=listed", "budget.file=null: budget=listed needs a table of inputs"),
+        (f"budget.file={LISTED}", "belongs to budget=listed, and only there"),
+        (f"budget=listed budget.file={LISTED} budget.labels=21", "lists 20 inputs; at most that many, or null"),
+        ("budget=listed budget.file=README.md", "must be CSV with a column path or item; its first line has # ssl_cli"),
+        (
+            f"budget=listed budget.file={LISTED} budget.validation=0.01",
+            "takes 0 of 20 labels; both parts need at least one",
+        ),
     ],
 )
 def test_a_mistake_gets_its_sentence(overrides, sentence):

@@ -13,7 +13,7 @@ PAGE = (Path(__file__).parent.parent / "docs" / "your_data.md").read_text()
 README = (Path(__file__).parent.parent / "README.md").read_text()
 SCRIPT, FROM_PYTHON = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-TRAINS = ("ssl-cli dataset", "ssl-cli finetune")
+TRAINS = ("ssl-cli dataset", "ssl-cli finetune", "ssl-cli select")
 
 
 def carry_out(folder: Path, more: str) -> None:
@@ -33,7 +33,13 @@ def carry_out(folder: Path, more: str) -> None:
         rows = list(csv.DictReader(file))
     assert len(rows) == 20
     assert {row["class"] for row in rows} <= set("0123456789")
-    for name in ("compared/report.html", "embedded/features.npy", "embedded/map.png", "exported/model.safetensors"):
+    for name in (
+        "compared/report.html",
+        "embedded/features.npy",
+        "embedded/map.png",
+        "exported/model.safetensors",
+        "selected/label.html",
+    ):
         assert (folder / "outputs" / name).stat().st_size > 0
 
 

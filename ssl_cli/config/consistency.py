@@ -5,8 +5,10 @@ import re
 from collections.abc import Iterator
 
 from ssl_cli.config import signatures
+from ssl_cli.config.item_list import read_item_list
 from ssl_cli.config.schema import Budget, Config, DatasetComponent, Facts, ImageFacts
 from ssl_cli.config.typecheck import shown
+from ssl_cli.errors import ConfigError
 
 AUTO = "auto"  # the name of views and of a schedule that are chosen once the data can be read
 PHASES = ("pretrain", "supervised", "distill", "semi")
@@ -39,13 +41,20 @@ def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     counted = budget.kind in ("balanced", "random", "first")
     if counted and budget.labels is None:
         yield f"budget.labels=null: budget={budget.kind} needs a number of labels"
-    if not counted and budget.labels is not None:
+    if not counted and budget.kind != "listed" and budget.labels is not None:
         yield f"budget.labels={budget.labels}: budget={budget.kind} takes no number; use budget=balanced, random or first"
+    yield from _listed_problems(budget)
     if budget.kind == "fraction" and budget.fraction is None:
         yield "budget.fraction=null: budget=fraction needs a share of the labels"
     if budget.kind != "fraction" and budget.fraction is not None:
         yield f"budget.fraction={shown(budget.fraction)}: belongs to budget=fraction, and only there"
     if facts is None or facts.inputs is None:
+        return
+    if not config.stage.sees_labels and budget.pretrain_on == "all":  # no label of the budget is looked at
+        return
+    if not facts.inputs:
+        name = config.dataset.name
+        yield f"dataset={name}: has no labelled inputs, and stage={config.stage.name} needs some; stage=select says which"
         return
     if budget.labels is not None and budget.labels > facts.inputs:
         there = f"dataset={config.dataset.name} has {facts.inputs:,} labelled inputs"
@@ -56,7 +65,7 @@ def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
             f"budget.labels={labels}: budget=balanced needs one for each of the {facts.classes} classes of "
             f"dataset={config.dataset.name}, so at least {facts.classes}"
         )
-    if labels < 1:
+    if labels < 1 and budget.kind != "listed":
         yield f"budget.fraction={budget.fraction}: leaves no label of {facts.inputs:,} inputs"
     held_out = round(budget.validation * labels)
     if budget.validation and not 1 <= held_out < labels:
@@ -72,8 +81,30 @@ def _budget_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         yield f"budget.pretrain_on=rest: of all inputs, {found} not in the budget; it must leave at least 2 to pre-train on"
 
 
+def _listed_problems(budget: Budget) -> Iterator[str]:
+    if budget.kind != "listed":
+        if budget.file is not None:
+            yield f"budget.file={budget.file}: belongs to budget=listed, and only there"
+        return
+    if budget.file is None:
+        yield "budget.file=null: budget=listed needs a table of inputs, such as to_label.csv of stage=select"
+        return
+    try:
+        count = len(read_item_list("budget.file", budget.file))
+    except ConfigError as error:
+        yield from error.problems
+        return
+    if budget.labels is not None and budget.labels > count:
+        yield f"budget.labels={budget.labels}: budget.file={budget.file} lists {count:,} inputs; at most that many, or null"
+
+
 def _label_count(budget: Budget, labelled: int) -> int:
-    return budget.labels or round((budget.fraction or 1) * labelled)
+    if budget.labels or budget.kind != "listed" or budget.file is None:
+        return budget.labels or round((budget.fraction or 1) * labelled)
+    try:
+        return len(read_item_list("budget.file", budget.file))
+    except ConfigError:  # which has a sentence of its own
+        return 0
 
 
 def labels_to_train_on(budget: Budget, labelled: int) -> int:

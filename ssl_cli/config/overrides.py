@@ -49,15 +49,14 @@ def key_of(word: str) -> str:
 
 
 def overrides_without_effect(overrides: list[str], stage: Stage) -> str | None:
-    """A sentence on what was typed for a stage that takes it from a finished run instead; None where there is nothing."""
+    """A sentence on what was typed for a stage that does not take it; None where there is nothing."""
     if not stage.takes:
         return None
     ignored = [word for word in overrides if _first_key(word) not in (*stage.takes, "stage", "hydra")]
     if not ignored:
         return None
     return (
-        f"{', '.join(ignored)}: stage={stage.name} takes data, network and preprocessing from the run in stage.run; "
-        f"leave {'it' if len(ignored) == 1 else 'them'} out"
+        f"{', '.join(ignored)}: stage={stage.name} {stage.instead}; leave {'it' if len(ignored) == 1 else 'them'} out"
     )
 
 

@@ -1,7 +1,7 @@
 """The choice of labels for a budget.
 
 Each kind of budget is an order of the labelled inputs, of which a budget of n labels takes the first n. So for one seed, budgets
-are nested: the 100 labels are among the 200.
+are nested: the 100 labels are among the 200. The order of `listed` is that of its file.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.config.schema import Budget
+from ssl_cli.data.listed_items import listed_items
 from ssl_cli.data.types import UNKNOWN, Dataset
 from ssl_cli.errors import ConfigError
 from ssl_cli.randomness import generator
@@ -41,18 +42,43 @@ def choose(dataset: Dataset, budget: Budget, seed: int) -> Chosen:
     """Choose the items of a budget.
 
     Raises:
-        ConfigError: the data has fewer labels than the budget, or too few of a class for a balanced one.
+        ConfigError: the data has fewer labels than the budget, too few of a class for a balanced one, or no label of an input
+            that is listed.
     """
     labels = dataset.train.labels
-    order = label_order(labels, budget.kind, generator(seed, "budget"))
+    order = (
+        _listed(dataset, budget)
+        if budget.kind == "listed"
+        else label_order(labels, budget.kind, generator(seed, "budget"))
+    )
     count = budget.labels or round((budget.fraction or 1.0) * len(order))
     if not 1 <= count <= len(order):
-        raise ConfigError(f"budget.labels={count}: the data has {len(order):,} labelled inputs")
+        there = "budget.file lists" if budget.kind == "listed" else "the data has"
+        raise ConfigError(f"budget.labels={count}: {there} {len(order):,} labelled inputs")
     chosen = order[:count]
     if budget.kind == "balanced":
         _require_balance(labels[chosen], dataset.classes)
     held_out = round(budget.validation * count)
     return Chosen(chosen[: count - held_out], chosen[count - held_out :])
+
+
+def _listed(dataset: Dataset, budget: Budget) -> Tensor:
+    """The items that the budget's file lists, in its order.
+
+    Raises:
+        ConfigError: one of them is no training input, or its label is not known.
+    """
+    if budget.file is None:
+        raise ConfigError("budget.file=null: budget=listed needs a table of inputs")
+    items = torch.tensor(list(listed_items("budget.file", budget.file, dataset)))
+    strange = items[dataset.train.labels[items] == UNKNOWN].tolist()
+    if strange:
+        name = dataset.files.train[strange[0]] if dataset.files else f"item {strange[0]}"
+        raise ConfigError(
+            f"budget.file={budget.file}: lists {len(strange):,} inputs whose label dataset={dataset.name} does not know, "
+            f"such as {name}"
+        )
+    return items
 
 
 def unlabelled_items(dataset: Dataset, budget: Budget, seed: int) -> Tensor | None:

@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ssl_cli.config.schema import Config
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.networks import count_parameters
-from ssl_cli.methods.supervised import Supervised
 from ssl_cli.report.feature_map import places_of, save_map
 from ssl_cli.runs.files import as_csv, quoted, write
 from ssl_cli.runs.identity import identity
@@ -23,7 +22,13 @@ from ssl_cli.runs.run import Run
 from ssl_cli.stages.embed_settings import EmbedStage
 from ssl_cli.stages.given_inputs import GivenInputs
 from ssl_cli.stages.predict import save_skipped
-from ssl_cli.stages.trained import TrainedNetwork, ends_in_classifier, open_backbone, open_classifier
+from ssl_cli.stages.trained import (
+    TrainedNetwork,
+    WithFeatures,
+    ends_in_classifier,
+    open_backbone,
+    open_with_features,
+)
 from ssl_cli.training.device import Machine, machine_of
 
 log = logging.getLogger("ssl_cli")
@@ -39,19 +44,6 @@ class EmbedResult(Result):
     skipped: int
     features: int
     map: str
-
-
-class _WithFeatures(nn.Module):
-    """Inputs → logits and features beside each other: (B, classes + dim)."""
-
-    def __init__(self, classifier: Supervised):
-        super().__init__()
-        self.classifier = classifier
-        self.backbone = classifier.backbone
-
-    def forward(self, inputs: Any) -> Tensor:
-        features = self.backbone(inputs)
-        return torch.cat([self.classifier.head(features).float(), features.float()], 1)
 
 
 def embed(config: Config, run: Run) -> dict[str, Any]:
@@ -75,7 +67,7 @@ def embed(config: Config, run: Run) -> dict[str, Any]:
     for part in given.parts():
         names += part.names
         parts.append(trained(part.inputs))
-    classes = trained.form.classes if isinstance(trained.network, _WithFeatures) else ()
+    classes = trained.form.classes if isinstance(trained.network, WithFeatures) else ()
     found = torch.cat(parts)
     features = found[:, len(classes) :].contiguous().numpy()
     predicted = found[:, : len(classes)].argmax(1) if classes else None
@@ -108,11 +100,7 @@ def embed(config: Config, run: Run) -> dict[str, Any]:
 def _opened(folder: Path, here: Machine) -> TrainedNetwork:
     """The backbone of a pre-training; of a classifier both, so that the map shows what it says."""
     trained = open_backbone("stage.run", folder, lambda _: here)
-    if not ends_in_classifier(folder):
-        return trained
-    whole = open_classifier("stage.run", folder, lambda _: here)
-    joint = _WithFeatures(whole.network)  # pyright: ignore[reportArgumentType]  # a classifier's network is Supervised
-    return TrainedNetwork(folder, whole.config, whole.form, joint, whole.plain, here)
+    return open_with_features("stage.run", folder, lambda _: here) if ends_in_classifier(folder) else trained
 
 
 def _has_parquet(asked: bool | str) -> bool:

@@ -27,7 +27,11 @@ class EmbedStage(Stage):
     map: Literal["auto", "pca", "tsne"]
 
     function: ClassVar[str] = "ssl_cli.stages.embed.embed"
-    takes: ClassVar[tuple[str, ...]] = ("seed", "outputs", "runtime")
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """All else is the run's."""
+        return ("seed", "outputs", "runtime")
 
     def problems(self, config: Config) -> Iterator[str]:
         """Nothing to embed with, or nothing to embed."""

@@ -90,7 +90,7 @@ def check_fit(config: Config, dataset: Dataset | None = None) -> None:
         problems = _machine_problems(config.runtime) + _dataset_problems(config)
     else:
         problems = list(data_problems(config, facts_of(dataset)))
-    if known is None:
+    if known is None or (problems and not known.classes):  # without classes there are no networks to try
         if problems:
             raise ConfigError(*problems)
         return

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.config.build import plain
-from ssl_cli.config.schema import Component, Config
+from ssl_cli.config.schema import Budget, Component, Config
 from ssl_cli.data.dataset import load
 from ssl_cli.data.types import Dataset, fingerprint
 from ssl_cli.models.huggingface.reading import fingerprint as model_fingerprint
@@ -34,7 +34,7 @@ def pretraining_identity(config: Config, dataset: Dataset, machine: Machine) -> 
         "precision": machine.precision,
     }
     if config.budget.pretrain_on == "rest":
-        shapes["without"] = plain(config.budget)
+        shapes["without"] = _budget(config.budget)
     if source is not None:  # what was read, wherever it lies
         train = load(source).train
         shapes["source"] = fingerprint(train.inputs, train.labels)
@@ -59,7 +59,7 @@ def classifier_identity(
             "stage": stage,
             "train": fingerprint(dataset.train.inputs, dataset.train.labels),
             "test": fingerprint(dataset.test.inputs, dataset.test.labels),
-            "budget": plain(config.budget),
+            "budget": _budget(config.budget),
             "backbone": _built(config.backbone),
             "head": {key: value for key, value in plain(config.head).items() if key != "name"},
             "augment": {key: value for key, value in plain(config.augment).items() if key != "name"},
@@ -81,6 +81,12 @@ def identity_of(folder: Path) -> str:
     if is_folder(folder):
         return model_fingerprint(folder)
     return finished_result(folder)["identity"]
+
+
+def _budget(budget: Budget) -> dict[str, Any]:
+    """A budget; a list of inputs counts by its bytes, wherever it lies."""
+    file = {} if budget.file is None else {"file": sha256(budget.file)}
+    return {key: value for key, value in plain(budget).items() if key != "file"} | file
 
 
 def _schedule(config: Config, phase: str) -> dict[str, Any]:

@@ -27,7 +27,11 @@ class PredictStage(Stage):
     confidence: Annotated[float, "(0, 1)"]
 
     function: ClassVar[str] = "ssl_cli.stages.predict.predict"
-    takes: ClassVar[tuple[str, ...]] = ("seed", "outputs", "runtime")
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """All else is the run's."""
+        return ("seed", "outputs", "runtime")
 
     def problems(self, config: Config) -> Iterator[str]:
         """Nothing to predict with, or nothing to predict."""

@@ -21,6 +21,11 @@ class PretrainStage(Stage):
         return ("pretrain",)
 
     @property
+    def sees_labels(self) -> bool:
+        """It sees none."""
+        return False
+
+    @property
     def takes_checkpoint(self) -> bool:
         """It makes one; what it goes on from is `start`."""
         return False

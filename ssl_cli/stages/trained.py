@@ -1,15 +1,18 @@
 """Finished networks that answer without their data: what they need is in their run's folder."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from ssl_cli.config.schema import Config
 from ssl_cli.data.types import Dataset, Inputs, Plain
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.finished_networks import finished_backbone, finished_classifier
+from ssl_cli.methods.supervised import Supervised
 from ssl_cli.runs.finished import settings_of
 from ssl_cli.runs.result import finished_result, read_result
 from ssl_cli.stages.inputs import read_inputs, without_data
@@ -40,6 +43,20 @@ class TrainedNetwork:
         return outputs(self.network, inputs, self.plain, self.here)
 
 
+class WithFeatures(nn.Module):
+    """A classifier that answers with its features behind its logits."""
+
+    def __init__(self, classifier: Supervised):
+        super().__init__()
+        self.classifier = classifier
+        self.backbone = classifier.backbone
+
+    def forward(self, inputs: Any) -> Tensor:
+        """B inputs → float (B, classes + dim)."""
+        features = self.backbone(inputs)
+        return torch.cat([self.classifier.head(features).float(), features.float()], 1)
+
+
 def open_classifier(key: str, folder: Path, here_for: Callable[[Config], Machine]) -> TrainedNetwork:
     """The classifier of the finished run that `key`=`folder` names.
 
@@ -59,6 +76,13 @@ def open_classifier(key: str, folder: Path, here_for: Callable[[Config], Machine
     network = finished_classifier(asked, folder, config.backbone, config.head, form, frozen)
     here = here_for(config)
     return TrainedNetwork(folder, config, form, here.place(network), plain_of(config, form), here)
+
+
+def open_with_features(key: str, folder: Path, here_for: Callable[[Config], Machine]) -> TrainedNetwork:
+    """The same classifier, which answers with its features behind its logits."""
+    whole = open_classifier(key, folder, here_for)
+    joint = WithFeatures(whole.network)  # pyright: ignore[reportArgumentType]  # a classifier's network is Supervised
+    return replace(whole, network=joint)
 
 
 def open_backbone(key: str, folder: Path, here_for: Callable[[Config], Machine]) -> TrainedNetwork:

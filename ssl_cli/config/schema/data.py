@@ -40,13 +40,17 @@ class TextFacts(Facts):
 
 @dataclass(frozen=True)
 class Budget:
-    """Which labels may be seen."""
+    """Which labels may be seen.
 
-    kind: Literal["balanced", "random", "first", "fraction", "all"]
+    file: of `listed`, a table of inputs; see `config.item_list`.
+    """
+
+    kind: Literal["balanced", "random", "first", "fraction", "all", "listed"]
     labels: Count | None
     fraction: Annotated[float, "(0, 1]"] | None
     validation: Annotated[float, "[0, 1)"]
     pretrain_on: Literal["all", "rest"]
+    file: Path | None = None
 
 
 @dataclass(frozen=True)

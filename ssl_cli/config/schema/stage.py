@@ -41,14 +41,26 @@ class Stage:
     group: ClassVar[str] = "stage"
     function: ClassVar[str] = ""  # the import path of what carries it out: (config, run) → the numbers of the run
     ends_in: ClassVar[Ending] = "table"
-    takes: ClassVar[
-        tuple[str, ...]
-    ] = ()  # the keys that count for it, where all others are those of a finished run; empty: all
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The keys that count for it, where it takes no others, or those of a finished run; empty: all."""
+        return ()
+
+    @property
+    def instead(self) -> str:
+        """Where it has what the other keys would say, where `takes` names some."""
+        return "takes data, network and preprocessing from the run in stage.run"
 
     @property
     def phases(self) -> tuple[str, ...]:
         """The parts of `schedule` that it trains by; `pretrain` where it starts from a pre-training, found or new."""
         return ()
+
+    @property
+    def sees_labels(self) -> bool:
+        """Whether it is trained or tested on labels; where it is not, the data need have none."""
+        return True
 
     @property
     def takes_checkpoint(self) -> bool:

@@ -107,7 +107,7 @@ def _is_text(name: str) -> bool:
 
 
 def _by_table(root: Path, labels: Path, found: list[tuple[str, int, int]]) -> list[Item]:
-    known = _read_table(root, labels)
+    known = read_label_table(root, labels)
     there = {path for path, _, _ in found}
     known = {path if path in there else path.replace("\\", "/"): row for path, row in known.items()}
     missing = [path for path in known if path not in there]
@@ -123,8 +123,12 @@ def _by_table(root: Path, labels: Path, found: list[tuple[str, int, int]]) -> li
     return items
 
 
-def _read_table(root: Path, labels: Path) -> dict[str, tuple[str | None, str | None, str | None]]:
-    """By path: label, part, case."""
+def read_label_table(root: Path, labels: Path) -> dict[str, tuple[str | None, str | None, str | None]]:
+    """What a table of labels says, by path: label, part, case.
+
+    Raises:
+        ConfigError: there is no such table, or it contradicts itself.
+    """
     if not labels.is_file():
         raise ConfigError(f"dataset.labels={labels}: there is no such file")
     known: dict[str, tuple[str | None, str | None, str | None]] = {}
@@ -134,7 +138,7 @@ def _read_table(root: Path, labels: Path) -> dict[str, tuple[str | None, str | N
                 f"dataset.labels={labels}: must have the columns path and label, and may have split and case; "
                 f"it has {listed(record)}"
             )
-        path = _inside(root, str(record["path"]).strip())
+        path = inside(root, str(record["path"]).strip())
         label, part, case = (_cell(record.get(name)) for name in COLUMNS[1:])
         if part is not None and part.lower() not in PARTS:
             raise ConfigError(f"dataset.labels={labels}: row {number} has split {part!r}; must be train or test")
@@ -157,8 +161,8 @@ def _cell(value: object) -> str | None:
     return said or None
 
 
-def _inside(root: Path, path: str) -> str:
-    """A path as `_images` gives it: relative to the root, with slashes."""
+def inside(root: Path, path: str) -> str:
+    """A path as it is below a data set's root: relative to it, with slashes."""
     given = Path(path)
     if given.is_absolute() and given.is_relative_to(root.absolute()):
         given = given.relative_to(root.absolute())
