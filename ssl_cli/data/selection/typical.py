@@ -9,7 +9,6 @@ from ssl_cli.data.selection.proposal import Proposal
 
 NEIGHBOURS = 20  # K of the paper
 MOST_CLUSTERS = 500  # of the paper; with more labels, clusters get several
-SMALLEST = 5  # inputs; clusters with fewer are taken last, since they may be outliers
 MINI_BATCH_ABOVE = 50  # clusters, from which on the paper takes mini-batches
 
 
@@ -20,7 +19,8 @@ def choose_typical(
 
     There are as many clusters as there will be labels. Those with the fewest labels are taken first, of these the largest first,
     and each gives one input before any gives another. Typical is what has the smallest mean distance to its 20 nearest neighbours
-    in the cluster (the paper's section 3), or to half of the cluster where that is less.
+    in the cluster (the paper's section 3), or to half of the cluster where that is less. The paper's program leaves out clusters
+    of at most five inputs; here they are the last of their turn.
 
     Args:
         features: float (N, D), of all inputs; only their directions count.
@@ -39,21 +39,21 @@ def choose_typical(
     sizes = np.bincount(clusters)
     labels = np.bincount(clusters[~free], minlength=len(sizes))
     typicality = np.zeros(len(pool))
-    # By how many labels and choices a cluster has already; in each such turn outliers last, then by size.
-    waiting: list[tuple[int, bool, int, int, int]] = []
+    # By how many labels and choices a cluster has already, then by size.
+    waiting: list[tuple[int, int, int, int]] = []
     for cluster in np.flatnonzero(sizes).tolist():
         members = np.flatnonzero(clusters == cluster)
         typicality[members] = typicality_of(directions[members])
         own = members[free[members]]
         ordered = own[np.argsort(-typicality[own], kind="stable")]
-        is_small, size = bool(sizes[cluster] < SMALLEST), int(sizes[cluster])
         waiting += [
-            (int(labels[cluster]) + turn, is_small, -size, cluster, int(member)) for turn, member in enumerate(ordered)
+            (int(labels[cluster]) + turn, -int(sizes[cluster]), cluster, int(member))
+            for turn, member in enumerate(ordered)
         ]
     chosen = sorted(waiting)[:count]
     places = [member for *_, member in chosen]
     reasons = [
-        f"the most typical left of a group of {-size:,} inputs with {_labels(turn)}" for turn, _, size, _, _ in chosen
+        f"the most typical left of a group of {-size:,} inputs with {_labels(turn)}" for turn, size, _, _ in chosen
     ]
     return Proposal(pool[places], [float(typicality[place]) for place in places], reasons)
 
