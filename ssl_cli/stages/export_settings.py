@@ -23,7 +23,11 @@ class ExportStage(Stage):
     heads: bool
 
     function: ClassVar[str] = "ssl_cli.stages.export.export"
-    takes: ClassVar[tuple[str, ...]] = ("outputs",)
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """All else is the run's."""
+        return ("outputs",)
 
     def problems(self, config: Config) -> Iterator[str]:
         """Nothing to export."""
