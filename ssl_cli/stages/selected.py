@@ -40,12 +40,12 @@ def save_selected(
         proposal: the choice.
         classes: names that the page offers, beside those in `known`.
     """
-    items = proposal.items.tolist()
+    items: list[int] = proposal.items.tolist()
     files = dataset.files
     texts: list[str] = []
     if dataset.vocabulary is not None:
         texts = texts_of(dataset.vocabulary, as_texts(dataset.train.inputs)[proposal.items])
-    names: list[str] = list(map(str, items)) if files is None else [files.train[item] for item in items]
+    names = list(map(str, items)) if files is None else [files.train[item] for item in items]
     pictures = [] if texts else _pictures(dataset, items)
     heads = ["rank", "item", *(["path"] if files else []), *(["text"] if texts else []), "score", "reason"]
     rows = [
