@@ -20,6 +20,7 @@ from ssl_cli.data.selection.uncertain import choose_by_entropy, choose_by_margin
 from ssl_cli.data.types import UNKNOWN, Dataset, Plain, fingerprint
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.networks import count_parameters
+from ssl_cli.models.heads import Standardise
 from ssl_cli.randomness import generator
 from ssl_cli.runs.files import quoted, short
 from ssl_cli.runs.finished import origin
@@ -148,6 +149,9 @@ def _answers(network: nn.Module, dataset: Dataset, plain: Plain, here: Machine) 
 
 
 def _by_features(stage: SelectStage, features: Tensor, known: Tensor, candidates: Tensor, seed: int) -> Proposal:
+    features = Standardise(features)(
+        features
+    )  # or what all inputs share would count for more than what tells them apart
     if stage.by == "k_centre":
         return choose_k_centre(features, known, candidates, stage.count)
     return choose_typical(features, known, candidates, stage.count, generator(seed, "selection"))
@@ -161,7 +165,7 @@ def _by_classifier(
         return choose_by_margin(logits, classes, candidates, stage.count)
     if stage.by == "entropy":
         return choose_by_entropy(logits, candidates, stage.count)
-    return choose_margin_then_k_centre(logits, classes, features, known, candidates, stage.count)
+    return choose_margin_then_k_centre(logits, classes, Standardise(features)(features), known, candidates, stage.count)
 
 
 def _classifier_for(stage: SelectStage, dataset: Dataset, here: Machine) -> TrainedNetwork:

@@ -45,7 +45,7 @@ def save_selected(
     texts: list[str] = []
     if dataset.vocabulary is not None:
         texts = texts_of(dataset.vocabulary, as_texts(dataset.train.inputs)[proposal.items])
-    names = list(map(str, items)) if files is None else [files.train[item] for item in items]
+    names: list[str] = [str(item) if files is None else str(files.train[item]) for item in items]
     pictures = [] if texts else _pictures(dataset, items)
     heads = ["rank", "item", *(["path"] if files else []), *(["text"] if texts else []), "score", "reason"]
     rows = [
