@@ -4,7 +4,9 @@ import pytest
 
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.config.trust import settings_folder
+from ssl_cli.data.dataset import load
 from ssl_cli.stages.compare import compare
+from ssl_cli.stages.networks import views_of
 from ssl_cli.stages.probe import probe
 from ssl_cli.stages.simclr_v2 import simclr_v2
 
@@ -40,3 +42,14 @@ def test_the_papers_settings_train_two_steps_on_synthetic_photographs(smoke, nam
     )
     result = STAGES[config.stage.name](config, run)
     assert 0 <= result["test_accuracy"] <= 1
+
+
+def test_the_preset_for_photographs_pretrains_on_views_of_twenty_pixels(smoke):
+    config, run = smoke(
+        "experiment=photographs", "dataset=synthetic", "schedule=standard", *SMALL, "dataset.facts.shape=[3,32,32]"
+    )
+    views = views_of(config, load(config.dataset), "pretrain")
+    assert views.size_of(32, 32) == (20, 20)
+    result = STAGES[config.stage.name](config, run)
+    assert {row["backbone"] for row in result["rows"] if "backbone" in row} <= {"resnet9"}
+    assert "pre-trained, same head" in {row["arm"] for row in result["rows"]}

@@ -57,7 +57,7 @@ def tuned_arms(config: Config) -> Iterator[tuple[str, Config]]:
     small = replace(config, backbone=config.stage_as(SimCLRv2Stage).student, head=new)
     yield "small-labels-only", replace(small, stage=LABELS_ONLY)
     yield "big-labels-only", replace(config, stage=LABELS_ONLY, head=new)
-    yield "big-linear-probe", replace(config, stage=replace(TUNED, frozen=True), head=new)
+    yield "big-linear-probe", replace(config, stage=replace(TUNED, train="head"), head=new)
     if config.head.keep != 0:
         yield "big-new-head", replace(config, stage=TUNED, head=new)
     if config.head.keep != "all" and projects(config):
