@@ -17,6 +17,7 @@ import json
 import statistics
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -197,6 +198,7 @@ def main() -> None:
     asked.add_argument("--draws", type=int, default=20)
     asked.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the pre-trainings")
     options = asked.parse_intermixed_args()
+    warnings.filterwarnings("ignore", "The number of unique classes")  # few labels of many classes are meant
     seen = [pretrained(options.words, seed, options.folder / f"seed{seed}") for seed in options.seeds]
     counts = sorted(options.labels)
     found: dict[str, dict[int, list[dict[str, float]]]] = {way: {count: [] for count in counts} for way in WAYS}
