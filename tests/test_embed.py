@@ -90,6 +90,12 @@ def test_every_number_of_inputs_has_a_map(kind, count, width):
     assert np.array_equal(places, places_of(features, kind, seed=0))
 
 
+@pytest.mark.parametrize("kind", ["pca", "tsne"])
+@pytest.mark.parametrize("value", [0.0, 1.234])
+def test_features_that_collapsed_are_one_place_and_do_not_end_the_process(kind, value):
+    assert not places_of(np.full((50, 8), value, np.float32), kind, seed=0).any()
+
+
 def test_inputs_with_like_features_are_near_each_other():
     source = np.random.default_rng(0)
     features = np.concatenate([source.normal(size=(30, 6)), source.normal(size=(30, 6)) + 8]).astype(np.float32)

@@ -139,6 +139,25 @@ def test_every_label_is_tested_once_by_a_classifier_that_did_not_see_it(smoke):
     assert result["test_accuracy"] is not None  # the test inputs that are there are read as well
 
 
+def test_without_a_fold_fewer_batches_are_left_and_too_few_are_refused_before_anything_is_trained(smoke):
+    few = ("schedule.supervised.batch_size=20", "schedule.supervised.gradient_accumulation=2")
+    config, run = smoke("stage=baseline", "budget.labels=40", "stage.folds=2", *few)
+    with pytest.raises(
+        ConfigError, match=r"^schedule.supervised.gradient_accumulation=2: without fold 0, .* has 1 batches"
+    ):
+        finetune(config, run)
+    assert not (run.folder / "fold0").exists()
+
+
+def test_a_fold_may_be_of_inputs_that_pretraining_saw_and_its_protocol_names_it(smoke, folder):
+    words = [word for word in folder if not word.startswith("dataset.test_fraction")]
+    config, run = smoke("stage=finetune", *words, "dataset.test_fraction=0.2", "stage.folds=2")
+    finetune(config, run)
+    inner = json.loads((run.folder / "fold1" / "result.json").read_text())
+    assert not any("test inputs were training inputs" in caveat for caveat in inner["caveats"])
+    assert inner["protocol"] == "the last weights; fold 1 of 2 tested in place of the test set"
+
+
 def test_a_finished_fold_is_not_trained_again(smoke):
     config, run = smoke("stage=baseline", "budget.labels=40", "stage.folds=2")
     first = finetune(config, run)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from ssl_cli.data.budget import drawn
+from ssl_cli.data.dataset import load
 from ssl_cli.report.feature_map import save_maps
 from ssl_cli.stages import suspect_labels
 from ssl_cli.stages.compare import compare
@@ -68,6 +69,20 @@ def test_probabilities_are_of_a_regression_that_did_not_see_the_label():
     after = out_of_fold_probabilities(features, changed, fold)
     assert torch.equal(before[fold == 2], after[fold == 2])
     assert not torch.equal(before[fold == 3], after[fold == 3])
+
+
+def test_a_class_in_a_single_fold_is_not_examined(smoke, monkeypatch):
+    config, _ = smoke("stage=finetune")
+    dataset = load(config.dataset)
+    items = torch.arange(60)
+    labels = dataset.train.labels[items]
+    together = torch.where(labels == 0, 0, torch.arange(60) % 3)  # as cases of several classes make it
+    monkeypatch.setattr(suspect_labels, "folds_of", lambda *_: together)
+    kept, fold = suspect_labels._in_folds(dataset, items, seed=0)
+    assert torch.equal(kept, items[labels != 0])
+    assert torch.equal(fold, together[labels != 0])
+    monkeypatch.setattr(suspect_labels, "folds_of", lambda labels, *_: labels)
+    assert not len(suspect_labels._in_folds(dataset, items, seed=0)[0])
 
 
 def test_labels_that_were_changed_on_purpose_are_found(cli, tmp_path, flipped):

@@ -11,10 +11,11 @@ from ssl_cli.report.figure import figure_of, save_figure, written
 
 COLOURED = 19  # classes with a colour of their own, the most frequent ones; others are grey
 COMPONENTS = 50  # of the features that t-SNE sees, as its authors advise
+ALIKE = 1e-6  # spread of features in proportion to them, below which all are the same but for rounding
 
 
 def places_of(features: np.ndarray, kind: str, seed: int) -> np.ndarray:
-    """Where each input is: float (N, D) → float (N, 2).
+    """Where each input is: float (N, D) → float (N, 2); one place where all features are the same.
 
     Args:
         features: of the inputs.
@@ -25,6 +26,9 @@ def places_of(features: np.ndarray, kind: str, seed: int) -> np.ndarray:
     from sklearn.manifold import TSNE
 
     count, width = features.shape
+    # Where pre-training collapsed, t-SNE would divide by 0, and what is no number ends the process in its native code.
+    if np.ptp(features, axis=0).max(initial=0) <= ALIKE * np.abs(features).max(initial=0):
+        return np.zeros((count, 2))
     if kind == "tsne" and count >= 5 and width >= 2:
         reduced = PCA(min(COMPONENTS, count, width), random_state=seed).fit_transform(features)
         return TSNE(perplexity=min(30.0, (count - 1) / 3), init="pca", random_state=seed).fit_transform(reduced)

@@ -94,6 +94,8 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
 
     merge_low_rank(backbone)
     result = tested(config, run, method, backbone, test, validation, dataset, chosen, fitted, here, start)
+    # A pre-training sees no labels, and may have seen the inputs of a fold.
+    seen = result.caveats if stage.fold is None else []
     if stage.fold is not None:
         folds.save_answers(run, outputs(method, test.inputs, plain, here))
     elif start is not None and not run.is_inside:
@@ -109,7 +111,7 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
             train_accuracy=fitted.last["accuracy"],
             softmax_slope_at_start=slope,
             protocol=_protocol(config, dataset),
-            caveats=result.caveats + caveats(config, batches) + too_short(fitted.steps, start),
+            caveats=seen + caveats(config, batches) + too_short(fitted.steps, start),
             pretraining=origin(start),
         )
     )
@@ -128,7 +130,9 @@ def _suspects(
 
 
 def _protocol(config: Config, dataset: Dataset) -> str:
-    said = protocol(config)
+    stage, said = config.stage_as(SupervisedStage), protocol(config)
+    if stage.fold is not None:
+        return f"{said.partition(';')[0]}; fold {stage.fold} of {stage.folds} tested in place of the test set"
     each = "each label tested once, by a classifier that did not see it"
     return said if len(dataset.test) else f"{said.partition(';')[0]}; {each}"
 
@@ -185,9 +189,8 @@ def closing(result: dict[str, Any], run: Run) -> None:
     """The one number of a classifier, and what to know of it."""
     said = [folds.in_words(result["folds"])] if result.get("folds") else []
     if result["test_accuracy"] is not None:
-        said.insert(
-            0, f"test accuracy {100 * result['test_accuracy']:.1f} % (macro-F1 {100 * result['macro_f1']:.1f} %)"
-        )
+        tested_on = "test accuracy" if result["fold"] is None else f"accuracy on fold {result['fold']}"
+        said.insert(0, f"{tested_on} {100 * result['test_accuracy']:.1f} % (macro-F1 {100 * result['macro_f1']:.1f} %)")
     found = ", ".join(said)
     log.info(
         "%s with %s labels: %s, %.0f s. In %s",

@@ -77,7 +77,14 @@ def divided(config: Config, dataset: Dataset, chosen: Chosen) -> Folds:
                 f"stage.folds={folds}: without fold {fold}, no label of class {dataset.classes[min(missing)]} is left to train "
                 "on; use more folds, more labels, or a smaller budget.validation"
             )
-        if config.schedule.supervised.select == "best_validation" and not len(left.validation):
+        phase = config.schedule.supervised
+        batches = len(left.train) // min(phase.batch_size, len(left.train))
+        if phase.gradient_accumulation > batches:
+            raise ConfigError(
+                f"schedule.supervised.gradient_accumulation={phase.gradient_accumulation}: without fold {fold}, an epoch has "
+                f"{batches:,} batches of {min(phase.batch_size, len(left.train))}; at most that many"
+            )
+        if phase.select == "best_validation" and not len(left.validation):
             raise ConfigError(
                 f"stage.folds={folds}: without fold {fold}, no label is left to validate with, by which "
                 "schedule.supervised.select=best_validation chooses; use a larger budget.validation, or select=last"

@@ -66,10 +66,11 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
     result = tested(
         config, run, trained, trained.backbone, dataset.test, held_out, dataset, chosen, fitted, here, starts_from
     )
+    behind = Path(pretraining["folder"]) if pretraining else None  # of a fine-tuning too, which knows the labels
     return run.finish(
         replace(
             result,
-            suspect_labels=save_suspect_labels(config, run.folder, dataset, chosen, here, starts_from),
+            suspect_labels=save_suspect_labels(config, run.folder, dataset, chosen, here, behind),
             inputs=batches.unlabelled.count,
             train_accuracy=fitted.last["accuracy"],
             confident_fraction=fitted.last.get("confident_fraction"),

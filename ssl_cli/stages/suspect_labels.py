@@ -122,7 +122,8 @@ def _knows_no_labels(start: Path) -> bool:
 
 def _in_folds(dataset: Dataset, items: Tensor, seed: int) -> tuple[Tensor, Tensor]:
     """The labels that can be examined, some of them where there are many, and their folds; none where fewer than two classes
-    have two labels that do not know each other.
+    have two labels that do not know each other. A class in a single fold, as cases of several classes make it, is left out:
+    without that fold nothing knows it.
     """
     items = drawn(items, EXAMINED, seed)
     labels, groups = dataset.train.labels[items], groups_of(dataset, items)
@@ -131,4 +132,7 @@ def _in_folds(dataset: Dataset, items: Tensor, seed: int) -> tuple[Tensor, Tenso
         return items[:0], items[:0]
     kept = torch.isin(labels, torch.tensor(list(counts)))
     items, labels, groups = items[kept], labels[kept], groups[kept]
-    return items, folds_of(labels, groups, min(FOLDS, *counts.values()), seed)
+    fold = folds_of(labels, groups, min(FOLDS, *counts.values()), seed)
+    spread = [number for number, folds in independent_labels(labels, fold).items() if folds > 1]
+    kept = torch.isin(labels, torch.tensor(spread))
+    return (items[kept], fold[kept]) if len(spread) > 1 else (items[:0], items[:0])
