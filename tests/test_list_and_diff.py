@@ -11,6 +11,7 @@ import pytest
 
 from ssl_cli.cli.runs.commands import carry_out_command
 from ssl_cli.runs.reading import LARGEST
+from ssl_cli.runs.varying import as_words, what_varies
 
 
 @pytest.fixture
@@ -48,6 +49,20 @@ def test_runs_stand_newest_last_with_what_tells_them_apart(smoke, numbers, shown
     assert lines[1].endswith("method.temperature=0.7")
     assert "interrupted" in lines[2]
     assert "2026-01-02 10:00" in lines[0] or "2026-01-02" in lines[0]
+
+
+def test_settings_of_a_group_are_shown_where_runs_of_the_same_choice_differ_in_them():
+    runs = {
+        number: {"method": {"name": name, "temperature": temperature, "momentum": momentum}}
+        for number, (name, temperature, momentum) in enumerate(
+            (("simclr", 0.1, None), ("simclr", 0.5, None), ("moco", 0.1, 0.99), ("moco", 0.5, 0.99))
+        )
+    }
+    shown = [" ".join(as_words(settings)) for settings in what_varies(runs).values()]
+    assert shown == [
+        "method=simclr method.temperature=0.1", "method=simclr method.temperature=0.5",
+        "method=moco method.temperature=0.1", "method=moco method.temperature=0.5",
+    ]  # fmt: skip
 
 
 def test_a_comparison_is_one_line_unless_its_parts_are_asked_for(smoke, numbers, shown):

@@ -99,6 +99,21 @@ def test_what_an_unfinished_run_starts_from_stays(finished, smoke, numbers, prun
     assert not (source / "checkpoint.pt").exists()
 
 
+def test_a_folder_that_cannot_be_written_into_is_said_and_the_others_are_pruned(finished, prune, monkeypatch):
+    finished("a")
+    other = finished("b")
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "checkpoint.pt" and path.parent.name == "a":
+            raise PermissionError(13, "Permission denied")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    assert "Kept: outputs/a: cannot be written into (Permission denied)" in prune("--yes")
+    assert not (other.folder / "checkpoint.pt").exists()
+
+
 def test_links_lead_prune_nowhere(finished, prune, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     finished("one").folder.rename(elsewhere)

@@ -14,6 +14,7 @@ from ssl_cli.cli.carry_out import carry_out
 from ssl_cli.cli.runs.commands import COMMANDS, carry_out_command
 from ssl_cli.errors import ConfigError, Interrupted, TrainingError
 from ssl_cli.runs import claim, failure
+from ssl_cli.runs.unfinished import unfinished_like
 
 DIVERGES = (
     "schedule.supervised.optimiser.lr=1e30",
@@ -89,6 +90,13 @@ def test_a_crash_is_noted_too(tmp_path):
     with pytest.raises(ZeroDivisionError), failure.noted(tmp_path):
         1 / 0  # noqa: B018
     assert json.loads((tmp_path / failure.NAME).read_text())["error"] == "ZeroDivisionError: division by zero"
+
+
+def test_a_failure_is_not_noted_where_another_process_goes_on(tmp_path):
+    with contextlib.suppress(TrainingError), claim.claimed(tmp_path), failure.noted(tmp_path):
+        (tmp_path / claim.NAME).unlink()
+        claim.check_held(tmp_path)
+    assert not (tmp_path / failure.NAME).exists()
 
 
 def test_a_sweep_says_how_each_job_went_and_its_status_what_waits(cli, tmp_path, shown):
@@ -215,3 +223,18 @@ def test_a_command_typed_again_names_the_unfinished_run_like_it(smoke, tmp_path,
     with claim.claimed(smoke(*words, folder="outputs/baseline/4")[1].folder):  # somebody is at it
         carry_out(config, tmp_path / "outputs/baseline/5")
     assert "unfinished" not in caplog.text
+
+
+def test_runs_beside_that_cannot_be_read_are_passed_over(tmp_path, monkeypatch):
+    for name in ("new", "gone", "older"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.yaml").write_text("seed: 0\n")
+    read = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.parent.name == "gone":
+            raise FileNotFoundError(path)
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    assert unfinished_like(tmp_path / "new") == tmp_path / "older"

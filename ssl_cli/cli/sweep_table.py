@@ -153,9 +153,9 @@ def _by_folds(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_settings(arm: str, settings: dict[str, Any]) -> str:
-    return ", ".join(
-        (arm, *(f"{key.removesuffix('.name').removesuffix('.kind')}={value}" for key, value in settings.items()))
-    )
+    from ssl_cli.runs.varying import as_words
+
+    return ", ".join((arm, *as_words(settings)))
 
 
 def _axis(varied: dict[str, dict[str, Any]], labels: set[int]) -> str | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from ssl_cli.errors import ConfigError, TrainingError
+from ssl_cli.runs import claim
 from ssl_cli.runs.files import write
 
 NAME = "failed.json"
@@ -24,6 +25,9 @@ def noted(folder: Path) -> Generator[None]:
     except Exception as error:
         said = str(error) if isinstance(error, (TrainingError, ConfigError)) else f"{type(error).__name__}: {error}"
         when = datetime.now().astimezone().isoformat(timespec="seconds")
-        with contextlib.suppress(OSError):  # a full disk may be what it failed of
+        with contextlib.suppress(
+            OSError, TrainingError
+        ):  # a full disk, or another process at work, may be what it failed of
+            claim.check_held(folder)
             write(folder / NAME, json.dumps({"error": said, "when": when}, indent=1) + "\n")
         raise

@@ -41,6 +41,8 @@ def main(options: Options, words: Sequence[str]) -> None:
             freed += remove(one)
         except ConfigError as error:  # begun meanwhile
             say(f"Kept: {error}")
+        except OSError as error:
+            say(f"Kept: {short(one.run.folder)}: cannot be written into ({error.strerror or error})")
     say(f"Removed, {size(freed)}. Weights, results, settings and metrics are all there.")
 
 
