@@ -15,6 +15,7 @@ import numpy as np
 from other_intervals import BUDGETS, LOGS, crossing, other_intervals
 from scipy import stats
 
+from ssl_cli.data.measures import wilson_interval
 from ssl_cli.report import intervals
 from ssl_cli.report.label_curve import Curve, labels_saved
 
@@ -194,7 +195,7 @@ def of_test_inputs() -> None:
     cells = []
     for inputs in counts:
         right = np.arange(inputs + 1)
-        ends = np.array([intervals.wilson_interval(count / inputs, inputs) for count in right])
+        ends = np.array([wilson_interval(count / inputs, inputs) for count in right])
         found = []
         for truth in np.linspace(0.60, 0.99, 40):
             inside = (ends[:, 0] <= truth) & (truth <= ends[:, 1])

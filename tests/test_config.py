@@ -151,6 +151,10 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ("augment.pretrain.affine.scale=[1.2,0.8]", "augment.pretrain.affine.scale=[1.2, 0.8]: must rise"),
         ("augment.pretrain.blur.kernel=4", "augment.pretrain.blur.kernel=4: must be odd"),
         ("augment.pretrain.blur.kernel=101", "augment.pretrain.blur.kernel=101: is wider than inputs of 28×28 allow"),
+        (
+            "augment.pretrain.blur={p:0.5,kernel:15} augment.pretrain.resolution=0.25",
+            "augment.pretrain.blur.kernel=15: is wider than inputs of 28×28 at augment.pretrain.resolution=0.25 allow",
+        ),
         ("head.projection.widths=[inputs,0]", "head.projection.widths[1]=0: must be"),
         ("budget.labels=10 budget.validation=0.5", "leaves 5 of 10 labels to train on, fewer than the 10 classes"),
         ("method.temperature=0", "method.temperature=0: must be more than 0"),

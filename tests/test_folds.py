@@ -27,6 +27,7 @@ def dataset(images: torch.Tensor, labels: torch.Tensor, cases: torch.Tensor | No
 
 
 def test_the_interval_is_wilsons_where_answers_are_independent():
+    assert wilson_interval(81 / 263, 263) == pytest.approx((0.2553, 0.3662), abs=1e-4)  # Newcombe (1998)
     expected = binomtest(55, 60).proportion_ci(0.95, method="wilson")
     assert wilson_interval(55 / 60, 60) == pytest.approx((expected.low, expected.high), abs=1e-6)
     assert wilson_interval(1.0, 10)[0] == pytest.approx(0.7224672, abs=1e-6)  # 1 / (1 + z² / 10), and not 1

@@ -12,7 +12,6 @@ from ssl_cli.report.intervals import (
     paired_difference,
     sign_flip_p,
     smallest_p,
-    wilson_interval,
 )
 
 
@@ -77,17 +76,3 @@ def test_holm_multiplies_the_smallest_most_and_keeps_the_order():
     assert holm([0.03, 0.01, 0.04]) == pytest.approx([0.06, 0.03, 0.06])
     assert holm([0.9, 0.8]) == [1, 1]
     assert holm([]) == []
-
-
-def test_the_interval_of_test_inputs_is_wilson_s():
-    assert wilson_interval(81 / 263, 263) == (
-        pytest.approx(0.2553, abs=1e-4),
-        pytest.approx(0.3662, abs=1e-4),
-    )  # Newcombe
-    assert wilson_interval(1.0, 10)[0] == pytest.approx(10 / (10 + 1.96**2), abs=1e-4)
-
-
-@pytest.mark.parametrize(("accuracy", "inputs"), [(math.nan, 10), (1.1, 10), (0.5, 0)])
-def test_what_is_no_accuracy_has_no_interval(accuracy, inputs):
-    with pytest.raises(ValueError, match="must be from 0 to 1, on at least one input"):
-        wilson_interval(accuracy, inputs)

@@ -5,14 +5,13 @@ import pytest
 from PIL import Image, ImageColor
 
 from ssl_cli.report import arms
-from ssl_cli.report.intervals import Interval, paired_difference
+from ssl_cli.report.intervals import Interval
 from ssl_cli.report.label_curve import Curve, LabelsSaved, labels_saved
 from ssl_cli.report.label_curve_plot import save_label_curve
 from ssl_cli.report.label_curve_table import (
     HEADINGS,
     cells,
     compare_arms,
-    difference_sentence,
     notes,
     saved_sentence,
 )
@@ -68,19 +67,9 @@ def test_labels_saved_in_words(found, said):
     assert saved_sentence(found) == f"With {found.labels} labels, “A” {said}"
 
 
-def test_a_difference_in_words():
-    six = paired_difference(dict.fromkeys(range(6), 0.913), dict.fromkeys(range(6), 0.9))
-    assert difference_sentence("A", "B", 200, six) == (
-        "With 200 labels, “A” is 1.3 points above “B” (95 % interval of the difference 1.3 to 1.3, p = 0.031, 6 seeds)."
-    )
-    five = paired_difference(dict.fromkeys(range(5), 0.8), dict.fromkeys(range(5), 0.9))
-    said = difference_sentence("A", "B", 200, five)
-    assert "10.0 points below" in said
+def test_too_few_seeds_to_show_a_difference_are_said():
+    said = " ".join(notes(compare_arms([curve(ARM, 0.1, seeds=5)], [curve(RIVAL, seeds=5)]), [curve(RIVAL, seeds=5)]))
     assert "With 5 seeds no difference can be sure: even if all of them agree, p is 0.062" in said
-    one = paired_difference({0: 0.9}, {0: 0.9})
-    assert difference_sentence("A", "B", 200, one) == (
-        "With 200 labels, “A” is level with “B”. This is one seed, which says nothing about other labels."
-    )
 
 
 def test_the_table_has_every_arm_with_every_number_of_labels():
@@ -106,7 +95,9 @@ def test_one_seed_has_the_interval_of_test_inputs_and_says_what_it_lacks():
     rows = compare_arms([curve(ARM, 0.1, seeds=1)], [curve(RIVAL, seeds=1)], test_inputs=1000)
     assert rows[0].interval.high - rows[0].interval.low == pytest.approx(2 * 1.96 * math.sqrt(0.25 / 1000), rel=0.05)
     assert "One seed says nothing about other labels" in " ".join(notes(rows, [curve(RIVAL)]))
-    assert compare_arms([], [curve(RIVAL, seeds=1)])[0].interval is None
+    unknown = compare_arms([curve(ARM, 0.1, seeds=1)], [curve(RIVAL, seeds=1)])
+    assert unknown[0].interval is None
+    assert "interval is that of new test inputs" not in " ".join(notes(unknown, [curve(RIVAL)]))
 
 
 def test_what_was_not_tried_is_marked_in_the_table():

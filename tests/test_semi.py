@@ -150,6 +150,12 @@ def test_pseudo_labels_can_be_predicted_without_augmentation(smoke):
     assert not torch.allclose(seen[:2], given[:2] / 255)
 
 
+def test_pseudo_labels_of_images_without_augmentation_go_with_small_views(smoke):
+    config, run = smoke("stage=semi", "stage.init=random", "stage.fixmatch.teacher_input=image", "budget.labels=20",
+                        "augment.supervised.resolution=0.5", "schedule.semi.max_steps=1")  # fmt: skip
+    assert 0 <= semi(config, run)["test_accuracy"] <= 1
+
+
 def test_it_can_begin_from_a_fine_tuning(smoke):
     config, run = smoke("stage=semi", "stage.init=finetuned", "budget.labels=20", "head.keep=1", "schedule.semi.max_steps=1",
                         "stage.fixmatch.momentum=0.999")  # fmt: skip

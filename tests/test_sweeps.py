@@ -2,6 +2,8 @@ import itertools
 import json
 import math
 
+import yaml
+
 from ssl_cli.cli.sweep_table import summarise
 from ssl_cli.runs.result import finished_runs
 from ssl_cli.stages.finetune import finetune
@@ -86,6 +88,27 @@ def test_a_sweep_over_labels_says_what_pre_training_is_worth_in_labels(smoke, nu
     assert "what arms are worth in labels" in said
     assert "+17 (+17)" in said  # 40 · (√2 − 1)
     assert (tmp_path / "sweep/label_curve.png").stat().st_size > 5000
+
+
+def test_a_schedule_that_was_chosen_for_each_job_is_no_setting_of_a_sweep(smoke, numbers, tmp_path, capsys):
+    jobs = [(stage, labels) for stage in ("baseline", "finetune") for labels in (20, 40)]
+    for job, (stage, labels) in enumerate(jobs):
+        words = (f"stage={stage}", f"budget.labels={labels}", f"schedule.supervised.batch_size={labels}")
+        _, run = smoke(*words, folder=f"sweep/{job}")
+        tested = [{"class": "0", "inputs": 60}, {"class": "1", "inputs": 40}]
+        found = run.finish(numbers(labels=labels, test_accuracy=0.6 + labels / 200))
+        (run.folder / "result.json").write_text(json.dumps({**found, "per_class": tested}))
+    hydra = {
+        "overrides": {"task": ["stage=baseline,finetune", "budget.labels=20,40"]},
+        "sweep": {"subdir": "${hydra.job.num}"},
+        "sweeper": {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None},
+    }
+    (tmp_path / "sweep/multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
+    summarise(tmp_path / "sweep")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "batch_size" not in said
+    assert "what arms are worth in labels" in said
+    assert "70.0 (60.4 to 78.1)" in said  # of one seed, by the number of test inputs
 
 
 def test_a_sweep_over_labels_without_a_rival_has_no_label_curve(smoke, numbers, tmp_path):

@@ -65,6 +65,13 @@ class Views:
         """The images without augmentation: uint8 (B, C, H, W) → float (B, C, H, W). Features (B, D) pass unchanged."""
         return encode(inputs.to(device, non_blocking=True), self.scale)
 
+    def resized(self, images: Tensor) -> Tensor:
+        """Images without augmentation in the size of the views: float (B, C, H, W) → (B, C, H', W')."""
+        size = self.size_of(images.shape[-2], images.shape[-1])
+        if size == tuple(images.shape[-2:]):
+            return images
+        return F.interpolate(images, size, mode="bilinear", antialias=True)
+
     def __call__(self, inputs: Tensor, count: int, draws: Draws) -> tuple[Tensor, ...]:
         """uint8 (B, C, H, W) → `count` views, float (B, C, H', W') each, on the device of `draws`."""
         if not self.random and self.resolution == 1:
@@ -74,17 +81,15 @@ class Views:
     def _varied(self, inputs: Tensor, count: int, source: torch.Generator) -> tuple[Tensor, ...]:
         draws = _Draws(len(inputs), count, self.draw == "batch", source)
         images = encode(inputs, 1.0)
-        size = self.size_of(inputs.shape[-2], inputs.shape[-1])
         if self.warps:
+            size = self.size_of(inputs.shape[-2], inputs.shape[-1])
             matrices = self._matrices(draws, (inputs.shape[-2], inputs.shape[-1]))
             # Cropped photographs repeat their border; moved digits get a black background.
             outside = "zeros" if self.affine.p or self.perspective.p else "border"
             each = draws.spread(matrices).split(len(inputs))
             images = torch.cat([warp.resample(images, part, outside, size) for part in each])
         else:
-            if size != tuple(images.shape[-2:]):
-                images = F.interpolate(images, size, mode="bilinear", antialias=True)
-            images = images.repeat(count, 1, 1, 1)
+            images = self.resized(images).repeat(count, 1, 1, 1)
         if self.changes_pixels:
             images = self._with_pixel_operations(images, draws)
         return (images.mul_(self.scale) if self.scale != 1 else images).split(len(inputs))

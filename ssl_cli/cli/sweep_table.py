@@ -33,7 +33,7 @@ class SweepTable(Callback):
 
 def summarise(folder: Path) -> None:
     """One table over all runs below a folder that can be compared; says so where there is none."""
-    from ssl_cli.report import plots, table
+    from ssl_cli.report import arms, plots, table
     from ssl_cli.runs.files import short, write
     from ssl_cli.runs.result import finished_runs
     from ssl_cli.runs.run import log
@@ -68,18 +68,25 @@ def summarise(folder: Path) -> None:
         plots.save_arms(made, folder / "sweep.png", measure)
     else:
         for row in made:
-            row["line"], row["x"] = points[row["arm"].removesuffix(table.COLLAPSED)]
+            row["line"], row["x"] = points[row["arm"].removesuffix(arms.COLLAPSED)]
             row["x"] = row["labels"] if axis == LABELS else row["x"]
         plots.save_lines(made, _axis_name(axis, varied), folder / "sweep.png", measure)
     write(folder / "sweep.json", json.dumps(made, indent=1) + "\n")
     dataset = compared[0][1]["dataset"]
     table.show(made, f"{dataset}, all runs of the sweep", measure)
     if axis == LABELS and measure == "test accuracy":
-        _show_label_curve([row for row in made if not row["collapsed"]], dataset, folder / "label_curve.png")
+        inputs = _test_inputs([result for _, result in compared])
+        _show_label_curve([row for row in made if not row["collapsed"]], dataset, inputs, folder / "label_curve.png")
     log.info("Table and picture: %s", short(folder))
 
 
-def _show_label_curve(rows: list[dict[str, Any]], dataset: str, path: Path) -> None:
+def _test_inputs(results: list[dict[str, Any]]) -> int | None:
+    """On how many inputs all of them were tested; None where that is not the same, or not known."""
+    counts = {sum(one["inputs"] for one in result.get("per_class") or ()) for result in results} - {0}
+    return counts.pop() if len(counts) == 1 else None
+
+
+def _show_label_curve(rows: list[dict[str, Any]], dataset: str, test_inputs: int | None, path: Path) -> None:
     """What the other arms are worth in labels of those that have labels only; nothing where there is only one of the two."""
     from ssl_cli.report import arms, table
     from ssl_cli.report.label_curve_plot import save_label_curve
@@ -90,7 +97,7 @@ def _show_label_curve(rows: list[dict[str, Any]], dataset: str, path: Path) -> N
     rivals = [curves.pop(arm) for arm in arms.RIVALS if arm in curves]
     if not rivals or not curves:
         return
-    compared = compare_arms(list(curves.values()), rivals)
+    compared = compare_arms(list(curves.values()), rivals, test_inputs)
     table.show_cells(f"{dataset}, what arms are worth in labels", HEADINGS, cells(compared))
     for note in notes(compared, rivals):
         log.info("%s", note)
@@ -187,11 +194,25 @@ def _number(value: Any) -> float | None:
 
 
 def _what_varies(folder: Path) -> dict[str, dict[str, Any]]:
-    """By job, the settings in which the sweep's jobs differ, but for seed and number of labels, which have columns."""
+    """By job, the settings in which the sweep's jobs differ, but for seed and number of labels, which have columns.
+
+    A schedule and views that were chosen for the data of each job are nothing that the sweep varies.
+    """
     import yaml
 
+    from ssl_cli.runs.reading import DamagedError
+    from ssl_cli.runs.sweep_jobs import jobs_of
     from ssl_cli.runs.varying import what_varies
 
-    return what_varies(
+    varied = what_varies(
         {path.parent.name: yaml.safe_load(path.read_text()) for path in sorted(folder.glob("*/config.yaml"))}
     )
+    try:
+        swept = {word.partition("=")[0].lstrip("+").partition(".")[0] for job in jobs_of(folder) for word in job.words}
+    except DamagedError:
+        return varied
+    followed = {"schedule", "augment"} - swept if swept and "experiment" not in swept else set()
+    return {
+        job: {key: value for key, value in settings.items() if key.partition(".")[0] not in followed}
+        for job, settings in varied.items()
+    }

@@ -252,8 +252,10 @@ def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
         blur = steps.get("blur")
         if blur and blur.kernel % 2 == 0:
             yield f"{where}.blur.kernel={blur.kernel}: must be odd"
-        if blur and blur.p and shape and blur.kernel > 2 * min(shape[1:]) - 1:
-            yield f"{where}.blur.kernel={blur.kernel}: is wider than inputs of {shape[1]}×{shape[2]} allow"
+        share = steps.get("resolution", 1)
+        if blur and blur.p and shape and blur.kernel > 2 * max(1, round(min(shape[1:]) * share)) - 1:
+            smaller = "" if share == 1 else f" at {where}.resolution={share:g}"
+            yield f"{where}.blur.kernel={blur.kernel}: is wider than inputs of {shape[1]}×{shape[2]}{smaller} allow"
         colour = steps.get("colour")
         if colour and colour.hue * colour.strength > 0.5:
             yield (

@@ -1,10 +1,14 @@
 """Arms in tables and charts: each has its place and its colour, whatever else is shown."""
 
+import itertools
 from collections.abc import Iterable
 
-# In the order in which they are shown. Of the words that an arm's name contains, the longest decide. The colours are those of
-# Okabe and Ito, which people who confuse red and green can tell apart.
+COLLAPSED = " (collapsed)"  # suffix of an arm's name
+
+# In the order in which they are shown. Of the words that an arm's name contains, the first decide, and of these the longest. The
+# colours are those of Okabe and Ito, which people who confuse red and green can tell apart.
 KNOWN = {
+    "logistic regression": "#a0403c",
     "random weights": "#8a8f98",
     "labels only": "#e69f00",
     "labels only, with augmentation": "#d55e00",
@@ -15,7 +19,7 @@ KNOWN = {
     "pre-trained, new head": "#009e73",
     "distilled": "#24292f",
 }
-OTHERS = ("#7a5c3e", "#b8a100", "#a0403c", "#4d7c8a", "#c2559d", "#6b7f2a")  # for what is not known, or is there twice
+OTHERS = ("#7a5c3e", "#b8a100", "#4d7c8a", "#c2559d", "#6b7f2a")  # for what is not known, or is there twice
 
 # What pre-training has to beat; the first has the augmentation of pre-trained arms. They are chosen by that, and never by
 # accuracies.
@@ -36,19 +40,19 @@ def ordered(arms: Iterable[str]) -> list[str]:
 def colours(arms: Iterable[str]) -> dict[str, str]:
     """A colour for each arm, in the order in which they are shown.
 
-    A known arm has its own, and the first of several that are known by the same words; others take one of their own.
+    A known arm has its own, and the first of several that are known by the same words; others take one of their own, and then one
+    of those that no arm here has.
     """
+    names = ordered(arms)
     found: dict[str, str] = {}
-    others = 0
-    for arm in ordered(arms):
+    for arm in names:
         words = _known_words(arm)
         if words is not None and KNOWN[words] not in found.values():
             found[arm] = KNOWN[words]
-        else:
-            found[arm] = OTHERS[others % len(OTHERS)]
-            others += 1
-    return found
+    free = itertools.cycle([*OTHERS, *(colour for colour in KNOWN.values() if colour not in found.values())])
+    return {arm: found[arm] if arm in found else next(free) for arm in names}
 
 
 def _known_words(arm: str) -> str | None:
-    return max((words for words in KNOWN if words in arm), key=len, default=None)
+    found = [words for words in KNOWN if words in arm]
+    return min(found, key=lambda words: (arm.index(words), -len(words)), default=None)

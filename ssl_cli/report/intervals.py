@@ -53,22 +53,6 @@ def mean_interval(accuracies: Sequence[float]) -> Interval | None:
     return Interval(mean - off, mean + off)
 
 
-def wilson_interval(accuracy: float, inputs: int) -> Interval:
-    """Of one network's accuracy, for new test inputs and this network alone (Wilson, 1927).
-
-    Args:
-        accuracy: a share.
-        inputs: how many test inputs it was measured on.
-
-    Raises:
-        ValueError: the accuracy is no share, or there are no inputs.
-    """
-    if not 0 <= accuracy <= 1 or inputs < 1:
-        raise ValueError(f"accuracy {accuracy} on {inputs} test inputs: must be from 0 to 1, on at least one input")
-    found = stats.binomtest(round(accuracy * inputs), inputs).proportion_ci(CONFIDENCE, method="wilson")
-    return Interval(float(found.low), float(found.high))
-
-
 def paired_difference(arm: Mapping[int, float], rival: Mapping[int, float]) -> Difference | None:
     """An arm minus its rival, by seed; None where they have no seed in common.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ssl_cli.data.measures import wilson_interval
 from ssl_cli.report import arms
 from ssl_cli.report.intervals import (
     Difference,
@@ -16,7 +17,6 @@ from ssl_cli.report.intervals import (
     mean_interval,
     paired_difference,
     smallest_p,
-    wilson_interval,
 )
 from ssl_cli.report.label_curve import Curve, LabelsSaved, common_seeds, labels_saved
 
@@ -86,7 +86,7 @@ def _row(curve: Curve, labels: int, rivals: Sequence[Curve], test_inputs: int | 
     mean = float(np.mean(list(by_seed.values())))
     interval = mean_interval(list(by_seed.values()))
     if len(by_seed) == 1 and test_inputs is not None:
-        interval = wilson_interval(mean, test_inputs)
+        interval = Interval(*wilson_interval(mean, test_inputs))
     difference = saved = None
     if curve is not rivals[0]:
         difference = paired_difference(by_seed, rivals[0].accuracies.get(labels, {}))
@@ -180,19 +180,6 @@ def _interval_words(saved: LabelsSaved) -> str:
     return f": {words[0]}" if low == high else f": from {words[0]} to {words[1]}"
 
 
-def difference_sentence(arm: str, rival: str, labels: int, difference: Difference) -> str:
-    """“With 200 labels, “pre-trained” is 1.3 points above “labels only” (95 % interval of the difference 0.4 to 2.2, …).”"""
-    points = f"{abs(100 * difference.mean):.1f}"
-    where = "level with" if points == "0.0" else f"{points} points {'above' if difference.mean > 0 else 'below'}"
-    said = f"With {labels:,} labels, “{arm}” is {where} “{rival}”"
-    seeds = len(difference.seeds)
-    if difference.interval is None or difference.p is None:
-        return f"{said}. {ONE_SEED}"
-    low, high = (f"{100 * end:.1f}".replace("-", "−") for end in difference.interval)
-    said += f" (95 % interval of the difference {low} to {high}, p = {difference.p:.2g}, {seeds} seeds)."
-    return said if seeds >= fewest_seeds() else f"{said} {_too_few(seeds)}"
-
-
 def _too_few(seeds: int) -> str:
     return (
         f"With {seeds} seeds no difference can be sure: even if all of them agree, p is {smallest_p(seeds):.2g}; "
@@ -208,8 +195,10 @@ def notes(rows: Sequence[Row], rivals: Sequence[Curve]) -> list[str]:
         said.append(f"Labels saved are against whichever of {names} needs the fewest.")
     counts = [len(row.difference.seeds) for row in rows if row.difference]
     tested = sum(row.p_holm is not None for row in rows)
-    if 1 in counts:
-        said.append("One seed says nothing about other labels: its interval is that of new test inputs alone.")
+    alone = [row for row in rows if len(row.seeds) == 1]
+    if alone:
+        own = ": its interval is that of new test inputs alone" if any(row.interval for row in alone) else ""
+        said.append(f"One seed says nothing about other labels{own}.")
     few = [count for count in counts if 1 < count < fewest_seeds()]
     if few:
         said.append(_too_few(max(few)))

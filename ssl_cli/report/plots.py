@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ssl_cli.report import arms
 from ssl_cli.report.figure import figure_of, save_figure, written
 from ssl_cli.runs.metrics import read_metrics
 
@@ -75,14 +76,16 @@ def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: s
 
 
 def save_arms(rows: list[dict[str, Any]], path: Path, measure: str = "test accuracy") -> None:
-    """One dot per arm, with error bars of one standard deviation, and a small dot per seed."""
+    """One dot per arm, a hollow one where it collapsed, with error bars of one standard deviation, and a small dot per seed."""
     figure, axes = figure_of(1, 1, width=7.5, height=0.9 + 0.42 * len(rows))
     axis = axes[0][0]
-    colours = {"distilled": GREEN, "pre-trained": BLUE}  # the first that fits
+    colours = arms.colours(row["arm"].removesuffix(arms.COLLAPSED) for row in rows)
+    rows = _in_order(rows)
     for position, row in enumerate(reversed(rows)):
-        colour = ORANGE if row["collapsed"] else next((c for word, c in colours.items() if word in row["arm"]), GREY)
+        colour = colours[row["arm"].removesuffix(arms.COLLAPSED)]
         mean, spread = 100 * row["mean"], 100 * (row["spread"] or 0)
-        axis.errorbar(mean, position, xerr=spread or None, fmt="o", ms=7, color=colour, capsize=3)
+        inside = "white" if row["collapsed"] else colour
+        axis.errorbar(mean, position, xerr=spread or None, fmt="o", ms=7, color=colour, mfc=inside, capsize=3)
         if len(row["accuracies"]) > 1:
             values = [100 * value for value in row["accuracies"]]
             axis.plot(values, [position] * len(values), ".", color="black", ms=3)
@@ -101,7 +104,8 @@ def save_layers(rows: list[dict[str, Any]], path: Path) -> None:
     """Accuracy of both probes by layer, for random and for pre-trained weights."""
     figure, axes = figure_of(1, 1, width=7.5, height=4.2)
     axis = axes[0][0]
-    for weights, colour, word in (("pretrained", BLUE, "pre-trained"), ("random", GREY, "random weights")):
+    for weights, word in (("pretrained", "pre-trained"), ("random", "random weights")):
+        colour = arms.KNOWN[word]
         own = [row for row in rows if row["weights"] == weights]
         for kind, style, name in (("linear", "o-", "linear"), ("knn", "s--", "kNN")):
             heights = [100 * row[kind] for row in own]
@@ -148,20 +152,20 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
     """
     figure, axes = figure_of(1, 1, width=7.5, height=4.2)
     axis = axes[0][0]
-    for line in dict.fromkeys(row["line"] for row in rows):
+    for line, colour in arms.colours(row["line"] for row in rows).items():
         points = sorted((row for row in rows if row["line"] == line), key=lambda row: row["x"])
         across, means = [row["x"] for row in points], [100 * row["mean"] for row in points]
         spreads = [100 * (row["spread"] or 0) for row in points]
-        (drawn,) = axis.plot(across, means, "o-", ms=4, lw=1.6, label=line)
+        axis.plot(across, means, "o-", ms=4, lw=1.6, color=colour, label=line.replace("$", r"\$"))
         low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
-        axis.fill_between(across, low, high, color=drawn.get_color(), alpha=0.15, lw=0)
+        axis.fill_between(across, low, high, color=colour, alpha=0.15, lw=0)
         for seed in sorted({seed for row in points for seed in row["seeds"]} if points[0]["spread"] else ()):
             own = [
                 (row["x"], 100 * dict(zip(row["seeds"], row["accuracies"], strict=True))[seed])
                 for row in points
                 if seed in row["seeds"]
             ]
-            axis.plot(*zip(*own, strict=True), color=drawn.get_color(), alpha=0.45, lw=0.7)
+            axis.plot(*zip(*own, strict=True), color=colour, alpha=0.45, lw=0.7)
     ticks = sorted({row["x"] for row in rows})
     if min(ticks) > 0 and max(ticks) >= 4 * min(ticks):
         axis.set_xscale("log")
@@ -175,6 +179,8 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
 
 def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
     """Accuracy, and macro-F1 below it, over strength: panels of corruptions, a line per arm, a band of one standard deviation."""
+    rows = _in_order(rows)
+    colours = arms.colours(_row_label(row, rows) for row in rows)
     measures = {"test accuracy, %": rows, "macro-F1, %": [row["macro_f1"] for row in rows]}
     figure, axes = figure_of(len(strengths), 2, width=max(5.0, 3.0 * len(strengths)), height=5.8 + 0.06 * len(rows))
     for line, (measure, numbers) in zip(axes, measures.items(), strict=True):
@@ -183,9 +189,10 @@ def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float
                 points = [of["clean"], *of["corruptions"][name]["at"]]
                 means = [100 * point["mean"] for point in points]
                 spreads = [100 * (point["spread"] or 0) for point in points]
-                (drawn,) = axis.plot([0, *values], means, ".-", ms=5, lw=1.4, label=_row_label(row, rows))
+                label = _row_label(row, rows)
+                axis.plot([0, *values], means, ".-", ms=5, lw=1.4, color=colours[label], label=label)
                 low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
-                axis.fill_between([0, *values], low, high, color=drawn.get_color(), alpha=0.12, lw=0)
+                axis.fill_between([0, *values], low, high, color=colours[label], alpha=0.12, lw=0)
             axis.set(title=name.replace("_", " "), xlabel="strength", ylim=(0, 100))
             axis.grid(axis="y", color="#e3e6ea")
             axis.spines[["top", "right"]].set_visible(False)
@@ -195,17 +202,17 @@ def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float
     save_figure(figure, path)
 
 
-def save_dots(lines: list[str], arms: dict[str, list[dict[str, Any]]], measure: str, path: Path) -> None:
-    """One line per name, the first at the top, with a dot per arm (a mean) and its standard deviation."""
+def save_dots(lines: list[str], means: dict[str, list[dict[str, Any]]], measure: str, path: Path) -> None:
+    """One line per name, the first at the top, with a dot per arm (its `means` by name) and its standard deviation."""
     figure, axes = figure_of(1, 1, width=7.5, height=1.6 + 0.3 * len(lines))
     axis = axes[0][0]
-    for number, (arm, numbers) in enumerate(arms.items()):
-        shift = 0.5 * (number + 0.5) / len(arms) - 0.25
+    for number, (arm, colour) in enumerate(arms.colours(means).items()):
+        shift = 0.5 * (number + 0.5) / len(means) - 0.25
         axis.errorbar(
-            [100 * one["mean"] for one in numbers],
+            [100 * one["mean"] for one in means[arm]],
             [position + shift for position in range(len(lines))],
-            xerr=[100 * (one["spread"] or 0) for one in numbers],
-            fmt="o", ms=4, capsize=2, lw=1, label=arm,
+            xerr=[100 * (one["spread"] or 0) for one in means[arm]],
+            fmt="o", ms=4, capsize=2, lw=1, color=colour, label=arm,
         )  # fmt: skip
     axis.set_yticks(range(len(lines)), list(map(written, lines)), fontsize=9)
     axis.set(xlabel=measure, xlim=(0, 100), ylim=(len(lines) - 0.5, -0.5))
@@ -232,6 +239,12 @@ def save_lengths(lengths: Tensor, cuts: dict[str, int], path: Path) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", fontsize=8, frameon=False)
     save_figure(figure, path)
+
+
+def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows by number of labels, and then in the order of arms."""
+    order = arms.ordered(row["arm"] for row in rows)
+    return sorted(rows, key=lambda row: (row["labels"], order.index(row["arm"])))
 
 
 def _row_label(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:

@@ -5,9 +5,8 @@ from collections import defaultdict
 from typing import Any
 
 from ssl_cli.report import languages
+from ssl_cli.report.arms import COLLAPSED
 from ssl_cli.report.numbers import over_seeds, percent
-
-COLLAPSED = " (collapsed)"  # suffix of an arm's name
 
 
 def rows(results: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from ssl_cli.config.schema import Config
 from ssl_cli.data.types import Dataset, Inputs
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.networks import count_parameters
-from ssl_cli.report import table
+from ssl_cli.report.arms import COLLAPSED
 from ssl_cli.runs.finished import settings_of
 from ssl_cli.runs.result import finished_result, read_result
 from ssl_cli.stages.classical import fitted
@@ -76,5 +76,5 @@ def classifiers(folder: Path) -> Iterator[Trained]:
         if result.get("ends_in") in CLASSIFIERS:
             result = named(result, path.name) if whole["stage"] == "simclr_v2" else result
             arms.append(Trained(path, settings_of("stage.run", path, *CLASSIFIERS), result))
-    order = [row["arm"].removesuffix(table.COLLAPSED) for row in whole["rows"]]
+    order = [row["arm"].removesuffix(COLLAPSED) for row in whole["rows"]]
     yield from sorted(arms, key=lambda arm: (order.index(arm.result["arm"]), arm.result["seed"]))

@@ -118,7 +118,7 @@ def mixed_batches(config: Config, dataset: Dataset, chosen: Chosen) -> MixedBatc
 class WeakAndStrong:
     """A weak view of every input, and a strong one of those behind the `labelled` first.
 
-    With `teacher_input=image`, the latter stand in place of their weak views without augmentation.
+    With `teacher_input=image`, the latter stand in place of their weak views without augmentation, in the size of views.
     """
 
     weak: Any
@@ -132,4 +132,7 @@ class WeakAndStrong:
         (strong,) = self.strong(other, 1, draws)
         if self.teacher_input == "weak_view":
             return (*self.weak(inputs, 1, draws), strong)
-        return joined([*self.weak(known, 1, draws), self.weak.plain(other, draws.device)]), strong
+        image = self.weak.plain(other, draws.device)
+        if hasattr(self.weak, "resized"):  # of images: one batch has views of one size
+            image = self.weak.resized(image)
+        return joined([*self.weak(known, 1, draws), image]), strong
