@@ -123,6 +123,7 @@ def test_a_listed_input_without_a_label_is_refused(tmp_path):
         ("", "must be CSV with a column path or item; its first line has nothing"),
         ("item\n", "lists no input"),
         ("item\n-1\n", "row 2 has item '-1'; must be a whole number at least 0"),
+        (f"item\n{'9' * 5000}\n", f"row 2 has item '{'9' * 18}'; must be a whole number at least 0"),
         ("item,path\n,\n", "row 2 has neither a path nor an item"),
     ],
 )

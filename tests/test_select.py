@@ -16,6 +16,7 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.automatic import settings_for
+from ssl_cli.stages.classifier_results import opened
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.stages.select import select
@@ -141,6 +142,17 @@ def test_a_budget_takes_exactly_what_was_chosen(chosen, smoke, tmp_path):
     again, more = chosen("stage.by=k_centre", *SIMULATED, f"stage.labels={run.folder / 'labels.csv'}")
     assert (again["labels"], again["candidates"]) == (12, 244)
     assert not set(items) & {row["item"] for row in rows(more / "to_label.csv")}
+
+
+def test_a_run_does_not_go_on_with_other_labels_than_it_began_with(smoke, tmp_path):
+    table = write_rows(tmp_path / "list.csv", ("item",), *((item,) for item in range(20)))
+    config, run = smoke("stage=baseline", "budget=listed", f"budget.file={table}")
+    opened(config, run)
+    opened(config, run)
+    write_rows(table, ("item",), *((item,) for item in range(21)))
+    with pytest.raises(ConfigError, match=r"resume=.*run: began with other labels, which its labels\.csv lists"):
+        finetune(config, run)
+    assert len(rows(run.folder / "labels.csv")) == 20
 
 
 def test_random_takes_no_network(chosen):

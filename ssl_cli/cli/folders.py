@@ -6,6 +6,7 @@ from pathlib import Path
 from ssl_cli.cli import resume
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.files import others
+from ssl_cli.runs.sweep_jobs import RECORD
 
 
 def check_can_be_made(key: str, folder: Path) -> None:
@@ -29,11 +30,9 @@ def check_can_be_made(key: str, folder: Path) -> None:
 
 def check_sweep_folder(folder: Path) -> None:
     """Raises ConfigError where Hydra would write into a folder of other people's files, or through a link."""
-    record = folder / resume.SWEEP
+    record = folder / RECORD
     if record.is_symlink():
-        raise ConfigError(
-            f"hydra.sweep.dir={folder}: its {resume.SWEEP} is a link; a sweep writes only files of its own"
-        )
+        raise ConfigError(f"hydra.sweep.dir={folder}: its {RECORD} is a link; a sweep writes only files of its own")
     names = others(folder)
     if names and not resume.is_sweep(folder):
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")

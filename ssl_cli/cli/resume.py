@@ -13,8 +13,8 @@ from ssl_cli.config.overrides import key_of
 from ssl_cli.config.schema import Config
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.saved import saved_settings
+from ssl_cli.runs.sweep_jobs import RECORD
 
-SWEEP = "multirun.yaml"  # Hydra's record of a sweep
 GIVEN_AGAIN = ("hydra.sweep.dir", "hydra.mode")
 
 
@@ -42,7 +42,7 @@ def folder_asked_for(words: list[str]) -> Path:
 def is_sweep(folder: Path) -> bool:
     """Whether a folder is that of a sweep."""
     try:
-        return "hydra" in yaml.safe_load((folder / SWEEP).read_text())
+        return "hydra" in yaml.safe_load((folder / RECORD).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError):
         return False
 
@@ -66,19 +66,19 @@ def sweep_arguments(folder: Path) -> list[str]:
         ConfigError: the record cannot be read, or the sweep brings settings that can run code and are not trusted.
     """
     asked = f"resume={folder}"
-    if (folder / SWEEP).is_symlink():
-        raise ConfigError(f"{asked}: its {SWEEP} is a link; a sweep writes only to files of its own")
+    if (folder / RECORD).is_symlink():
+        raise ConfigError(f"{asked}: its {RECORD} is a link; a sweep writes only to files of its own")
     try:
-        saved = yaml.safe_load((folder / SWEEP).read_text())["hydra"]
+        saved = yaml.safe_load((folder / RECORD).read_text())["hydra"]
         cwd, recorded = Path(saved["runtime"]["cwd"]), saved["sweep"]["dir"]
         words = [*saved["overrides"]["hydra"], *saved["overrides"]["task"]]
         folders = [
             source["path"] for source in saved["runtime"]["config_sources"] if source["provider"] == "command-line"
         ]
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{asked}: its {SWEEP} is not what Hydra writes ({type(error).__name__})") from error
+        raise ConfigError(f"{asked}: its {RECORD} is not what Hydra writes ({type(error).__name__})") from error
     if not all(isinstance(word, str) for word in (*words, *folders)):
-        raise ConfigError(f"{asked}: its {SWEEP} is not what Hydra writes")
+        raise ConfigError(f"{asked}: its {RECORD} is not what Hydra writes")
     kept, problems = [], []
     for word in words:
         if key_of(word) in GIVEN_AGAIN:

@@ -8,6 +8,7 @@ from pathlib import Path
 from ssl_cli.errors import ConfigError
 
 NAMES = ("class", "label")  # columns that may say the class; in labels.csv of a run, `label` is its number
+LONGEST = 18  # digits of a number of an input
 
 
 @dataclass(frozen=True)
@@ -50,8 +51,10 @@ def _rows(asked: str, rows: "csv.DictReader[str]") -> Iterator[ListedItem]:
     name = next((column for column in NAMES if column in columns), None)
     for row in rows:
         number = (row.get("item") or "").strip()
-        if number and not number.isdecimal():
-            raise ConfigError(f"{asked}: row {rows.line_num} has item {number!r}; must be a whole number at least 0")
+        if number and not (number.isdecimal() and len(number) <= LONGEST):
+            raise ConfigError(
+                f"{asked}: row {rows.line_num} has item {number[:LONGEST]!r}; must be a whole number at least 0"
+            )
         path = row.get("path") or None
         if path is None and not number:
             raise ConfigError(f"{asked}: row {rows.line_num} has neither a path nor an item")

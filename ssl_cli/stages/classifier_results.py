@@ -14,10 +14,12 @@ from ssl_cli.data.budget import Chosen, choose
 from ssl_cli.data.languages import test_by_language
 from ssl_cli.data.measures import balanced_accuracy, confusion, macro_f1, per_class
 from ssl_cli.data.types import Dataset, Plain, Split
+from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Classifier
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.report import plots
-from ssl_cli.runs.files import as_csv, write
+from ssl_cli.runs.files import as_csv, short, write
+from ssl_cli.runs.reading import is_file
 from ssl_cli.runs.result import Result, read_result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.calibration import save_calibration
@@ -77,11 +79,23 @@ class ClassifierResult(Result):
     suspect_labels: dict[str, Any] | None = None
 
 
-def opened(config: Config, run: Run) -> tuple[Machine, Dataset, Chosen]:
-    """The machine, the data and the labels of a run that may see some; `labels.csv` says which."""
+def opened(
+    config: Config, run: Run, narrowed: Callable[[Dataset, Chosen], tuple[Dataset, Chosen]] | None = None
+) -> tuple[Machine, Dataset, Chosen]:
+    """The machine, the data and the labels of a run that may see some; `labels.csv` says which.
+
+    Args:
+        config, run: of the stage.
+        narrowed: what takes some of the labels away, such as those of a fold.
+
+    Raises:
+        ConfigError: the run began with other labels.
+    """
     here = machine_of(run, config.runtime)
     dataset = open_dataset(config, run)
     chosen = choose(dataset, config.budget, config.seed)
+    if narrowed is not None:
+        dataset, chosen = narrowed(dataset, chosen)
     save_labels(run, dataset, chosen)
     return here, dataset, chosen
 
@@ -200,11 +214,21 @@ def count_trained_on(batches: Batches) -> int:
 
 
 def save_labels(run: Run, dataset: Dataset, chosen: Chosen) -> None:
-    """`labels.csv`: which labels a run may see."""
+    """`labels.csv`: which labels a run may see.
+
+    Raises:
+        ConfigError: the run began with others, as where a table has changed since.
+    """
     files = dataset.files.train if dataset.files else ()
     rows: list[list[object]] = [["item", "label", "class", "part", *(["path"] if files else [])]]
     for part, items in (("train", chosen.train), ("validation", chosen.validation)):
         for item in items.tolist():
             label = int(dataset.train.labels[item])
             rows.append([item, label, dataset.classes[label], part, *([files[item]] if files else [])])
-    write(run.folder / "labels.csv", as_csv(rows))
+    path, content = run.folder / "labels.csv", as_csv(rows)
+    if is_file(path) and path.read_bytes() != content:
+        raise ConfigError(
+            f"resume={short(run.folder)}: began with other labels, which its labels.csv lists, than data and budget give now; "
+            "put back what was changed, or begin a new run"
+        )
+    write(path, content)

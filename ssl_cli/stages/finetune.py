@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,6 @@ from ssl_cli.stages.classifier_results import (
     count_trained_on,
     opened,
     protocol,
-    save_labels,
     tested,
     too_short,
     watcher,
@@ -55,11 +55,8 @@ def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, A
     """
     if run.result:
         return run.result
-    here, dataset, chosen = opened(config, run)
     stage = config.stage_as(SupervisedStage)
-    if stage.fold is not None:
-        dataset, chosen = folds.without_fold(config, dataset, chosen)
-        save_labels(run, dataset, chosen)
+    here, dataset, chosen = opened(config, run, None if stage.fold is None else partial(folds.without_fold, config))
     parts = folds.divided(config, dataset, chosen) if stage.folds and stage.fold is None else None
     pretrained = stage.name == "finetune"
     start = (start or find_or_pretrain(config, run, dataset, here)) if pretrained else None
