@@ -33,7 +33,8 @@ def check_resolution(config: Config, part: str, views: Any, method: Method, data
         return  # it was tried before, and a forward pass would move the statistics of batch norm
     channels, height, width = dataset.shape[0], *views.size_of(*dataset.shape[1:])
     try:
-        method.backbone.check_sides((channels, height, width))
+        if hasattr(method.backbone, "check_sides"):  # which a network of one's own need not have
+            method.backbone.check_sides((channels, height, width))
         method.backbone(torch.empty(2, channels, height, width))
     except (RuntimeError, ValueError, AssertionError) as error:
         raise ConfigError(

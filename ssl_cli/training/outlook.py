@@ -48,7 +48,8 @@ class Outlook:
         self._said, self._waited, self._began = not steps, 0.0, 0.0
         self._checkpoint = (1 + copies) * _bytes(method) + _state_bytes(optimiser)
         self._weights = _bytes(method.backbone) + sum(map(_bytes, method.saved().values()))
-        self._check_disk(folder)
+        if steps:
+            self._check_disk(folder)
 
     def after_step(self) -> None:
         """One step more was taken; what all of them will take is said once enough are, if that is long."""
