@@ -71,10 +71,11 @@ class Outlook:
                 self._say(left)
 
     def _say(self, seconds: float) -> None:
+        memory = _peak_memory(self._machine.device)
         log.info(
-            "%s steps are left, which take about %s; the run's files about %s (%s meanwhile), and %s of memory.",
+            "%s steps are left, which take about %s; the run's files about %s (%s meanwhile)%s.",
             f"{self._steps - self._taken:,}", _duration(seconds), _size(self._checkpoint + self._weights),
-            _size(MEANWHILE * self._checkpoint), _size(_peak_memory(self._machine.device)),
+            _size(MEANWHILE * self._checkpoint), "" if memory is None else f", and {_size(memory)} of memory",
         )  # fmt: skip
         free = _free_memory()
         if free is not None and COPIES * self._checkpoint > free:
@@ -115,12 +116,17 @@ def _state_bytes(optimiser: torch.optim.Optimizer) -> int:
     return kept * sum(parameter.numel() * parameter.element_size() for parameter in parameters)
 
 
-def _peak_memory(device: torch.device) -> int:
-    """Bytes of the device that were taken at most; of main memory by this whole process, with what is imported and the data."""
+def _peak_memory(device: torch.device) -> int | None:
+    """Bytes of the device that were taken at most; of main memory by this whole process, with what is imported and the data.
+
+    None where the system does not tell.
+    """
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    import resource  # not on Windows
-
+    try:
+        import resource
+    except ImportError:  # on Windows
+        return None
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
