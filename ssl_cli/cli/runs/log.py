@@ -100,7 +100,7 @@ def _to_tensorboard(runs: Named, into: Path) -> None:
 
 def _to_wandb(runs: Named, into: Path) -> None:
     """Runs of Weights & Biases that are kept on this disk; nothing is sent."""
-    import wandb
+    import wandb  # pyright: ignore[reportMissingImports]
 
     quiet = wandb.Settings(
         silent=True, console="off", disable_git=True, save_code=False, x_disable_stats=True, x_disable_meta=True
