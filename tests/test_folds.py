@@ -168,6 +168,16 @@ def test_a_finished_fold_is_not_trained_again(smoke):
     assert (run.folder / "fold1" / "result.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:90])])
+def test_lost_or_damaged_answers_of_a_finished_fold_are_one_sentence(smoke, damage):
+    config, run = smoke("stage=baseline", "budget.labels=40", "stage.folds=2")
+    finetune(config, run)
+    (run.folder / "result.json").unlink()
+    damage(run.folder / "fold1" / "fold_answers.npy")
+    with pytest.raises(ConfigError, match=r"fold1/fold_answers.npy: .*; remove the folder fold1"):
+        finetune(config, run)
+
+
 @pytest.fixture
 def folder(tmp_path):
     """40 images of 2 classes."""

@@ -7,6 +7,7 @@ import io
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -129,13 +130,30 @@ def cross_validated(
         own = replace(config, stage=replace(stage, fold=fold))
         child = run.child(f"fold{fold}", own)
         train(own, child)
-        logits[found.fold == fold] = torch.from_numpy(np.load(child.folder / ANSWERS, allow_pickle=False))
+        logits[found.fold == fold] = _answers_of(child.folder, (len(found.members(fold)), len(dataset.classes)))
     labels, probabilities = dataset.train.labels[found.items], logits.softmax(1)
     table = confusion(logits.argmax(1), labels, len(dataset.classes))
     title = "cross-validated accuracy"
     plots.save_confusion(table, dataset.classes, run.folder / "folds.png", "true class", "answer", title)
     _save_answers_of_all(run, dataset, found, probabilities)
     return CrossValidated(found.items, probabilities, _numbers(found, logits.argmax(1) == labels, table, stage.folds))
+
+
+def _answers_of(folder: Path, shape: tuple[int, int]) -> Tensor:
+    """The logits that a finished fold has saved.
+
+    Raises:
+        ConfigError: they are not there, or damaged.
+    """
+    try:
+        answers = np.load(folder / ANSWERS, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ConfigError(f"{folder / ANSWERS}: cannot be read ({error}); remove the folder {folder.name}") from error
+    if answers.shape != shape or answers.dtype != np.float32:
+        raise ConfigError(
+            f"{folder / ANSWERS}: holds {answers.dtype} {answers.shape} and not float32 {shape}; remove the folder {folder.name}"
+        )
+    return torch.from_numpy(answers)
 
 
 def in_words(numbers: dict[str, Any]) -> str:
