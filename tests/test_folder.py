@@ -585,7 +585,8 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
     root = classes(tmp_path / "own", 1)
     os.mkfifo(root / "dog" / "waits.png")  # reading it never ends
     script = (
-        "import sys; from ssl_cli.data.images import cache, listing; from ssl_cli.data.images.files import Reading\n"
+        "import signal, sys; from ssl_cli.data.images import cache, listing; from ssl_cli.data.images.files import Reading\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background begins without\n"
         "from pathlib import Path; root = Path(sys.argv[1])\n"
         "cache.processes_for = lambda count: 2\n"
         "cache.ImageCache(Path(sys.argv[2]), root, Reading(8, 8, 3)).decoded(listing.list_folder(root, None))"

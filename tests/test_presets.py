@@ -45,9 +45,8 @@ def test_the_papers_settings_train_two_steps_on_synthetic_photographs(smoke, nam
 
 
 def test_the_preset_for_photographs_pretrains_on_views_of_twenty_pixels(smoke):
-    config, run = smoke(
-        "experiment=photographs", "dataset=synthetic", "schedule=standard", *SMALL, "dataset.facts.shape=[3,32,32]"
-    )
+    words = ("experiment=photographs", "dataset=synthetic", "dataset.facts.shape=[3,32,32]", "schedule=standard")
+    config, run = smoke(*words, *SMALL, "budget.labels=20")
     views = views_of(config, load(config.dataset), "pretrain")
     assert views.size_of(32, 32) == (20, 20)
     result = STAGES[config.stage.name](config, run)
