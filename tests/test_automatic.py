@@ -172,7 +172,7 @@ def test_the_command_decides_says_and_saves_and_goes_on_where_it_was(cli, tmp_pa
 
 
 def test_data_that_do_not_fit_are_refused_and_leave_nothing(cli, tmp_path, folder):
-    done = cli("pretrain", "dataset=arrays", folder(), "budget.labels=9999", "budget=random")
+    done = cli("baseline", "dataset=arrays", folder(), "budget.labels=9999", "budget=random")
     assert done.returncode == 2
     assert done.stderr == "ssl-cli: budget.labels=9999: dataset=arrays has 300 labelled inputs; budget=all takes them\n"
     assert not any(path.is_dir() for path in (tmp_path / "outputs").glob("*/*"))
