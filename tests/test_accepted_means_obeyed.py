@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from ssl_cli.cli.main import _check_can_be_made
+from ssl_cli.cli.folders import check_can_be_made
 from ssl_cli.config.compose import folder_of
 from ssl_cli.errors import ConfigError
 from ssl_cli.stages.finetune import finetune
@@ -131,15 +131,15 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path, monkeypatch, place):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "afile").write_text("mine")
     with pytest.raises(ConfigError, match=r"hydra.run.dir=/\S+: (must be a folder|no folder can be made)"):
-        _check_can_be_made(*folder_of("run", [f"hydra.run.dir={place}"]))
+        check_can_be_made(*folder_of("run", [f"hydra.run.dir={place}"]))
     assert [path.name for path in tmp_path.iterdir()] == ["afile"]
 
 
 def test_outputs_where_no_folder_can_be_made_are_refused_by_their_name():
     with pytest.raises(ConfigError, match=r"^outputs=/proc/nowhere/compare/"):
-        _check_can_be_made(*folder_of("run", ["outputs=/proc/nowhere"]))
+        check_can_be_made(*folder_of("run", ["outputs=/proc/nowhere"]))
 
 
 def test_a_folder_that_can_be_made_is_not_there_yet_after_the_check(tmp_path):
-    _check_can_be_made("outputs", tmp_path / "one/two")
+    check_can_be_made("outputs", tmp_path / "one/two")
     assert not (tmp_path / "one").exists()

@@ -185,15 +185,16 @@ def _softmax_slope(method: Supervised, dataset: Dataset, chosen: Chosen, plain: 
 def closing(result: dict[str, Any], run: Run) -> None:
     """The one number of a classifier, and what to know of it."""
     said = [folds.in_words(result["folds"])] if result.get("folds") else []
+    fold = result.get("fold")  # of fine-tuning; other classifiers know no folds
     if result["test_accuracy"] is not None:
-        tested_on = "test accuracy" if result["fold"] is None else f"accuracy on fold {result['fold']}"
+        tested_on = "test accuracy" if fold is None else f"accuracy on fold {fold}"
         said.insert(0, f"{tested_on} {100 * result['test_accuracy']:.1f} % (macro-F1 {100 * result['macro_f1']:.1f} %)")
     found = ", ".join(said)
     log.info(
         "%s with %s labels: %s, %.0f s. In %s",
         found[0].upper() + found[1:], f"{result['labels']:,}", result["arm"], result["seconds"], quoted(run.folder),
     )  # fmt: skip
-    if "suspect_labels" in result and result["fold"] is None:
+    if "suspect_labels" in result and fold is None:
         log.info("%s", suspect_labels.in_words(result["suspect_labels"]))
     for caveat in result["caveats"]:
         log.info("Note: %s.", caveat)
