@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ssl_cli.cli.runs.commands import carry_out_command
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.config.schema import Config
 from ssl_cli.runs.result import Result
@@ -61,6 +62,18 @@ def cli(tmp_path):
         )
 
     return run
+
+
+@pytest.fixture
+def shown(tmp_path, monkeypatch, capsys):
+    """What a command that looks at runs prints, such as `status`, typed in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def show(command: str, *words: str) -> str:
+        carry_out_command(command, words)
+        return capsys.readouterr().out
+
+    return show
 
 
 @pytest.fixture

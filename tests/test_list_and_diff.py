@@ -9,21 +9,8 @@ import sys
 
 import pytest
 
-from ssl_cli.cli.runs.commands import carry_out_command
 from ssl_cli.runs.reading import LARGEST
 from ssl_cli.runs.varying import as_words, what_varies
-
-
-@pytest.fixture
-def shown(tmp_path, monkeypatch, capsys):
-    """What a command prints when typed in the test's folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def show(command: str, *words: str) -> str:
-        carry_out_command(command, words)
-        return capsys.readouterr().out
-
-    return show
 
 
 def begun_at(run, moment: str) -> None:

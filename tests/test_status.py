@@ -31,18 +31,6 @@ with claim.claimed(Path(sys.argv[1])):
 """
 
 
-@pytest.fixture
-def shown(tmp_path, monkeypatch, capsys):
-    """What a command prints when typed in the test's folder."""
-    monkeypatch.chdir(tmp_path)
-
-    def show(command: str, *words: str) -> str:
-        carry_out_command(command, words)
-        return capsys.readouterr().out
-
-    return show
-
-
 def line_of(said: str, name: str) -> list[str]:
     (line,) = [line for line in said.splitlines() if line.split()[:1] == [name]]
     return line.split()[1:]

@@ -121,10 +121,15 @@ def runs_asked_for(value: str, show: Show = iter) -> tuple[Path, list[SeenRun]]:
     folder = asked_folder(value)
     runs = runs_below(folder, show)
     if not runs:
-        raise ConfigError(
-            f"{printable(value)}: has no runs below it; runs are saved in outputs, or where hydra.run.dir says"
-        )
+        raise no_runs(value)
     return folder, runs
+
+
+def no_runs(value: str) -> ConfigError:
+    """What a person is told who names a folder without runs."""
+    return ConfigError(
+        f"{printable(value)}: has no runs below it; runs are saved in outputs, or where hydra.run.dir says"
+    )
 
 
 def disk_size(folder: Path) -> int:

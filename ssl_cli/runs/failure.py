@@ -25,9 +25,8 @@ def noted(folder: Path) -> Generator[None]:
     except Exception as error:
         said = str(error) if isinstance(error, (TrainingError, ConfigError)) else f"{type(error).__name__}: {error}"
         when = datetime.now().astimezone().isoformat(timespec="seconds")
-        with contextlib.suppress(
-            OSError, TrainingError
-        ):  # a full disk, or another process at work, may be what it failed of
+        # A full disk, or another process that took the folder over, may be what it failed of.
+        with contextlib.suppress(OSError, TrainingError):
             claim.check_held(folder)
             write(folder / NAME, json.dumps({"error": said, "when": when}, indent=1) + "\n")
         raise

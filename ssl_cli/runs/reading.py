@@ -8,7 +8,8 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -31,13 +32,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     Raises:
         DamagedError: it is something else.
     """
-    content = _content(path)
-    if content is None:
-        return None
-    try:
-        return _as_object(json.loads(content), path)
-    except (ValueError, RecursionError) as error:
-        raise DamagedError(f"{path.name} is no JSON") from error
+    return _read(path, json.loads, "no JSON")
 
 
 def read_yaml(path: Path) -> dict[str, Any] | None:
@@ -46,14 +41,8 @@ def read_yaml(path: Path) -> dict[str, Any] | None:
     Raises:
         DamagedError: it is something else.
     """
-    content = _content(path)
-    if content is None:
-        return None
-    try:
-        found = yaml.load(content, getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # both are safe; the first is quick
-        return _as_object(found, path)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise DamagedError(f"{path.name} is no plain YAML") from error
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # both are safe; the first is quick
+    return _read(path, lambda content: yaml.load(content, loader), "no plain YAML")
 
 
 def last_lines(path: Path) -> list[dict[str, Any]]:
@@ -101,6 +90,25 @@ def flattened(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, A
             yield from flattened(cast(dict[str, Any], value), f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def moment(said: str) -> float:
+    """A moment in ISO 8601, in seconds since the epoch; 0 where it is none."""
+    try:
+        return datetime.fromisoformat(said).timestamp()
+    except (ValueError, OverflowError, OSError):
+        return 0.0
+
+
+def _read(path: Path, parse: Callable[[bytes], Any], otherwise: str) -> dict[str, Any] | None:
+    """What a file holds by name; None where there is none. `otherwise` is what it is where it cannot be parsed."""
+    content = _content(path)
+    if content is None:
+        return None
+    try:
+        return _as_object(parse(content), path)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DamagedError(f"{path.name} is {otherwise}") from error
 
 
 def _content(path: Path, tail: int | None = None) -> bytes | None:

@@ -2,13 +2,12 @@
 
 import time
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from ssl_cli.runs import claim, failure
 from ssl_cli.runs.below import SeenRun
-from ssl_cli.runs.reading import DamagedError, last_lines, number, read_json
+from ssl_cli.runs.reading import DamagedError, last_lines, moment, number, read_json
 
 # `waiting`: a job of a sweep that has not begun; `interrupted`: begun, and nobody works on it.
 State = Literal["finished", "running", "interrupted", "failed", "waiting", "damaged"]
@@ -123,10 +122,7 @@ def _accuracy(lines: list[dict[str, Any]]) -> dict[str, Any]:
 def _began(folder: Path) -> float:
     """When the process that works in a folder began to, in seconds since the epoch; 0 where that is not known."""
     holder = claim.holder_of(folder) or {}
-    try:
-        return datetime.fromisoformat(str(holder.get("since"))).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return 0.0
+    return moment(str(holder.get("since")))
 
 
 def _modified(path: Path) -> float:

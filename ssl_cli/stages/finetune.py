@@ -45,23 +45,26 @@ from ssl_cli.training.loop import Views, fit
 log = logging.getLogger("ssl_cli")
 
 
-def finetune(config: Config, run: Run, start: Path | None = None) -> dict[str, Any]:
+def finetune(config: Config, run: Run, start: Path | None = None, divided: folds.Folds | None = None) -> dict[str, Any]:
     """Train a classifier and test it once, or its labels in folds, or both; the numbers of the run.
 
     Args:
         config: the settings; `stage.name` says whether it starts from a pre-training.
         run: its folder.
         start: the pre-training's folder, where the caller knows it; else `config.checkpoint` says it.
+        divided: the folds of the labels, where the caller knows them and this run leaves one out.
     """
     if run.result:
         return run.result
     stage = config.stage_as(SupervisedStage)
-    here, dataset, chosen = opened(config, run, None if stage.fold is None else partial(folds.without_fold, config))
+    here, dataset, chosen = opened(
+        config, run, None if stage.fold is None else partial(folds.without_fold, config, divided)
+    )
     parts = folds.divided(config, dataset, chosen) if stage.folds and stage.fold is None else None
     pretrained = stage.name == "finetune"
     start = (start or find_or_pretrain(config, run, dataset, here)) if pretrained else None
     crossed = parts and folds.cross_validated(
-        config, run, dataset, parts, lambda own, child: finetune(own, child, start)
+        config, run, dataset, parts, lambda own, child: finetune(own, child, start, parts)
     )
     method = fresh_classifier(config, dataset, start)
     method.weigh_classes(

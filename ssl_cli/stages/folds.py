@@ -93,12 +93,15 @@ def divided(config: Config, dataset: Dataset, chosen: Chosen) -> Folds:
     return found
 
 
-def without_fold(config: Config, dataset: Dataset, chosen: Chosen) -> tuple[Dataset, Chosen]:
-    """The data with the fold `stage.fold` in place of the test inputs, and the labels that are left."""
+def without_fold(config: Config, found: Folds | None, dataset: Dataset, chosen: Chosen) -> tuple[Dataset, Chosen]:
+    """The data with the fold `stage.fold` in place of the test inputs, and the labels that are left.
+
+    `found` are the folds of the budget, where the caller has them.
+    """
     fold = config.stage_as(SupervisedStage).fold
     if fold is None:
         raise ValueError("stage.fold must be given")
-    tested = divided(config, dataset, chosen).members(fold)
+    tested = (found or divided(config, dataset, chosen)).members(fold)
     train, files = dataset.train, dataset.files
     if files is not None:
         files = replace(files, test=[files.train[item] for item in tested.tolist()] if files.train else [])

@@ -149,9 +149,8 @@ def _answers(network: nn.Module, dataset: Dataset, plain: Plain, here: Machine) 
 
 
 def _by_features(stage: SelectStage, features: Tensor, known: Tensor, candidates: Tensor, seed: int) -> Proposal:
-    features = Standardise(features)(
-        features
-    )  # or what all inputs share would count for more than what tells them apart
+    # Otherwise what all inputs share would count for more than what tells them apart.
+    features = Standardise(features)(features)
     if stage.by == "k_centre":
         return choose_k_centre(features, known, candidates, stage.count)
     return choose_typical(features, known, candidates, stage.count, generator(seed, "selection"))
@@ -199,9 +198,8 @@ def _identity(
     start: Path | None,
     here: Machine,
 ) -> str:
-    asked = {
-        key: value for key, value in plain(config.stage).items() if key not in ("run", "labels")
-    }  # they count by content
+    # The classifier and the table count by their content, below.
+    asked = {key: value for key, value in plain(config.stage).items() if key not in ("run", "labels")}
     return identity(
         {
             "stage": asked,

@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.cli.runs.commands import Options
-from ssl_cli.cli.runs.screen import number as shown
-from ssl_cli.cli.runs.screen import say, show_table
+from ssl_cli.cli.runs.screen import number_text, say, show_table
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.below import SeenRun, asked_folder, is_run, seen
 from ssl_cli.runs.files import printable
 from ssl_cli.runs.reading import flattened, number
 
-SETTING = ("setting", "number")
+HEADINGS = ("setting", "number")
 
 
 def main(options: Options, words: Sequence[str]) -> None:
@@ -24,7 +23,7 @@ def main(options: Options, words: Sequence[str]) -> None:
         names = (str(first.folder), str(second.folder))
     settings = list(_differing(_flat(first.settings), _flat(second.settings)))
     numbers = list(_differing(dict(_numbers(first.result or {})), dict(_numbers(second.result or {}))))
-    for heading, lines in zip(SETTING, (settings, numbers), strict=True):
+    for heading, lines in zip(HEADINGS, (settings, numbers), strict=True):
         if lines:
             show_table((heading, *names), lines)
         else:
@@ -74,7 +73,7 @@ def _numbers(result: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, st
                 name = next((item for item in row.values() if isinstance(item, str)), place)
                 yield from _numbers(row, f"{prefix}{key}[{name}].")
         elif number(value) is not None or isinstance(value, bool):
-            yield f"{prefix}{key}", shown(value)
+            yield f"{prefix}{key}", number_text(value)
 
 
 def _differing(first: dict[str, str], second: dict[str, str]) -> Iterator[tuple[str, str, str]]:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ssl_cli.cli.runs.commands import DEFAULT_FOLDER, Options
-from ssl_cli.cli.runs.screen import inside, moment, percent, reading_bar, show_table, size, when
+from ssl_cli.cli.runs.screen import inside, percent, reading_bar, show_table, size, when
 from ssl_cli.runs.below import SeenRun, disk_size, jobs_and_parts, runs_asked_for
-from ssl_cli.runs.reading import number
+from ssl_cli.runs.reading import moment, number
 from ssl_cli.runs.state import status_of
 from ssl_cli.runs.varying import as_words, what_varies
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.cli.runs.commands import DEFAULT_FOLDER, Options
-from ssl_cli.cli.runs.screen import inside, moment, reading_bar, say
+from ssl_cli.cli.runs.screen import inside, reading_bar, say
 from ssl_cli.data.progress import show_progress
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.below import SeenRun, runs_asked_for
 from ssl_cli.runs.files import printable, short, write
-from ssl_cli.runs.reading import all_lines, flattened, number
+from ssl_cli.runs.reading import all_lines, flattened, moment, number
 
 EVENTS = "events.out.tfevents.ssl_cli"  # one file a run, replaced as a whole, so that no line is there twice
 SHOWN_FROM = 20  # runs that take long enough for a bar

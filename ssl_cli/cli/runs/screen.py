@@ -123,15 +123,7 @@ def when(said: str) -> str:
         return ""
 
 
-def moment(said: str) -> float:
-    """A moment in ISO 8601, in seconds since the epoch; 0 where it is none."""
-    try:
-        return datetime.fromisoformat(said).timestamp()
-    except (ValueError, OverflowError, OSError):
-        return 0.0
-
-
-def number(value: Any) -> str:
+def number_text(value: Any) -> str:
     """A number as it is compared, others as they are; nothing for None."""
     if isinstance(value, float):
         return f"{value:.6g}"

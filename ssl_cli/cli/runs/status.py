@@ -6,8 +6,7 @@ from pathlib import Path
 
 from ssl_cli.cli.runs.commands import DEFAULT_FOLDER, Options
 from ssl_cli.cli.runs.screen import duration, inside, percent, reading_bar, say, show_table
-from ssl_cli.errors import ConfigError
-from ssl_cli.runs.below import SeenRun, asked_folder, jobs_and_parts, runs_below
+from ssl_cli.runs.below import SeenRun, asked_folder, jobs_and_parts, no_runs, runs_below
 from ssl_cli.runs.reading import DamagedError
 from ssl_cli.runs.state import Status, is_held, own_status, status_of
 from ssl_cli.runs.sweep_jobs import Job, is_sweep, jobs_of
@@ -25,7 +24,7 @@ def main(options: Options, words: Sequence[str]) -> None:
     statuses = [(run.folder, status_of(run, parts)) for run, parts in found]
     waiting, damaged = _not_begun(folder, {run.folder for run, _ in found})
     if not (found or waiting or damaged):
-        raise ConfigError(f"{asked}: has no runs below it; runs are saved in outputs, or where hydra.run.dir says")
+        raise no_runs(asked)
     lines = [_line(inside(path, folder), status) for path, status in statuses]
     if len(found) == 1 and not waiting:
         lines += _parts(folder, *found[0])

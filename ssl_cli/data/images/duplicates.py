@@ -26,7 +26,7 @@ def find_similar(
 ) -> list[tuple[int, int]]:
     """Pairs of nearly the same image, one of `ones` and one of `others`: saved again, resized or recoloured a little.
 
-    Perceptual hashes (of 64 bits, by imagehash) that differ in at most three bits agree in one quarter, by which candidates are
+    Perceptual hashes (of 64 bits) that differ in at most three bits agree in one quarter, by which candidates are
     found; pixels decide. Simple images, such as digits, agree in hashes without being the same.
 
     Args:

@@ -20,9 +20,7 @@ EVERY = 0.1  # seconds between two messages on how many files are done
 
 def main() -> None:
     """Decode what comes in, answer, and end with the input."""
-    signal.signal(
-        signal.SIGINT, signal.SIG_IGN
-    )  # Ctrl-C reaches all processes of a terminal; who started this one ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all of a terminal; who started this process ends it
     with contextlib.suppress(BrokenPipeError, EOFError), os.fdopen(os.dup(1), "wb") as answers:
         os.dup2(2, 1)  # what a decoder prints is no answer
 

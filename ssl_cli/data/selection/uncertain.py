@@ -20,11 +20,8 @@ def choose_by_margin(logits: Tensor, classes: tuple[str, ...], candidates: Tenso
     Returns:
         the choice; scores are differences of probabilities, the smallest first.
     """
-    (best, second), named = (
-        logits[candidates].double().softmax(1).topk(2, dim=1).values.T,
-        logits[candidates].topk(2).indices,
-    )
-    margins = best - second
+    highest, named = logits[candidates].double().softmax(1).topk(2, dim=1)
+    margins = highest[:, 0] - highest[:, 1]
     order = margins.argsort(stable=True)[:count]
     reasons = [
         f"{classes[one]} or {classes[other]}: {float(margins[place]):.3f} between them"
