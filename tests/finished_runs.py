@@ -41,6 +41,7 @@ def train_on_pictures(folder: Path, *overrides: str, channels: int = 1) -> Path:
     words = (
         "dataset=arrays",
         "augment=digits",
+        "backbone=small",
         f"dataset.root={data}",
         "budget.labels=120",
         "budget.validation=0.5",

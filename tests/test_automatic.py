@@ -57,6 +57,42 @@ def test_digits_and_letters_are_not_mirrored_and_blobs_are():
     assert mirror_ratio(pictures) <= SAME
 
 
+@pytest.mark.parametrize(
+    ("kind", "network", "resolution"), [("colour", "resnet9", 0.625), ("digits", "small", 1), ("tiny", "small", 1)]
+)
+def test_colour_pictures_get_a_residual_network_and_smaller_views(folder, kind, network, resolution):
+    train = {"colour": blobs(300, 32, 0), "digits": digits()[:300, 0].numpy(), "tiny": blobs(300, 16, 0)}[kind]
+    config = settings_for("dataset=arrays", folder(train), *SMALL)
+    assert (config.backbone.name, config.augment.pretrain.arguments["resolution"]) == (network, resolution)
+
+
+def test_a_method_that_needs_whole_images_gets_them(folder):
+    config = settings_for("dataset=arrays", folder(), "method=autoencoder", *SMALL)
+    assert (config.backbone.name, config.augment.pretrain.arguments["resolution"]) == ("resnet9", 1)
+
+
+def test_a_network_that_was_typed_stays(folder):
+    data = ("dataset=arrays", folder(), *SMALL)
+    assert settings_for(*data, "backbone=small").backbone.name == "small"
+    assert settings_for(*data, "backbone=resnet18").backbone.name == "resnet18"
+    chosen = settings_for(*data, "backbone.width=4", "augment.pretrain.resolution=1")
+    assert (chosen.backbone.name, chosen.backbone.arguments["width"]) == ("resnet9", 4)
+    assert chosen.augment.pretrain.arguments["resolution"] == 1
+
+
+def test_a_pretraining_that_is_named_brings_its_network(cli, tmp_path, folder):
+    data = ("dataset=arrays", folder(), *SMALL, "schedule=smoke")
+    made = tmp_path / "made"
+    done = cli("pretrain", *data, "backbone=resnet", "backbone.width=0.125", f"hydra.run.dir={made}")
+    assert done.returncode == 0, done.stderr
+    found = settings_for("stage=finetune", *data, f"checkpoint={made}").backbone
+    assert (found.name, found.arguments["width"]) == ("resnet", 0.125)
+    assert settings_for("stage=finetune", *data, f"checkpoint={made}", "backbone=small").backbone.name == "small"
+    done = cli("finetune", *data, f"checkpoint={made}")
+    assert "backbone=auto: backbone=resnet, as in" in done.stdout
+    assert done.returncode == 0, done.stderr
+
+
 def test_too_few_images_and_copies_tell_nothing():
     assert mirror_ratio(digits()[:150]) is None
     assert mirror_ratio(digits()[:1].expand(400, -1, -1, -1)) is None
@@ -109,7 +145,7 @@ def test_what_was_typed_stays_even_where_it_is_the_default(folder):
 
 
 def test_views_that_were_typed_are_for_images_or_refused(folder):
-    with pytest.raises(ConfigError, match=r"augment=auto: chooses views of images, and dataset=commands has texts"):
+    with pytest.raises(ConfigError, match=r"augment=auto: is chosen for images, and dataset=commands has texts"):
         settings_for("dataset=commands", "augment=auto", "backbone=bag")
     with pytest.raises(ConfigError, match="is for texts, and dataset=arrays has images"):
         settings_for("dataset=arrays", folder(), "augment=text", *SMALL)

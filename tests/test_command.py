@@ -19,7 +19,7 @@ TINY = [
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["--help"], 0, "backbone   small bag bert_base gpt2_small resnet resnet18 resnet9 timm"),
+        (["--help"], 0, "backbone   small auto bag bert_base gpt2_small resnet resnet18 resnet9 timm"),
         (["--cfg", "job"], 0, "temperature: 0.1"),
         (["--version"], 0, "ssl-cli "),
         (["budget.lables=5"], 2, "ssl-cli: budget.lables: no such key; did you mean budget.labels?\n"),

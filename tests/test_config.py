@@ -63,7 +63,7 @@ WITH_PARTNERS = [
     ),
     *(f"dataset=cifar10 augment=natural backbone={name}" for name in ("torchvision", "timm")),
     "dataset=synthetic_cases method=micle",
-    "backbone=resnet9",
+    *(f"backbone={name}" for name in ("resnet9", "auto")),
     "method=mae backbone=vit",
     "dataset=texts augment=text backbone=bag schedule=text",
     "dataset=texts augment=whole_text backbone=transformer method=masked_lm",

@@ -641,7 +641,7 @@ def test_a_run_lists_what_was_left_out_and_what_is_for_the_test(tmp_path, smoke)
     (root / "cat" / "empty.png").touch()
     config, run = smoke(
         "stage=baseline", "dataset=folder", f"dataset.root={root}", f"dataset.cache={tmp_path / 'cache'}", "augment=natural",
-        "budget=all", "dataset.size=16",
+        "backbone=small", "budget=all", "dataset.size=16",
     )  # fmt: skip
     finetune(config, run)
     assert list(csv.reader((run.folder / "skipped.csv").read_text().splitlines())) == [
@@ -666,7 +666,7 @@ def test_names_that_are_no_text_are_listed_with_escapes(tmp_path, smoke):
         pytest.skip("this file system takes only names that are text")
     config, run = smoke(
         "stage=baseline", "dataset=folder", f"dataset.root={root}", f"dataset.cache={tmp_path / 'cache'}", "augment=natural",
-        "budget=all", "dataset.size=16",
+        "backbone=small", "budget=all", "dataset.size=16",
     )  # fmt: skip
     finetune(config, run)
     assert "odd.png,empty file" in (run.folder / "skipped.csv").read_text()

@@ -13,10 +13,17 @@ from ssl_cli.config.overrides import GROUPS
 from ssl_cli.config.schema import Config
 from ssl_cli.config.trust import settings_folder
 
+OPEN = ("augment", "backbone", "schedule")  # groups with a choice `auto`
+
 
 def is_open(config: Config) -> bool:
-    """Whether settings are left to be chosen: views, a schedule, or the steps that take `schedule.minutes`."""
-    return AUTO in (config.augment.name, config.schedule.name) or config.schedule.minutes is not None
+    """Whether settings are left to be chosen: those of a group, or the steps that take `schedule.minutes`."""
+    return bool(open_groups(config)) or config.schedule.minutes is not None
+
+
+def open_groups(config: Config) -> list[str]:
+    """The groups whose choice is `auto`."""
+    return [group for group in OPEN if getattr(config, group).name == AUTO]
 
 
 def typed_keys(words: Iterable[str]) -> set[str]:
@@ -38,14 +45,17 @@ def keeper(settings: DictConfig, words: Iterable[str]) -> Callable[[str], bool]:
         words: of the command line. What they set stays, even where it is the value that `auto` has itself; what an experiment
             or a data set has changed stays too, and so does what is not there.
     """
-    usual = _all_values_of("augment", AUTO) | _all_values_of("schedule", AUTO)
+    usual = {key: value for group in OPEN for key, value in _all_values_of(group, AUTO).items()}
     typed = typed_keys(words)
     missing = object()
 
     def keeps(key: str) -> bool:
-        if any(key == one or key.startswith(f"{one}.") for one in typed):
+        if any(f"{key}.".startswith(f"{one}.") or one.startswith(f"{key}.") for one in typed):
             return True
         there = OmegaConf.select(settings, key, default=missing)
+        if isinstance(there, DictConfig):  # a group as a whole
+            inside = {one: value for one, value in usual.items() if one.startswith(f"{key}.")}
+            return dict(leaves(OmegaConf.to_container(there), key)) != inside
         return there is missing or there != usual.get(key)
 
     return keeps
@@ -56,7 +66,7 @@ def with_values(settings: DictConfig, values: Mapping[str, Any]) -> DictConfig:
     result = settings.copy()
     OmegaConf.set_struct(result, False)
     for key, value in values.items():
-        OmegaConf.update(result, key, value)
+        OmegaConf.update(result, key, value, merge=False)
     return result
 
 

@@ -1,10 +1,10 @@
 """What `auto` and `schedule.minutes` stand for, decided once the data can be read and before the run starts."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from omegaconf import DictConfig
 from torch import Tensor
@@ -19,6 +19,7 @@ from ssl_cli.data.dataset import facts_of, load
 from ssl_cli.data.types import Dataset, as_tensor
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.saved import saved_settings
+from ssl_cli.stages.automatic_network import chosen_network
 from ssl_cli.stages.automatic_schedule import chosen_schedule, described_schedule
 from ssl_cli.stages.automatic_views import chosen_views
 from ssl_cli.stages.fit import check_fit
@@ -44,7 +45,7 @@ def settings_for(*words: str) -> Config:
 def settled(
     config: Config, settings: DictConfig, words: Sequence[str], folder: Path | None = None, allowed: Allowed = anything
 ) -> Config:
-    """The settings of a run with all that is left open chosen: views, schedule, and the steps that take `schedule.minutes`.
+    """The settings of a run with all that is left open chosen: views, network, schedule, the steps that take `schedule.minutes`.
 
     Args:
         config, settings: typed, and as Hydra composed them, interpolations not carried out.
@@ -59,24 +60,53 @@ def settled(
         return config
     if folder is not None and automatic.is_saved(folder):
         saved = saved_settings(f"hydra.run.dir={folder}", folder)
-        return replace(config, augment=saved.augment, schedule=saved.schedule)
+        return replace(config, augment=saved.augment, backbone=saved.backbone, schedule=saved.schedule)
     dataset = load(config.dataset)
     keeps = automatic.keeper(settings, words)
-    chosen: dict[str, Any] = {}
-    lines: list[str] = []
-    if config.augment.name == AUTO:
-        chosen, line = chosen_views(_images(dataset))
-        lines.append(line)
-    if config.schedule.name == AUTO:
-        chosen |= chosen_schedule(config, facts_of(dataset), keeps)
-    settings = automatic.with_values(settings, {key: value for key, value in chosen.items() if not keeps(key)})
-    decided = check(resolved(settings), allowed)
-    check_fit(decided, dataset)
+    values, wishes, lines = _chosen(config, dataset, keeps)
+    try:
+        settings, decided = _with_values(settings, {**values, **wishes}, keeps, dataset, allowed)
+    except ConfigError:
+        if not wishes:
+            raise
+        settings, decided = _with_values(settings, values, keeps, dataset, allowed)
     if config.schedule.name == AUTO:
         lines.append(described_schedule(decided, facts_of(dataset)))
     for line in lines:
         log.info("%s", line)
     return _timed(decided, dataset, settings, words, allowed)
+
+
+def _chosen(
+    config: Config, dataset: Dataset, keeps: Callable[[str], bool]
+) -> tuple[dict[str, Any], dict[str, Any], list[str]]:
+    """What open groups stand for, by key; settings that are left out where a method refuses them; a line for each choice."""
+    values: dict[str, Any] = {}
+    wishes: dict[str, Any] = {}
+    lines: list[str] = []
+    if config.augment.name == AUTO:
+        chosen, line = chosen_views(_images(dataset, "augment"))
+        values |= chosen
+        lines.append(line)
+    if config.backbone.name == AUTO:
+        named = AUTO if keeps("backbone") else config.checkpoint
+        network, smaller, line = chosen_network(_images(dataset, "backbone"), named)
+        values |= network
+        wishes = smaller if config.augment.name == AUTO else {}
+        lines.append(line)
+    if config.schedule.name == AUTO:
+        values |= chosen_schedule(config, facts_of(dataset), keeps)
+    return values, wishes, lines
+
+
+def _with_values(
+    settings: DictConfig, values: dict[str, Any], keeps: Callable[[str], bool], dataset: Dataset, allowed: Allowed
+) -> tuple[DictConfig, Config]:
+    """The settings with these values where nothing else was asked for, and typed; raises ConfigError where they do not fit."""
+    settings = automatic.with_values(settings, {key: value for key, value in values.items() if not keeps(key)})
+    decided = check(resolved(settings), allowed)
+    check_fit(decided, dataset)
+    return settings, decided
 
 
 def _timed(config: Config, dataset: Dataset, settings: DictConfig, words: Sequence[str], allowed: Allowed) -> Config:
@@ -95,10 +125,11 @@ def _timed(config: Config, dataset: Dataset, settings: DictConfig, words: Sequen
     return check(resolved(automatic.with_values(settings, values)), allowed)
 
 
-def _images(dataset: Dataset) -> Tensor:
+def _images(dataset: Dataset, group: Literal["augment", "backbone"]) -> Tensor:
     """Raises ConfigError where there are none."""
     if dataset.vocabulary is not None:
+        instead = {"augment": "text or whole_text", "backbone": "bag or transformer"}[group]
         raise ConfigError(
-            f"augment=auto: chooses views of images, and dataset={dataset.name} has texts; take augment=text or whole_text"
+            f"{group}=auto: is chosen for images, and dataset={dataset.name} has texts; take {group}={instead}"
         )
     return as_tensor(dataset.train.inputs)

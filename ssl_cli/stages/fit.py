@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ssl_cli.config.consistency import AUTO, data_problems, inputs_to_pretrain_on, labels_to_train_on
+from ssl_cli.config.automatic import open_groups
+from ssl_cli.config.consistency import data_problems, inputs_to_pretrain_on, labels_to_train_on
 from ssl_cli.config.schema import Config, DatasetComponent, Facts, Runtime
 from ssl_cli.config.trust import components
 from ssl_cli.data.dataset import contradictions, described, facts_of, load
@@ -46,7 +47,7 @@ def open_dataset(config: Config, run: Run) -> Dataset:
     Raises:
         ConfigError: they cannot be read, or do not fit.
     """
-    undecided = [group for group in ("augment", "schedule") if getattr(config, group).name == AUTO]
+    undecided = open_groups(config)
     if undecided:
         raise ConfigError(
             *(
