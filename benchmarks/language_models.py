@@ -39,6 +39,11 @@ PAIRS = (
     f"dataset.languages=[en,it,da,de,fr] dataset.tokenizer.vocabulary=16000 {SMALL} {PRETRAIN} backbone.languages=true "
     "schedule.pretrain.max_steps=1500 schedule.supervised.max_steps=600 budget=all method=cross_lingual method.transform=false"
 )
+ONE_CORRUPTION = "stage.text_corruptions.truncation=[0.5] " + " ".join(  # one has to be measured
+    f"stage.text_corruptions.{name}=[]"
+    for name in ("typos", "upper_case", "lower_case", "random_case", "deleted_words")
+)
+READ = f"stage.translations=debian_pairs_held_out.csv {ONE_CORRUPTION} runtime.threads=1"
 MIXTURES = {
     "CLM": "method.clm=1 method.mlm=0 method.tlm=0",
     "MLM": "method.clm=0 method.mlm=1 method.tlm=0",
@@ -109,7 +114,7 @@ def xlm(seeds: list[int]) -> None:
                 result = run(folder, f"finetune checkpoint=outputs/xlm_{number}/{seed} {own} stage.train={part}")
                 for language, numbers in result["languages"].items():
                     found.setdefault(f"{name}, {kind}, {language}", []).append(numbers["accuracy"])
-                read = f"evaluate stage.run=outputs/{folder} stage.translations=debian_pairs_held_out.csv runtime.threads=1"
+                read = f"evaluate stage.run=outputs/{folder} {READ}"
                 row = run(f"xlm_{number}_{part}_read/{seed}", read)["rows"][0]
                 for pair, numbers in row["translations"].items():
                     found.setdefault(f"{name}, {kind}, {pair}", []).append(numbers["mean"])
@@ -125,7 +130,7 @@ BAG = (
 
 def partners(seeds: list[int]) -> None:
     own = f"{BAG} dataset.root=debian_languages.csv dataset.languages=[en,it,da,de,fr]"
-    _partners("partners", own, seeds, "stage.translations=debian_pairs_held_out.csv")
+    _partners("partners", own, seeds, READ)
 
 
 def sib200(seeds: list[int]) -> None:
@@ -142,9 +147,8 @@ def _partners(name: str, command: str, seeds: list[int], more: str) -> None:
                 found.setdefault(f"{row['arm']}, {language}", []).append(numbers["accuracy"]["mean"])
         if not more:
             continue
-        for row in run(f"{name}_read/{seed}", f"evaluate stage.run=outputs/{name}/{seed} {more} runtime.threads=1")[
-            "rows"
-        ]:
+        read = f"evaluate stage.run=outputs/{name}/{seed} {more}"
+        for row in run(f"{name}_read/{seed}", read)["rows"]:
             for pair, numbers in row.get("translations", {}).items():
                 found.setdefault(f"{row['arm']}, {pair}", []).append(numbers["mean"])
     show("English labels, read in other languages, by a bag of tokens: in %", found)

@@ -21,7 +21,14 @@ from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.stages.select import select
 
-TINY = ("augment=digits", "schedule=smoke", "backbone.width=4", "runtime.threads=1", "runtime.precision=float32")
+TINY = (
+    "augment=digits",
+    "backbone=small",
+    "schedule=smoke",
+    "backbone.width=4",
+    "runtime.threads=1",
+    "runtime.precision=float32",
+)
 BY_CLASSIFIER = ("seed=0", "runtime.threads=1", "runtime.precision=float32")
 
 
