@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Any
 from ssl_cli import __version__
 from ssl_cli.cli.carry_out import carry_out
 from ssl_cli.cli.runs.commands import COMMANDS, carry_out_command
+from ssl_cli.cli.sweeps.jobs import Jobs
+from ssl_cli.cli.sweeps.started import check_sweeper, started, with_plugin_settings
 from ssl_cli.cli.terminal import Exits, interrupt, log_to_terminal
 from ssl_cli.config import compose, groups, overrides, trust
 from ssl_cli.config.schema import Config
@@ -80,28 +83,42 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
 
         print(help.text(asked.overrides, asked.config_dir), end="")
         return
-    _check(asked, allowed)
-    failures: list[str] = []
-    program = hydra.main(config_path=str(settings_folder()), config_name=overrides.NAME, version_base="1.3")(
-        _job(allowed, asked.multirun, failures)
-    )
+    if asked.multirun:
+        asked.overrides = with_plugin_settings(asked)
+        sys.argv = [sys.argv[0], *options, *asked.overrides]
+    configs = _check(asked, allowed)
+    jobs = Jobs(_job(allowed, asked.multirun), asked.multirun)
+    program = hydra.main(config_path=str(settings_folder()), config_name=overrides.NAME, version_base="1.3")(jobs)
     if asked.shell_completion and any(word.startswith("query=") for word in asked.overrides):
         from ssl_cli.cli import completion
 
         shell = next(word for word in asked.overrides if word.startswith("query=")).partition("=")[2]
         completion.with_stages(program, shell)
         return
-    program()
-    if failures:
-        raise TrainingError("\n".join(failures))
+    if asked.multirun and configs:
+        os.environ["HYDRA_FULL_ERROR"] = "1"  # what a sweeper or a launcher raises comes out as it is
+        _, folder = compose.folder_of("sweep", asked.overrides, asked.config_dir, asked.config_name)
+        with started(asked, jobs, configs, folder):
+            program()
+    else:
+        program()
+    if jobs.failures:
+        raise TrainingError("\n".join(jobs.failures))
 
 
-def _check(asked: argparse.Namespace, allowed: Allowed) -> None:
-    """Raises ConfigError with all that is wrong with a command line, before a folder is made."""
+def _check(asked: argparse.Namespace, allowed: Allowed) -> list[Config]:
+    """The settings of each job; none where no job is asked for.
+
+    Raises:
+        ConfigError: with all that is wrong with a command line, before a folder is made.
+    """
     from ssl_cli.cli.folders import check_can_be_made, check_sweep_folder
 
+    configs: list[Config] = []
     if not (asked.hydra_help or asked.shell_completion or asked.info):
         configs = compose.precheck(asked.overrides, asked.multirun, asked.config_dir, asked.config_name, allowed)
+        if asked.multirun:
+            check_sweeper(asked, configs)
         if not asked.cfg:
             _check_fit(configs)
         if not (asked.cfg or asked.multirun):
@@ -110,30 +127,26 @@ def _check(asked: argparse.Namespace, allowed: Allowed) -> None:
         key, folder = compose.folder_of("sweep", asked.overrides, asked.config_dir, asked.config_name)
         check_can_be_made(key, folder)
         check_sweep_folder(folder)
+    return configs
 
 
-def _job(allowed: Allowed, in_sweep: bool, failures: list[str]) -> Callable[[Any], None]:
-    """What Hydra calls for each job, maybe in another process. In a sweep, why one failed is kept and the others go on."""
+def _job(allowed: Allowed, in_sweep: bool) -> Callable[[Any], Path]:
+    """One job with its settings, maybe in another process; the folder of its run."""
     trusted = trust.granted()
 
-    def task(settings: Any) -> None:
+    def carry_out_job(settings: Any) -> Path:
         from hydra.core.hydra_config import HydraConfig
 
         job = HydraConfig.get()
         sweep = Path(job.sweep.dir).absolute() if in_sweep else None
-        with Exits():
-            trust.grant(trusted)
-            checked = compose.check(compose.resolved(settings), allowed)
-            trust.trust_components_of(checked)
-            folder = Path(job.runtime.output_dir)
-            try:
-                carry_out(_settled(checked, settings, list(job.overrides.task), folder, allowed), folder, sweep)
-            except TrainingError as error:
-                if sweep is None:
-                    raise
-                failures.append(f"{job.job.override_dirname}: {error}")
+        trust.grant(trusted)
+        checked = compose.check(compose.resolved(settings), allowed)
+        trust.trust_components_of(checked)
+        folder = Path(job.runtime.output_dir)
+        carry_out(_settled(checked, settings, list(job.overrides.task), folder, allowed), folder, sweep)
+        return folder
 
-    return task
+    return carry_out_job
 
 
 def _settled(config: Config, settings: Any, words: list[str], folder: Path, allowed: Allowed) -> Config:

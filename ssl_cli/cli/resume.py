@@ -8,7 +8,7 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
-from ssl_cli.config import trust
+from ssl_cli.config import plugins, trust
 from ssl_cli.config.overrides import key_of
 from ssl_cli.config.schema import Config
 from ssl_cli.errors import ConfigError
@@ -104,6 +104,6 @@ def _override_problems(word: str) -> list[str]:
     except HydraException:
         return ["cannot be read"]
     parts: list[Any] = [*override.key_or_group.replace("/", ".").split("."), *(override.package or "").split(".")]
-    if "hydra" in parts and not trust.trusts_hydra_settings():
+    if "hydra" in parts and not (plugins.runs_no_code(override) or trust.trusts_hydra_settings()):
         return [f"sets what Hydra does, which can run code; if you trust it, add trust={trust.HYDRA}"]
     return []

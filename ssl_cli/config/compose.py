@@ -21,10 +21,12 @@ from ssl_cli.config.overrides import (
     hydra_settings,
     is_of_hydra,
     jobs,
+    key_of,
     overrides_without_effect,
     parsed_override,
     reading,
 )
+from ssl_cli.config.plugins import check_installed
 from ssl_cli.config.schema import Config, Stage
 from ssl_cli.config.typecheck import Allowed, anything, shown, typed
 from ssl_cli.errors import ConfigError
@@ -95,6 +97,7 @@ def precheck(
     configs: list[Config] = []
     with reading(extra_folder):
         parsed = [override for text in overrides if (override := parsed_override(text, problems)) is not None]
+        check_installed(parsed)
         asks_hydra = bool(extra_folder or name) or any(is_of_hydra(override) for override in parsed)
         for job in jobs(parsed, multirun, problems):
             try:
@@ -120,17 +123,26 @@ def folder_of(
     Raises:
         ConfigError: `hydra.run.dir` or `hydra.sweep.dir` is not a path.
     """
+    key = f"hydra.{kind}.dir"
+    asked = hydra_of(overrides, extra_folder, name, f"{kind}.dir")
+    if not isinstance(asked, str) or not asked.strip():
+        raise ConfigError(f"{key}={shown(asked)}: must be a path")
+    own = any(key_of(word) == key for word in overrides)
+    return (key if own else "outputs"), Path(asked).absolute()
+
+
+def hydra_of(overrides: Sequence[str], extra_folder: str | None, name: str | None, key: str) -> Any:
+    """One of Hydra's own settings for the first job of a command line; arguments as of `folder_of`.
+
+    Args:
+        overrides, extra_folder, name: of the command line.
+        key: below `hydra`, such as `sweep.dir`.
+    """
     with reading(extra_folder):
         problems: list[str] = []
         parsed = [override for text in overrides if (override := parsed_override(text, problems)) is not None]
         first = next(jobs(parsed, multirun=True, problems=problems))
-        composed = hydra_compose(name or NAME, overrides=first, return_hydra_config=True)
-        asked = composed.hydra[kind].dir
-    key = f"hydra.{kind}.dir"
-    if not isinstance(asked, str) or not asked.strip():
-        raise ConfigError(f"{key}={shown(asked)}: must be a path")
-    own = any(override.key_or_group == key for override in parsed)
-    return (key if own else "outputs"), Path(asked).absolute()
+        return OmegaConf.select(hydra_compose(name or NAME, overrides=first, return_hydra_config=True).hydra, key)
 
 
 def _of_hydra(overrides: list[str], name: str, multirun: bool) -> list[str]:

@@ -14,11 +14,12 @@ from hydra._internal.utils import create_config_search_path
 from hydra.core.config_search_path import SearchPathQuery
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ssl_cli.config.plugins import is_search
 from ssl_cli.config.schema import Stage
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import nearest, one_of, shown
@@ -82,16 +83,39 @@ def parsed_override(text: str, problems: list[str]) -> Override | None:
 
 
 def jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Iterator[list[str]]:
-    """The overrides of each job: one, or every combination of a sweep's values."""
+    """The overrides of each job: one, or every combination of a sweep's values.
+
+    A search decides on the way which combinations it tries: of it, jobs with each value of each setting, the others at their
+    first one.
+    """
     choices: list[list[str]] = []
+    search = any(is_search(override) for override in overrides)
     for override in overrides:
         if not override.is_sweep_override():
             choices.append([_typed_text(override)])
-        elif multirun:
-            choices.append([f"{override.get_key_element()}={value}" for value in override.sweep_string_iterator()])
-        else:
+        elif not multirun:
             problems.append(f"{override.input_line}: several values are a sweep; add -m")
-    yield from map(list, itertools.product(*choices))
+        elif override.is_discrete_sweep() or search:
+            choices.append([f"{override.get_key_element()}={value}" for value in _values(override)])
+        else:
+            problems.append(
+                f"{override.input_line}: an interval is for a search; add hydra/sweeper=optuna, or list the values"
+            )
+    if search:
+        yield [values[0] for values in choices]
+        for place, values in enumerate(choices):
+            for value in values[1:]:
+                yield [value if here == place else others[0] for here, others in enumerate(choices)]
+    else:
+        yield from map(list, itertools.product(*choices))
+
+
+def _values(override: Override) -> list[str]:
+    """The values of a setting in a sweep; of an interval its ends."""
+    if override.is_discrete_sweep():
+        return list(override.sweep_string_iterator())
+    interval = override.value()
+    return [] if not isinstance(interval, IntervalSweep) else [str(interval.start), str(interval.end)]
 
 
 def _typed_text(override: Override) -> str:

@@ -32,12 +32,16 @@ STALE = 60.0  # seconds without one after which a folder can be taken over
 _held: dict[Path, "Claim"] = {}  # by this process
 
 
+class HeldError(ConfigError):
+    """Another process works in the folder."""
+
+
 @contextlib.contextmanager
 def claimed(folder: Path) -> Generator["Claim"]:
     """Hold a folder for this process; it may do so again inside.
 
     Raises:
-        ConfigError: another process works there.
+        HeldError: another process works there.
     """
     folder = folder.resolve()
     if folder in _held:
@@ -92,7 +96,7 @@ class Claim:
         with _locked(self._path) as descriptor:
             holder = _read(descriptor)
             if holder and _is_alive(holder, _age(self._path)):
-                raise ConfigError(_refusal(holder, self._path))
+                raise HeldError(_refusal(holder, self._path))
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, json.dumps(self._who).encode())

@@ -180,6 +180,10 @@ class Run:
         """Wall-clock seconds over all sessions, up to what was saved of earlier ones."""
         return self._seconds_before + time.perf_counter() - self._opened
 
+    def leave_out(self, seconds: float) -> None:
+        """Do not count seconds in which the run only waited for another one."""
+        self._opened += seconds
+
     # While training
 
     @contextlib.contextmanager

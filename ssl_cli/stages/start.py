@@ -7,16 +7,22 @@ from pathlib import Path
 
 from ssl_cli.config.schema import Config
 from ssl_cli.data.types import Dataset
+from ssl_cli.runs import claim
 from ssl_cli.runs.files import short, write
 from ssl_cli.runs.finished import find_pretraining, is_usable
+from ssl_cli.runs.result import read_result
 from ssl_cli.runs.run import Run
+from ssl_cli.runs.turns import Turn
 from ssl_cli.stages.identity import pretraining_identity
 from ssl_cli.stages.pretrain import check_sources, pretrain
 from ssl_cli.stages.pretrain_settings import PretrainStage
+from ssl_cli.stages.shared_pretraining import one_pretraining_at_a_time, to_go_on_with
 from ssl_cli.stages.sources import source_at
 from ssl_cli.training.device import Machine
 
 log = logging.getLogger("ssl_cli")
+
+START, OWN = "start.json", "pretrain"
 
 
 def check_start(config: Config) -> None:
@@ -54,25 +60,53 @@ def find_or_pretrain(config: Config, run: Run, dataset: Dataset, machine: Machin
         return named_checkpoint(config)
     check_sources(config)
     wanted = pretraining_identity(config, dataset, machine)
-    choice = run.folder / "start.json"  # a resumed run starts from what it started from
+    choice = run.folder / START  # a resumed run starts from what it started from
     if choice.exists():
         chosen = Path(str(json.loads(choice.read_text())))
         if is_usable(chosen, wanted):
             return chosen
-        log.warning("start.json names %s, which is no pre-training with these settings; it is not used.", chosen)
-    own = run.folder / "pretrain"
-    if not own.exists():
-        beside = (path.parent for root in (run.folder.parent, run.folder.parent.parent) for path in _near(root))
-        found = find_pretraining(config.outputs, wanted) or next(
-            (folder for folder in beside if is_usable(folder, wanted)), None
-        )
-        if found:
-            log.info("Pre-trained already with these settings: %s", short(found))
-            write(choice, json.dumps(str(found)))
-            return found
-    settings = replace(config, stage=PretrainStage("pretrain"))
-    pretrain(settings, run.child("pretrain", settings))
-    return own
+        log.warning("%s names %s, which is no pre-training with these settings; it is not used.", START, chosen)
+    with one_pretraining_at_a_time(config.outputs, wanted, run) as turn:
+        return _made_already(config, run, wanted) or _made_now(config, run, wanted, dataset, machine, turn)
+
+
+def _made_already(config: Config, run: Run, wanted: str) -> Path | None:
+    """The folder of a finished pre-training of an identity; None where there is none, or the run has begun one itself."""
+    own = run.folder / OWN
+    if own.exists():
+        return own if read_result(own) else None
+    beside = (path.parent for root in (run.folder.parent, run.folder.parent.parent) for path in _near(root))
+    found = find_pretraining(config.outputs, wanted) or next(
+        (folder for folder in beside if is_usable(folder, wanted)), None
+    )
+    if found:
+        log.info("Pre-trained already with these settings: %s", short(found))
+        _note_start(run, found)
+    return found
+
+
+def _made_now(config: Config, run: Run, wanted: str, dataset: Dataset, machine: Machine, turn: Turn) -> Path:
+    """The folder of a pre-training that is trained now: one that another run has begun and not ended, or one inside this run."""
+
+    def is_wanted(settings: Config) -> bool:
+        return pretraining_identity(settings, dataset, machine) == wanted
+
+    own = replace(config, stage=PretrainStage("pretrain"))
+    begun = None if (run.folder / OWN).exists() else to_go_on_with(turn, is_wanted, run)
+    settings, inside = begun or (own, run.child(OWN, own))
+    turn.works_in(inside.folder)
+    with claim.claimed(
+        inside.folder
+    ):  # so that whoever goes on with it notices where this process still lives, or lives again
+        pretrain(settings, inside)
+    turn.done()
+    if begun:
+        _note_start(run, inside.folder)
+    return inside.folder
+
+
+def _note_start(run: Run, start: Path) -> None:
+    write(run.folder / START, json.dumps(str(start)))
 
 
 def _near(root: Path) -> list[Path]:

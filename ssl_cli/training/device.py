@@ -16,6 +16,7 @@ from ssl_cli.config.schema import Runtime
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.files import write
 from ssl_cli.runs.run import MACHINE, Run
+from ssl_cli.training.threads import own_threads
 
 _Module = TypeVar("_Module", bound=nn.Module)
 REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -89,9 +90,7 @@ def machine(runtime: Runtime) -> Machine:
     """
     device = torch.device(_best_device() if runtime.device == "auto" else runtime.device)
     _require(device)
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if runtime.threads != "auto":
-        threads = runtime.threads
+    threads = own_threads() if runtime.threads == "auto" else runtime.threads
     precision = _best_precision(device) if runtime.precision == "auto" else runtime.precision
     channels_last = device.type != "mps" if runtime.channels_last == "auto" else runtime.channels_last
     return _prepared(Machine(device, precision, threads, channels_last, runtime.compile, runtime.checkpoint_seconds))

@@ -1,0 +1,76 @@
+"""What Hydra calls for each job of a run or a sweep, in this process or in one that a launcher starts."""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ssl_cli.cli.terminal import Exits
+from ssl_cli.errors import TrainingError
+
+PROCESS = secrets.token_hex(8)  # this process, as no other one on any machine
+
+
+class JobError(Exception):
+    """A job that is not finished, for a sweeper that counts such jobs; why is said elsewhere."""
+
+
+@dataclass
+class Jobs:
+    """The jobs of a command line, for a function that Hydra carries to where they run.
+
+    carry_out: one job with its settings, in the folder that it gives.
+    in_sweep: whether they are several; then a training that fails ends none of the others.
+    gives: what a sweeper that searches is told of a finished run's result, and as an error of a job without; None for others.
+    reports: the folder of reports, of a sweep with a launcher.
+    failures: what is to be said at the end of those that this process carried out.
+    """
+
+    carry_out: Callable[[Any], Path]
+    in_sweep: bool
+    gives: Callable[[dict[str, Any] | None], float | None] | None = None
+    reports: Path | None = None
+    failures: list[str] = field(default_factory=list)
+    process: str = PROCESS
+
+    def __call__(self, settings: Any) -> Any:
+        """One job."""
+        folder = self._here(settings) if self.process == PROCESS else self._elsewhere(settings)
+        if self.gives is None:
+            return None
+        from ssl_cli.runs.result import read_result
+
+        given = None if folder is None else self.gives(read_result(folder))
+        if given is None:
+            raise JobError("the job is not finished")
+        return given
+
+    def _here(self, settings: Any) -> Path | None:
+        with Exits():
+            try:
+                return self.carry_out(settings)
+            except TrainingError as error:
+                if not self.in_sweep:
+                    raise
+                self.failures.append(f"{_name()}: {error}")
+                return None
+
+    def _elsewhere(self, settings: Any) -> Path | None:
+        from hydra.core.hydra_config import HydraConfig
+
+        from ssl_cli.cli.sweeps.worker import carry_out_in_worker
+
+        job = HydraConfig.get()
+        if self.reports is None:
+            raise TypeError("a job in another process needs a folder of reports")
+        folder = Path(job.runtime.output_dir)
+        return carry_out_in_worker(lambda: self.carry_out(settings), self.reports, int(job.job.num), _name(), folder)
+
+
+def _name() -> str:
+    """What a job varies, as Hydra puts it; the number of one that varies nothing."""
+    from hydra.core.hydra_config import HydraConfig
+
+    job = HydraConfig.get().job
+    return job.override_dirname or f"job {job.num}"

@@ -1,0 +1,71 @@
+"""What is particular to each of Hydra's launchers: how many jobs it runs at once, what it must be told, how it ends jobs."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+THREADS = "OMP_NUM_THREADS"  # by which a launcher's processes are told how many threads they get
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """A launcher.
+
+    at_once: how many of a number of jobs share this machine's cores, by the launcher's settings; None: it is others that they
+        run on, and whoever runs them says how many cores each gets.
+    words: settings that it is given where none were typed.
+    end_waiting: ends jobs that wait for a machine, by the sweep's folder.
+    """
+
+    at_once: Callable[[Any, int], int | None]
+    words: tuple[str, ...] = ()
+    end_waiting: Callable[[Path], None] = lambda _: None
+
+
+def _joblib(settings: Any, jobs: int) -> int:
+    asked = int(settings.n_jobs)
+    return max(1, min(jobs, asked if asked > 0 else cores() + 1 + asked))
+
+
+def _ray(settings: Any, jobs: int) -> int:
+    each = float(settings.ray.remote.get("num_cpus", 1)) or 1.0
+    return max(1, min(jobs, int(float(settings.ray.init.get("num_cpus", cores())) / each)))
+
+
+def _cancel_waiting(sweep: Path) -> None:
+    """Slurm's jobs that have not begun; the numbers of all of them are names of files that submitit has made."""
+    numbers = {path.name.partition("_")[0] for path in (sweep / ".submitit").glob("[0-9]*")}
+    if numbers and shutil.which("scancel"):
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            subprocess.run(
+                ["scancel", "--state=PENDING", *sorted(numbers)], timeout=30, capture_output=True, check=False
+            )
+
+
+WEEK = 7 * 24 * 60
+LAUNCHERS = {
+    "JoblibLauncher": Launcher(_joblib),
+    "RayLauncher": Launcher(
+        _ray, ("+hydra.launcher.ray.init.log_to_driver=false", "+hydra.launcher.ray.init.include_dashboard=false")
+    ),
+    # It begins all jobs of a batch at once, and ends them after an hour if it is not told otherwise.
+    "LocalLauncher": Launcher(
+        lambda _, jobs: jobs, (f"hydra.launcher.timeout_min={WEEK}", f"hydra.sweeper.max_batch_size={cores()}")
+    ),
+    "SlurmLauncher": Launcher(lambda *_: None, end_waiting=_cancel_waiting),
+}
+
+
+def launcher_of(settings: Any) -> Launcher | None:
+    """The launcher of Hydra's settings; None where jobs run one after the other in this process, or it is an unknown one."""
+    return LAUNCHERS.get(str(settings.get("_target_")).rpartition(".")[2])

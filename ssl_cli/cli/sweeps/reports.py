@@ -1,0 +1,61 @@
+"""What the jobs of a sweep tell the process that started them, whatever launches them: files in the sweep's folder.
+
+`N.log` has what job N says, `N.json` how it ended; where `stop` is, jobs end. Only files reach a job on another machine.
+"""
+
+import json
+import logging
+from collections.abc import Generator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from ssl_cli.runs.files import write
+
+HIDDEN = ".ssl_cli-jobs"  # with a number of its own for each process that starts a sweep
+
+# `refused`: by a mistake in the settings that only showed in the job; `broken`: by an error that is no sentence.
+End = Literal["finished", "failed", "refused", "interrupted", "broken"]
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a job ended.
+
+    number: of the job; name: what it varies, such as `budget.labels=20`.
+    folder: of its run.
+    said: sentences on why it is not finished.
+    """
+
+    number: int
+    name: str
+    folder: str
+    end: End
+    said: list[str] = field(default_factory=list)
+
+    def save(self, reports: Path) -> None:
+        """Write it where the process that started the sweep looks."""
+        write(reports / f"{self.number}.json", json.dumps(asdict(self)))
+
+
+def reports_in(folder: Path) -> Generator[Report]:
+    """Those that have been written so far, by the numbers of their jobs."""
+    for path in sorted(folder.glob("*.json"), key=lambda path: int(path.stem)):
+        yield Report(**json.loads(path.read_text()))
+
+
+def stop(reports: Path) -> None:
+    """Ask all jobs to end, also those that have not begun."""
+    (reports / "stop").touch()
+
+
+def must_stop(reports: Path) -> bool:
+    """Whether they are asked to, or whoever would ask is gone."""
+    return (reports / "stop").exists() or not reports.is_dir()
+
+
+def says_into(reports: Path, number: int) -> logging.Handler:
+    """A handler for what a job says."""
+    handler = logging.FileHandler(reports / f"{number}.log", encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    return handler

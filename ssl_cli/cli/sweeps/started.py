@@ -1,0 +1,94 @@
+"""How a sweep is started: what its launcher and its sweeper are told beyond what was typed, and who shows how it goes."""
+
+import argparse
+import contextlib
+import logging
+import os
+from collections.abc import Generator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_cli.cli.sweeps.jobs import Jobs
+from ssl_cli.cli.sweeps.launchers import THREADS, cores, launcher_of
+from ssl_cli.cli.sweeps.search import check_search, is_search, objective
+from ssl_cli.config import compose
+from ssl_cli.config.overrides import key_of
+from ssl_cli.config.plugins import SAMPLER
+from ssl_cli.config.schema import Config
+
+log = logging.getLogger("ssl_cli")
+
+
+def _hydra(asked: argparse.Namespace, key: str) -> Any:
+    return compose.hydra_of(asked.overrides, asked.config_dir, asked.config_name, key)
+
+
+def with_plugin_settings(asked: argparse.Namespace) -> list[str]:
+    """The words of a sweep, with those that its launcher and its sweeper need where the same keys were not typed."""
+    launcher, searching = launcher_of(_hydra(asked, "launcher")), is_search(_hydra(asked, "sweeper"))
+    words = [] if launcher is None else list(launcher.words)
+    if searching:
+        words = [word for word in words if key_of(word) != "hydra.sweeper.max_batch_size"]
+        at_once = 1 if launcher is None else launcher.at_once(_hydra(asked, "launcher"), cores()) or 2
+        words += [
+            "hydra.sweeper.direction=maximize",
+            "hydra.sweeper.max_failure_rate=1.0",
+            f"hydra.sweeper.n_jobs={at_once}",
+        ]
+        if f"{SAMPLER}=grid" not in asked.overrides:
+            words.append("hydra.sweeper.sampler.seed=0")  # so that a search that is gone on with tries the same again
+    typed = {key_of(word) for word in asked.overrides}
+    return [*(word for word in words if key_of(word) not in typed), *asked.overrides]
+
+
+def check_sweeper(asked: argparse.Namespace, configs: Sequence[Config]) -> None:
+    """Raises ConfigError where the sweeper of a command line cannot do what it is asked for."""
+    sweeper = _hydra(asked, "sweeper")
+    if is_search(sweeper):
+        check_search(configs, sweeper)
+
+
+@contextlib.contextmanager
+def started(asked: argparse.Namespace, jobs: Jobs, configs: Sequence[Config], sweep: Path) -> Generator[None]:
+    """Meanwhile a sweep runs: its jobs share this machine's threads, and report what they say and how they end.
+
+    Args:
+        asked: the command line.
+        jobs: what Hydra calls for each job.
+        configs: of the jobs.
+        sweep: the folder of the sweep.
+    """
+    settings, sweeper = _hydra(asked, "launcher"), _hydra(asked, "sweeper")
+    if is_search(sweeper):
+        jobs.gives, count, batch = objective, int(sweeper.n_trials), int(sweeper.n_jobs)
+    else:
+        count, batch = len(configs), sweeper.get("max_batch_size")
+    launcher = launcher_of(settings)
+    if launcher is None:
+        yield
+        return
+    from ssl_cli.cli.sweeps.watch import watched
+
+    at_once = launcher.at_once(settings, min(count, batch or count))
+    with watched(sweep, count, launcher.end_waiting) as shown, _threads(at_once, configs):
+        jobs.reports = shown.reports
+        yield
+
+
+@contextlib.contextmanager
+def _threads(at_once: int | None, configs: Sequence[Config]) -> Generator[None]:
+    """Processes that start meanwhile are told their share of this machine's cores, which `runtime.threads=auto` keeps to."""
+    if at_once is None or THREADS in os.environ:
+        yield
+        return
+    share = max(1, cores() // at_once)
+    if any(config.runtime.threads == "auto" for config in configs):
+        plural = "s" if share > 1 else ""
+        log.info(
+            "%s jobs at a time on %s cores, with %s thread%s each (runtime.threads).", at_once, cores(), share, plural
+        )
+    os.environ[THREADS] = str(share)
+    try:
+        yield
+    finally:
+        del os.environ[THREADS]

@@ -1,0 +1,112 @@
+"""A job of a sweep in a process that a launcher has started, maybe on another machine.
+
+Nothing is set up there, and its terminal is none, or that of all other jobs too: what a job says goes to the process that started
+the sweep, by way of files.
+"""
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+from ssl_cli.cli.sweeps.reports import End, Report, must_stop, says_into
+from ssl_cli.cli.terminal import interrupt
+from ssl_cli.errors import ConfigError, Interrupted, TrainingError
+
+log = logging.getLogger("ssl_cli")
+
+LOOK = 0.5  # seconds between looks at whether the sweep is to end
+
+
+def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, name: str, folder: Path) -> Path | None:
+    """Carry out a job and say how it ended.
+
+    Args:
+        job: the work, in the main thread.
+        reports: the folder of reports.
+        number, name, folder: as of a `Report`.
+
+    Returns: what the job gives; None where it is not finished. No error gets out, since a process that ends takes others along
+    in some launchers.
+    """
+
+    def end(how: End, *said: str) -> None:
+        with contextlib.suppress(OSError):  # whoever would read it is gone
+            Report(number, name, str(folder), how, list(said)).save(reports)
+
+    if must_stop(reports):
+        end("interrupted")
+        return None
+    try:
+        with _own_process_group(), _said_to(reports, number), _stopped_on_request(reports):
+            given = job()
+        end("finished")
+        return given
+    except Interrupted:
+        end("interrupted")
+    except ConfigError as error:
+        end("refused", *error.problems)
+    except TrainingError as error:
+        end("failed", str(error))
+    except Exception as error:
+        end("broken", f"{type(error).__name__}: {error}")
+    return None
+
+
+@contextlib.contextmanager
+def _own_process_group() -> Generator[None]:
+    """Ctrl-C reaches the process that started the sweep, which asks the jobs to end once, and not twice."""
+    with contextlib.suppress(OSError, AttributeError):  # it leads one already; Windows has none
+        os.setpgid(0, 0)
+    yield
+
+
+@contextlib.contextmanager
+def _said_to(reports: Path, number: int) -> Generator[None]:
+    """What is logged or warned of meanwhile goes to the reports; bars and tables, which have no place there, nowhere."""
+    handler = says_into(reports, number)
+    before, propagated = log.handlers[:], log.propagate
+    log.handlers[:], log.propagate = [handler], False
+    log.setLevel(logging.INFO)
+    warnings = logging.getLogger("py.warnings")
+    warnings.addHandler(handler)
+    logging.captureWarnings(True)
+    try:
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):  # noqa: PTH123
+            try:
+                yield
+            except Exception as error:
+                if not isinstance(error, (ConfigError, TrainingError)):
+                    log.exception("An error that this program does not know of:")
+                raise
+    finally:
+        logging.captureWarnings(False)
+        warnings.removeHandler(handler)
+        log.handlers[:], log.propagate = before, propagated
+        handler.close()
+
+
+@contextlib.contextmanager
+def _stopped_on_request(reports: Path) -> Generator[None]:
+    """SIGTERM, and a request in the reports, end the job as they end a run of its own."""
+    ended = threading.Event()
+
+    def look() -> None:
+        while not ended.wait(LOOK):
+            if must_stop(reports):
+                os.kill(os.getpid(), signal.SIGTERM)
+                return
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    watcher = threading.Thread(target=look, name="ssl_cli stop", daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+        for number, handler in before.items():
+            signal.signal(number, handler)
