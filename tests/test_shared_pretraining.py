@@ -146,7 +146,7 @@ def test_a_turn_is_waited_for_and_passes_on_when_its_holder_ends_or_dies(tmp_pat
         assert mine.begun_in() == (root / "run" if left else None)
         mine.done()
     holder.communicate()
-    assert os.listdir(root) == ["run"]
+    assert [path.name for path in root.iterdir()] == ["run"]
 
 
 def test_a_turn_of_another_machine_that_is_silent_passes_on(tmp_path):

@@ -168,7 +168,7 @@ CODE = f"[{sys.executable},-c,{TRAP!r}]"
         ([LAUNCHER, f"+hydra.launcher.args={CODE}"], [], "add trust=hydra"),
         ([], [LAUNCHER], "add trust=hydra"),
         (["+dataset@hydra.callbacks.mine=synthetic"], [], "add trust=hydra"),
-        (["hydra/launcher=joblib"], [], "add trust=hydra"),
+        (["hydra/launcher=mine"], [], "add trust=hydra"),
         (["hydra.searchpath=[file:///tmp]"], [], "add trust=hydra"),
         (["--config-dir=evil"], [], "is an option, not a setting"),
         (["-m"], [], "is an option, not a setting"),

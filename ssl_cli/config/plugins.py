@@ -26,7 +26,7 @@ def check_installed(words: Iterable[Override]) -> None:
     problems: list[str] = []
     for override in words:
         extra, module = EXTRAS.get((override.key_or_group, str(override.value())), ("", ""))
-        if module and not _is_there(module):
+        if module and not is_there(module):
             problems.append(f"{override.input_line}: is not installed; pip install 'ssl-cli[{extra}]'")
     if problems:
         raise ConfigError(*problems)
@@ -55,7 +55,8 @@ def runs_no_code(override: Override) -> bool:
     )
 
 
-def _is_there(module: str) -> bool:
+def is_there(module: str) -> bool:
+    """Whether a module is installed."""
     try:
         return importlib.util.find_spec(module) is not None
     except ModuleNotFoundError:  # not one plugin of Hydra is installed

@@ -14,6 +14,7 @@ from ssl_cli.config.build import plain
 from ssl_cli.config.schema import Config
 from ssl_cli.config.typecheck import shown
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs.sweep_jobs import RECORD
 
 log = logging.getLogger("ssl_cli")
 
@@ -45,8 +46,11 @@ def check_search(configs: Sequence[Config], sweeper: Any) -> None:
 
 
 def _problems(config: Config) -> Iterator[str]:
-    if config.stage.ends_in not in ("classifier", "regression"):
-        yield f"stage={config.stage.name}: ends in no single classifier to search by; a search takes stage=finetune or baseline"
+    if config.stage.ends_in != "classifier" or not set(config.stage.phases) - {"pretrain"}:
+        yield (
+            f"stage={config.stage.name}: trains no single network on labels whose accuracy a search could go by; take "
+            "stage=finetune or stage=baseline"
+        )
     elif not (config.budget.validation or getattr(config.stage, "folds", 0)):
         yield (
             "hydra/sweeper=optuna: searches by labels that a job does not train on, and never by test data; add "
@@ -64,6 +68,13 @@ def objective(result: dict[str, Any] | None) -> float | None:
 
 class SearchSummary(Callback):
     """After the last job of a search: the best settings, and what it took to find them; also as `search.json`."""
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Hydra's call before the first job: a search is recorded as other sweeps are, so that it can be gone on with."""
+        if is_search(config.hydra.sweeper):
+            folder = Path(config.hydra.sweep.dir)
+            folder.mkdir(parents=True, exist_ok=True)
+            OmegaConf.save(config, folder / RECORD)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Hydra's call when all jobs are done."""

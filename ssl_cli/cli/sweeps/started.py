@@ -18,6 +18,9 @@ from ssl_cli.config.schema import Config
 
 log = logging.getLogger("ssl_cli")
 
+# Libraries of plugins that tell of what they set up, or, where a Slurm keeps no accounts, of that once a second.
+CHATTY = ("alembic", "submitit", "optuna.storages")
+
 
 def _hydra(asked: argparse.Namespace, key: str) -> Any:
     return compose.hydra_of(asked.overrides, asked.config_dir, asked.config_name, key)
@@ -59,6 +62,8 @@ def started(asked: argparse.Namespace, jobs: Jobs, configs: Sequence[Config], sw
         sweep: the folder of the sweep.
     """
     settings, sweeper = _hydra(asked, "launcher"), _hydra(asked, "sweeper")
+    for name in CHATTY:
+        logging.getLogger(name).setLevel(logging.ERROR)
     if is_search(sweeper):
         jobs.gives, count, batch = objective, int(sweeper.n_trials), int(sweeper.n_jobs)
     else:
