@@ -78,8 +78,10 @@ def test_jobs_that_fail_or_are_refused_are_named_and_end_no_other(cli, tmp_path)
 
 @needs("joblib")
 def test_ctrl_c_ends_all_jobs_and_resume_has_the_launcher_again(cli, tmp_path):
-    words = ("-m", "pretrain", *SMALL, "schedule.pretrain.max_steps=null", "schedule.pretrain.epochs=2000", "seed=0,1",
-             "schedule.pretrain.evaluate_every=0", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep")  # fmt: skip
+    words = (
+        "-m", "pretrain", *SMALL, "schedule.pretrain.max_steps=null", "schedule.pretrain.epochs=2000", "seed=0,1",
+        "schedule.pretrain.evaluate_every=0", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=sweep",
+    )  # fmt: skip
     sweep = subprocess.Popen(
         [sys.executable, "-m", "ssl_cli", *words],
         cwd=tmp_path,
@@ -197,7 +199,8 @@ def test_what_a_recorded_sweep_may_say_of_hydra_without_trust(word, trusted):
 
 
 @pytest.mark.parametrize(
-    ("said", "threads"), [({}, 4), ({"OMP_NUM_THREADS": "2"}, 2), ({"OMP_NUM_THREADS": "64"}, 4), ({"SLURM_CPUS_PER_TASK": "3"}, 3),
+    ("said", "threads"),
+    [({}, 4), ({"OMP_NUM_THREADS": "2"}, 2), ({"OMP_NUM_THREADS": "64"}, 4), ({"SLURM_CPUS_PER_TASK": "3"}, 3),
                           ({"SLURM_CPUS_ON_NODE": "2", "OMP_NUM_THREADS": "4"}, 2), ({"OMP_NUM_THREADS": "4,2"}, 4)],
 )  # fmt: skip
 def test_open_threads_are_what_the_machine_and_the_launcher_leave(monkeypatch, said, threads):

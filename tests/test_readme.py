@@ -1,6 +1,7 @@
 """What the README says there is, there is."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from ssl_cli.cli.runs.commands import COMMANDS as LOOKING_AT_RUNS
 from ssl_cli.config.compose import from_overrides, precheck
 from ssl_cli.config.overrides import GROUPS
+from ssl_cli.config.plugins import EXTRAS, is_there
 from ssl_cli.config.trust import settings_folder
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -37,7 +39,7 @@ def test_every_command_is_valid(command):
 
 
 SWEEPS = [
-    line.split("#")[0].split()[2:]
+    shlex.split(line, comments=True)[2:]
     for page in (README, *(path.read_text() for path in DOCS.glob("*.md")))
     for line in page.splitlines()
     if line.startswith("ssl-cli -m ")
@@ -47,6 +49,10 @@ SWEEPS = [
 @pytest.mark.parametrize("words", SWEEPS, ids=" ".join)
 def test_every_sweep_is_valid(words):
     overrides = [f"stage={word}" if "=" not in word else word for word in words]
+    for word in words:
+        extra, module = EXTRAS.get(tuple(word.split("=", 1)), ("", ""))
+        if module and not is_there(module):
+            pytest.skip(f"needs pip install 'ssl-cli[{extra}]'")
     jobs = precheck([word for word in overrides if not word.startswith("seed=")], multirun=True)
     assert len(jobs) > 1 or any(word.startswith("seed=") for word in words)
 
