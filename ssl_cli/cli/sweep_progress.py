@@ -22,19 +22,23 @@ def say_how_a_job_went(sweep: Path, folder: Path) -> None:
     """
     if not is_run(folder):  # refused, and removed again
         return
-    try:
-        jobs = jobs_of(sweep)
-    except DamagedError:
-        jobs = []
-    here = next((place for place, job in enumerate(jobs) if job.folder == folder), None)
+    jobs = _jobs(sweep)
     begun = [_status(seen(job.folder)) for job in jobs if is_run(job.folder)]
-    name = folder.name if here is None else _name(jobs[here])
-    said = f"Job {name}: {_described(_status(seen(folder)))}"
+    said = f"{job_name(sweep, folder)}: {_described(_status(seen(folder)))}"
     log.info("%s", f"{said}. {summary(begun, len(jobs) - len(begun), goes_on=True)}." if begun else f"{said}.")
 
 
-def _name(job: Job) -> str:
-    return f"{job.folder.name} ({' '.join(job.words)})" if job.words else job.folder.name
+def job_name(sweep: Path, folder: Path) -> str:
+    """A job by its number and what the sweep varies, such as `Job 1 (budget.labels=40)`; arguments as of `say_how_a_job_went`."""
+    words = next((job.words for job in _jobs(sweep) if job.folder == folder), ())
+    return f"Job {folder.name} ({' '.join(words)})" if words else f"Job {folder.name}"
+
+
+def _jobs(sweep: Path) -> list[Job]:
+    try:
+        return jobs_of(sweep)
+    except DamagedError:
+        return []
 
 
 def _status(run: SeenRun) -> Status:

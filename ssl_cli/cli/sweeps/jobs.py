@@ -53,24 +53,29 @@ class Jobs:
             except TrainingError as error:
                 if not self.in_sweep:
                     raise
-                self.failures.append(f"{_name()}: {error}")
+                from ssl_cli.cli.sweep_progress import job_name
+
+                self.failures.append(f"{job_name(*_folders())}: {error}")
                 return None
 
     def _elsewhere(self, settings: Any) -> Path | None:
-        from hydra.core.hydra_config import HydraConfig
-
         from ssl_cli.cli.sweeps.worker import carry_out_in_worker
 
-        job = HydraConfig.get()
         if self.reports is None:
             raise TypeError("a job in another process needs a folder of reports")
-        folder = Path(job.runtime.output_dir)
-        return carry_out_in_worker(lambda: self.carry_out(settings), self.reports, int(job.job.num), _name(), folder)
+        _, folder = _folders()
+        return carry_out_in_worker(lambda: self.carry_out(settings), self.reports, _number(), folder)
 
 
-def _name() -> str:
-    """What a job varies, as Hydra puts it; the number of one that varies nothing."""
+def _folders() -> tuple[Path, Path]:
+    """Of the sweep, and of the run of this job."""
     from hydra.core.hydra_config import HydraConfig
 
-    job = HydraConfig.get().job
-    return job.override_dirname or f"job {job.num}"
+    hydra = HydraConfig.get()
+    return Path(hydra.sweep.dir).absolute(), Path(hydra.runtime.output_dir)
+
+
+def _number() -> int:
+    from hydra.core.hydra_config import HydraConfig
+
+    return int(HydraConfig.get().job.num)

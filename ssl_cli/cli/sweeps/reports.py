@@ -22,13 +22,12 @@ End = Literal["finished", "failed", "refused", "interrupted", "broken"]
 class Report:
     """How a job ended.
 
-    number: of the job; name: what it varies, such as `budget.labels=20`.
+    number: of the job.
     folder: of its run.
     said: sentences on why it is not finished.
     """
 
     number: int
-    name: str
     folder: str
     end: End
     said: list[str] = field(default_factory=list)

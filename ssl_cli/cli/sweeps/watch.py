@@ -15,7 +15,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from ssl_cli.cli.sweep_progress import say_how_a_job_went
+from ssl_cli.cli.sweep_progress import job_name, say_how_a_job_went
 from ssl_cli.cli.sweeps.reports import HIDDEN, Report, reports_in, stop
 from ssl_cli.errors import ConfigError, Interrupted, TrainingError
 from ssl_cli.runs.below import seen
@@ -175,7 +175,7 @@ def watched(sweep: Path, jobs: int | None, end_waiting: Callable[[Path], None]) 
     if shown.stopped_by:
         log.info("Go on with: ssl-cli resume=%s", quoted(sweep))
         raise Interrupted(shown.stopped_by)
-    _raise(failed, [] if broken is None else [broken])
+    _raise(sweep, failed, [] if broken is None else [broken])
 
 
 def _broken(error: Exception, sweep: Path) -> str | None:
@@ -189,8 +189,8 @@ def _broken(error: Exception, sweep: Path) -> str | None:
     )
 
 
-def _raise(failed: list[Report], more: list[str]) -> None:
-    said = [f"{report.name}: {sentence}" for report in failed for sentence in report.said] + more
+def _raise(sweep: Path, failed: list[Report], more: list[str]) -> None:
+    said = [f"{job_name(sweep, Path(one.folder))}: {sentence}" for one in failed for sentence in one.said] + more
     if any(report.end == "refused" for report in failed):
         raise ConfigError(*said)
     if said:

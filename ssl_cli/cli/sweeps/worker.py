@@ -21,13 +21,13 @@ log = logging.getLogger("ssl_cli")
 LOOK = 0.5  # seconds between looks at whether the sweep is to end
 
 
-def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, name: str, folder: Path) -> Path | None:
+def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, folder: Path) -> Path | None:
     """Carry out a job and say how it ended.
 
     Args:
         job: the work, in the main thread.
         reports: the folder of reports.
-        number, name, folder: as of a `Report`.
+        number, folder: as of a `Report`.
 
     Returns: what the job gives; None where it is not finished. No error gets out, since a process that ends takes others along
     in some launchers.
@@ -35,7 +35,7 @@ def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, nam
 
     def end(how: End, *said: str) -> None:
         with contextlib.suppress(OSError):  # whoever would read it is gone
-            Report(number, name, str(folder), how, list(said)).save(reports)
+            Report(number, str(folder), how, list(said)).save(reports)
 
     if must_stop(reports):
         end("interrupted")
