@@ -68,8 +68,8 @@ def test_jobs_that_fail_or_are_refused_are_named_and_end_no_other(cli, tmp_path)
     complaints = [line for line in done.stderr.splitlines() if line.startswith("ssl-cli: ")]
     assert [line.partition("): ")[0] for line in complaints] == [
         "ssl-cli: Job 1 (runtime.device=cpu schedule.pretrain.optimiser.lr=1000000000.0",
-        "ssl-cli: Job 2 (runtime.device=cuda:77 schedule.pretrain.optimiser.lr=0.1",
-        "ssl-cli: Job 3 (runtime.device=cuda:77 schedule.pretrain.optimiser.lr=1000000000.0",
+        r"ssl-cli: Job 2 (runtime.device=cuda\:77 schedule.pretrain.optimiser.lr=0.1",
+        r"ssl-cli: Job 3 (runtime.device=cuda\:77 schedule.pretrain.optimiser.lr=1000000000.0",
     ]
     assert "lower schedule's optimiser.lr" in complaints[0]
     assert "runtime.device=cuda:77: is not on this machine" in complaints[1]

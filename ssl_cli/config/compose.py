@@ -124,25 +124,20 @@ def folder_of(
         ConfigError: `hydra.run.dir` or `hydra.sweep.dir` is not a path.
     """
     key = f"hydra.{kind}.dir"
-    asked = hydra_of(overrides, extra_folder, name, f"{kind}.dir")
+    asked = OmegaConf.select(hydra_of(overrides, extra_folder, name), f"{kind}.dir")
     if not isinstance(asked, str) or not asked.strip():
         raise ConfigError(f"{key}={shown(asked)}: must be a path")
     own = any(key_of(word) == key for word in overrides)
     return (key if own else "outputs"), Path(asked).absolute()
 
 
-def hydra_of(overrides: Sequence[str], extra_folder: str | None, name: str | None, key: str) -> Any:
-    """One of Hydra's own settings for the first job of a command line; arguments as of `folder_of`.
-
-    Args:
-        overrides, extra_folder, name: of the command line.
-        key: below `hydra`, such as `sweep.dir`.
-    """
+def hydra_of(overrides: Sequence[str], extra_folder: str | None = None, name: str | None = None) -> DictConfig:
+    """Hydra's own settings for the first job of a command line that can be composed; arguments as of `folder_of`."""
     with reading(extra_folder):
         problems: list[str] = []
         parsed = [override for text in overrides if (override := parsed_override(text, problems)) is not None]
         first = next(jobs(parsed, multirun=True, problems=problems))
-        return OmegaConf.select(hydra_compose(name or NAME, overrides=first, return_hydra_config=True).hydra, key)
+        return hydra_compose(name or NAME, overrides=first, return_hydra_config=True).hydra
 
 
 def _of_hydra(overrides: list[str], name: str, multirun: bool) -> list[str]:

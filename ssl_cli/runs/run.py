@@ -263,12 +263,7 @@ class Run:
                     f"{short(self.folder)}: {key} is {value}, so the run means nothing and is not finished"
                 )
         weights = {path.name: sha256(path) for path in sorted(self.folder.glob("*.safetensors"))}
-        written = {
-            **numbers,
-            "weights": weights,
-            "seconds": round(self.seconds, 2),
-            "finished": _now(),
-        }
+        written = {**numbers, "weights": weights, "seconds": round(self.seconds, 2), "finished": _now()}
         write(self.folder / "result.json", json.dumps(written, indent=1, ensure_ascii=False) + "\n")
         return written
 

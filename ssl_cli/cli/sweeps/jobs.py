@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.cli.terminal import Exits
-from ssl_cli.errors import TrainingError
+from ssl_cli.errors import ConfigError, TrainingError
 
 PROCESS = secrets.token_hex(8)  # this process, as no other one on any machine
 
@@ -50,8 +50,9 @@ class Jobs:
         with Exits():
             try:
                 return self.carry_out(settings)
-            except TrainingError as error:
-                if not self.in_sweep:
+            except (TrainingError, ConfigError) as error:
+                # What is refused is a mistake in a sweep that was typed, and one of many tries of a search.
+                if not self.in_sweep or (isinstance(error, ConfigError) and self.gives is None):
                     raise
                 from ssl_cli.cli.sweep_progress import job_name
 

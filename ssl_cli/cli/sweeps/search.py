@@ -1,8 +1,9 @@
 """A search for good settings by a sweeper such as Optuna's: on labels that no job trains on, and never on test data."""
 
+import contextlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,17 @@ def objective(result: dict[str, Any] | None) -> float | None:
     return result["folds"]["accuracy"] if result.get("folds") else result.get("validation_accuracy")
 
 
+@contextlib.contextmanager
+def nothing_found() -> Generator[None]:
+    """A search of which no job is finished has no best one, at which Optuna stops; why is said of each job."""
+    try:
+        yield
+    except ValueError as error:
+        if "No trials are completed" not in str(error):
+            raise
+        log.warning("The search found nothing: no job is finished.")
+
+
 class SearchSummary(Callback):
     """After the last job of a search: the best settings, and what it took to find them; also as `search.json`."""
 
@@ -106,7 +118,6 @@ def summarise(folder: Path, words: Sequence[str]) -> None:
             tried = {key: _value(settings, key.lstrip("+~")) for key in searched}
             jobs.append({"job": path.parent.name, "settings": tried, "accuracy": accuracy, **_numbers(result)})
     if not jobs:
-        log.warning("The search found nothing: no job is finished.")
         return
     best = max(jobs, key=lambda job: job["accuracy"])
     seconds = round(sum(job["seconds"] for job in jobs), 1)

@@ -10,9 +10,9 @@ from typing import Any
 
 from ssl_cli.cli.sweeps.jobs import Jobs
 from ssl_cli.cli.sweeps.launchers import THREADS, cores, launcher_of
-from ssl_cli.cli.sweeps.search import check_search, is_search, objective
+from ssl_cli.cli.sweeps.search import check_search, is_search, nothing_found, objective
 from ssl_cli.config import compose
-from ssl_cli.config.overrides import key_of
+from ssl_cli.config.overrides import CANNOT, key_of
 from ssl_cli.config.plugins import SAMPLER
 from ssl_cli.config.schema import Config
 
@@ -22,17 +22,21 @@ log = logging.getLogger("ssl_cli")
 CHATTY = ("alembic", "submitit", "optuna.storages")
 
 
-def _hydra(asked: argparse.Namespace, key: str) -> Any:
-    return compose.hydra_of(asked.overrides, asked.config_dir, asked.config_name, key)
+def _hydra(asked: argparse.Namespace) -> Any:
+    return compose.hydra_of(asked.overrides, asked.config_dir, asked.config_name)
 
 
 def with_plugin_settings(asked: argparse.Namespace) -> list[str]:
     """The words of a sweep, with those that its launcher and its sweeper need where the same keys were not typed."""
-    launcher, searching = launcher_of(_hydra(asked, "launcher")), is_search(_hydra(asked, "sweeper"))
+    try:
+        hydra = _hydra(asked)
+    except CANNOT:  # which is said where all words are checked
+        return asked.overrides
+    launcher, searching = launcher_of(hydra.launcher), is_search(hydra.sweeper)
     words = [] if launcher is None else list(launcher.words)
     if searching:
         words = [word for word in words if key_of(word) != "hydra.sweeper.max_batch_size"]
-        at_once = 1 if launcher is None else launcher.at_once(_hydra(asked, "launcher"), cores()) or 2
+        at_once = 1 if launcher is None else launcher.at_once(hydra.launcher, cores()) or 2
         words += [
             "hydra.sweeper.direction=maximize",
             "hydra.sweeper.max_failure_rate=1.0",
@@ -46,7 +50,7 @@ def with_plugin_settings(asked: argparse.Namespace) -> list[str]:
 
 def check_sweeper(asked: argparse.Namespace, configs: Sequence[Config]) -> None:
     """Raises ConfigError where the sweeper of a command line cannot do what it is asked for."""
-    sweeper = _hydra(asked, "sweeper")
+    sweeper = _hydra(asked).sweeper
     if is_search(sweeper):
         check_search(configs, sweeper)
 
@@ -61,22 +65,22 @@ def started(asked: argparse.Namespace, jobs: Jobs, configs: Sequence[Config], sw
         configs: of the jobs.
         sweep: the folder of the sweep.
     """
-    settings, sweeper = _hydra(asked, "launcher"), _hydra(asked, "sweeper")
+    hydra = _hydra(asked)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
-    if is_search(sweeper):
-        jobs.gives, count, batch = objective, int(sweeper.n_trials), int(sweeper.n_jobs)
+    if is_search(hydra.sweeper):
+        jobs.gives, count, batch = objective, int(hydra.sweeper.n_trials), int(hydra.sweeper.n_jobs)
     else:
-        count, batch = len(configs), sweeper.get("max_batch_size")
-    launcher = launcher_of(settings)
-    if launcher is None:
-        yield
-        return
-    from ssl_cli.cli.sweeps.watch import watched
+        count, batch = len(configs), hydra.sweeper.get("max_batch_size")
+    launcher = launcher_of(hydra.launcher)
+    with contextlib.ExitStack() as meanwhile:
+        if launcher is not None:
+            from ssl_cli.cli.sweeps.watch import watched
 
-    at_once = launcher.at_once(settings, min(count, batch or count))
-    with watched(sweep, count, launcher.end_waiting) as shown, _threads(at_once, configs):
-        jobs.reports = shown.reports
+            jobs.reports = meanwhile.enter_context(watched(sweep, count, launcher.end_waiting)).reports
+            at_once = launcher.at_once(hydra.launcher, min(count, batch or count))
+            meanwhile.enter_context(_threads(at_once, configs))
+        meanwhile.enter_context(nothing_found())
         yield
 
 
