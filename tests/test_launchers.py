@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
+from ssl_cli.cli.sweeps.launchers import check_launcher, launcher_of
 from ssl_cli.config import plugins
 from ssl_cli.config.compose import precheck
 from ssl_cli.config.overrides import parsed_override, reading
@@ -77,6 +79,7 @@ def test_jobs_that_fail_or_are_refused_are_named_and_end_no_other(cli, tmp_path)
 
 
 @needs("joblib")
+@pytest.mark.slow
 def test_ctrl_c_ends_all_jobs_and_resume_has_the_launcher_again(cli, tmp_path):
     words = (
         "-m", "pretrain", *SMALL, "schedule.pretrain.max_steps=null", "schedule.pretrain.epochs=2000", "seed=0,1",
@@ -210,6 +213,39 @@ def test_open_threads_are_what_the_machine_and_the_launcher_leave(monkeypatch, s
     for name, value in said.items():
         monkeypatch.setenv(name, value)
     assert own_threads() == threads
+
+
+@pytest.mark.parametrize(
+    ("launcher", "problem"),
+    [({"_target_": "a.JoblibLauncher", "n_jobs": 0}, "hydra.launcher.n_jobs=0: must be 1 or more, or -1 for all cores"),
+     ({"_target_": "a.JoblibLauncher", "n_jobs": -1}, None),
+     ({"_target_": "a.SlurmLauncher", "cpus_per_task": 0}, "hydra.launcher.cpus_per_task=0: must be 1 or more"),
+     ({"_target_": "a.SlurmLauncher", "cpus_per_task": None}, None),
+     ({"_target_": "a.Mine", "n_jobs": 0}, None)],
+)  # fmt: skip
+def test_a_launcher_is_asked_for_one_job_at_least(launcher, problem):
+    if problem is None:
+        check_launcher(launcher)
+    else:
+        with pytest.raises(ConfigError) as refused:
+            check_launcher(launcher)
+        assert refused.value.problems == (problem,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "jobs", "at_once"),
+    [({"_target_": "a.JoblibLauncher", "n_jobs": 8}, 3, 3), ({"_target_": "a.JoblibLauncher", "n_jobs": 2}, 3, 2),
+     ({"_target_": "a.JoblibLauncher", "n_jobs": -1}, 30, 4), ({"_target_": "a.JoblibLauncher", "n_jobs": -2}, 30, 3),
+     ({"_target_": "a.LocalLauncher"}, 3, 3), ({"_target_": "a.SlurmLauncher"}, 3, None),
+     ({"_target_": "a.RayLauncher", "ray": {"init": {}, "remote": {}}}, 30, 4),
+     ({"_target_": "a.RayLauncher", "ray": {"init": {"num_cpus": 8}, "remote": {"num_cpus": 4}}}, 30, 2)],
+)  # fmt: skip
+def test_how_many_jobs_share_the_cores(monkeypatch, settings, jobs, at_once):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    settings = OmegaConf.create(settings)
+    launcher = launcher_of(settings)
+    assert launcher is not None
+    assert launcher.at_once(settings, jobs) == at_once
 
 
 def test_an_interval_without_a_search_is_refused():

@@ -13,7 +13,7 @@ from ssl_cli import __version__
 from ssl_cli.cli.carry_out import carry_out
 from ssl_cli.cli.runs.commands import COMMANDS, carry_out_command
 from ssl_cli.cli.sweeps.jobs import Jobs
-from ssl_cli.cli.sweeps.started import check_sweeper, started, with_plugin_settings
+from ssl_cli.cli.sweeps.started import check_plugins, started, with_plugin_settings
 from ssl_cli.cli.terminal import Exits, interrupt, log_to_terminal
 from ssl_cli.config import compose, groups, overrides, trust
 from ssl_cli.config.schema import Config
@@ -118,7 +118,7 @@ def _check(asked: argparse.Namespace, allowed: Allowed) -> list[Config]:
     if not (asked.hydra_help or asked.shell_completion or asked.info):
         configs = compose.precheck(asked.overrides, asked.multirun, asked.config_dir, asked.config_name, allowed)
         if asked.multirun:
-            check_sweeper(asked, configs)
+            check_plugins(asked, configs)
         if not asked.cfg:
             _check_fit(configs)
         if not (asked.cfg or asked.multirun):

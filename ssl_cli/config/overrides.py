@@ -215,7 +215,7 @@ def _sorted_out(choices: list[Override], name: str) -> tuple[list[str], list[str
     """The choices that can be composed, and a sentence for each that cannot. What goes into another one comes behind it."""
     good: list[str] = []
     problems: list[str] = []
-    for override in sorted(choices, key=lambda override: override.package is not None):
+    for override in sorted(choices, key=lambda one: (one.package is not None, one.key_or_group.startswith("hydra."))):
         options = _options(override.key_or_group)
         if not override.is_delete() and options and not _is_option(override, options):
             given = shown(override.value())
@@ -225,18 +225,18 @@ def _sorted_out(choices: list[Override], name: str) -> tuple[list[str], list[str
             hydra_compose(name, overrides=[*good, _typed_text(override)])
             good.append(_typed_text(override))
         except CANNOT as error:
-            problems.append(_not_composed(override, name, error))
+            problems.append(_not_composed(override, name, good, error))
     return good, problems
 
 
-def _not_composed(override: Override, name: str, error: Exception) -> str:
-    """Why a choice, or a setting of Hydra, cannot be composed."""
+def _not_composed(override: Override, name: str, good: list[str], error: Exception) -> str:
+    """Why a choice, or a setting of Hydra, cannot be composed; `good` are choices that can be."""
     key = _typed_key(override)
     if override.is_add() and "Multiple values" in str(error):
         return f"{override.input_line}: there is one already; {key}={override.value()} replaces it"
     if key.split(".")[0] != "hydra":
         return f"{override.input_line}: {first_line(error)}"
-    keys = [f"hydra.{key}" for key in _keys(hydra_compose(name, return_hydra_config=True).hydra)]
+    keys = [f"hydra.{key}" for key in _keys(hydra_compose(name, overrides=good, return_hydra_config=True).hydra)]
     if key in keys:
         return f"{override.input_line}: is none of the values that Hydra takes there"
     return f"{key}: no such key{nearest(key, keys)}"

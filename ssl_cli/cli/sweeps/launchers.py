@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_cli.errors import ConfigError
+
 THREADS = "OMP_NUM_THREADS"  # by which a launcher's processes are told how many threads they get
 
 
@@ -24,11 +26,13 @@ class Launcher:
     at_once: how many of a number of jobs share this machine's cores, by the launcher's settings; None: it is others that they
         run on, and whoever runs them says how many cores each gets.
     words: settings that it is given where none were typed.
+    counts: its settings that are numbers of something, of which there must be one at least; of processor cores, -1 are all.
     end_waiting: ends jobs that wait for a machine, by the sweep's folder.
     """
 
     at_once: Callable[[Any, int], int | None]
     words: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
     end_waiting: Callable[[Path], None] = lambda _: None
 
 
@@ -54,18 +58,38 @@ def _cancel_waiting(sweep: Path) -> None:
 
 WEEK = 7 * 24 * 60
 LAUNCHERS = {
-    "JoblibLauncher": Launcher(_joblib),
+    "JoblibLauncher": Launcher(_joblib, counts=("n_jobs",)),
     "RayLauncher": Launcher(
         _ray, ("+hydra.launcher.ray.init.log_to_driver=false", "+hydra.launcher.ray.init.include_dashboard=false")
     ),
     # It begins all jobs of a batch at once, and ends them after an hour if it is not told otherwise.
     "LocalLauncher": Launcher(
-        lambda _, jobs: jobs, (f"hydra.launcher.timeout_min={WEEK}", f"hydra.sweeper.max_batch_size={cores()}")
+        lambda _, jobs: jobs,
+        (f"hydra.launcher.timeout_min={WEEK}", f"hydra.sweeper.max_batch_size={cores()}"),
+        ("timeout_min",),
     ),
-    "SlurmLauncher": Launcher(lambda *_: None, end_waiting=_cancel_waiting),
+    "SlurmLauncher": Launcher(
+        lambda *_: None, counts=("timeout_min", "cpus_per_task", "array_parallelism"), end_waiting=_cancel_waiting
+    ),
 }
 
 
 def launcher_of(settings: Any) -> Launcher | None:
     """The launcher of Hydra's settings; None where jobs run one after the other in this process, or it is an unknown one."""
     return LAUNCHERS.get(str(settings.get("_target_")).rpartition(".")[2])
+
+
+def check_launcher(settings: Any) -> None:
+    """Raises ConfigError where a launcher is asked for a number of jobs, cores or minutes that is none."""
+    launcher = launcher_of(settings)
+    problems: list[str] = []
+    for key in launcher.counts if launcher else ():
+        value = settings.get(key)
+        all_cores = key == "n_jobs" and isinstance(value, int) and value < 0
+        if value is not None and not all_cores and not (isinstance(value, int) and value >= 1):
+            problems.append(
+                f"hydra.launcher.{key}={value}: must be 1 or more"
+                + (", or -1 for all cores" if key == "n_jobs" else "")
+            )
+    if problems:
+        raise ConfigError(*problems)

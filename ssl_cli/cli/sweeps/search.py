@@ -35,6 +35,11 @@ def check_search(configs: Sequence[Config], sweeper: Any) -> None:
     problems = [] if "maximize" in str(sweeper.direction) else [
         f"hydra.sweeper.direction={shown(sweeper.direction)}: must be maximize; a search is for the best accuracy"
     ]  # fmt: skip
+    problems += [
+        f"hydra.sweeper.{key}={value}: must be 1 or more"
+        for key in ("n_trials", "n_jobs")
+        if not (isinstance(value := sweeper.get(key), int) and value >= 1)
+    ]
     problems += [problem for config in configs for problem in _problems(config)]
     for key in SAME:
         values = {json.dumps(OmegaConf.select(OmegaConf.create(plain(config)), key), default=str) for config in configs}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.cli.sweeps.jobs import Jobs
-from ssl_cli.cli.sweeps.launchers import THREADS, cores, launcher_of
+from ssl_cli.cli.sweeps.launchers import THREADS, check_launcher, cores, launcher_of
 from ssl_cli.cli.sweeps.search import check_search, is_search, nothing_found, objective
 from ssl_cli.config import compose
 from ssl_cli.config.overrides import CANNOT, key_of
@@ -48,11 +48,12 @@ def with_plugin_settings(asked: argparse.Namespace) -> list[str]:
     return [*(word for word in words if key_of(word) not in typed), *asked.overrides]
 
 
-def check_sweeper(asked: argparse.Namespace, configs: Sequence[Config]) -> None:
-    """Raises ConfigError where the sweeper of a command line cannot do what it is asked for."""
-    sweeper = _hydra(asked).sweeper
-    if is_search(sweeper):
-        check_search(configs, sweeper)
+def check_plugins(asked: argparse.Namespace, configs: Sequence[Config]) -> None:
+    """Raises ConfigError where the launcher or the sweeper of a command line cannot do what it is asked for."""
+    hydra = _hydra(asked)
+    check_launcher(hydra.launcher)
+    if is_search(hydra.sweeper):
+        check_search(configs, hydra.sweeper)
 
 
 @contextlib.contextmanager
