@@ -11,6 +11,7 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.config.overrides import jobs, parsed_override, reading
 from ssl_cli.errors import ConfigError
 
+HAS_OPTUNA = plugins.is_there(plugins.EXTRAS["hydra/sweeper", "optuna"][1])
 SWEEPER = {"_target_": "a.OptunaSweeper", "direction": "maximize", "n_trials": 4, "n_jobs": 1}
 
 
@@ -74,7 +75,7 @@ def test_each_value_and_both_ends_of_an_interval_are_checked_before_it_begins():
     with reading(None):
         tried = list(jobs([override for word in words if (override := parsed_override(word, []))], True, []))
     assert [job[1:] for job in tried] == [
-        ["a=1", "b=0.5", "c=5"], ["a=2", "b=0.5", "c=5"], ["a=3", "b=0.5", "c=5"], ["a=1", "b=4", "c=5"],
+        ["a=1", "b=0.5", "c=5"], ["a=2", "b=0.5", "c=5"], ["a=3", "b=0.5", "c=5"], ["a=1", "b=4.0", "c=5"],
     ]  # fmt: skip
 
 
