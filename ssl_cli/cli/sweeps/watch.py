@@ -7,6 +7,7 @@ import secrets
 import shutil
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ssl_cli.cli.sweep_progress import job_name, say_how_a_job_went
 from ssl_cli.cli.sweeps.reports import HIDDEN, Report, reports_in, stop
 from ssl_cli.errors import ConfigError, Interrupted, TrainingError
 from ssl_cli.runs.below import seen
+from ssl_cli.runs.claim import holder_of
 from ssl_cli.runs.files import quoted
 from ssl_cli.runs.state import own_status
 
@@ -26,6 +28,7 @@ log = logging.getLogger("ssl_cli")
 
 LOOK = 0.5  # seconds between looks
 FAR = 2.0  # seconds between looks at how far each job is
+PATIENCE = 30.0  # seconds for jobs to end after their steps, where the launcher does not wait for them
 
 
 class Watched:
@@ -66,6 +69,14 @@ class Watched:
         self._show()
         if self.stopped_by:
             raise Interrupted(self.stopped_by)
+
+    def wait_for_jobs(self) -> None:
+        """Until those that were asked to end have, or do not within half a minute."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and any(
+            holder_of(self._sweep / path.stem) for path in self.reports.glob("*.log")
+        ):
+            time.sleep(LOOK)
 
     def request_stop(self, number: int, _frame: object) -> None:
         """Handle a signal: jobs end after their steps, and none begins. A second one does not wait for them."""
@@ -164,6 +175,8 @@ def watched(sweep: Path, jobs: int | None, end_waiting: Callable[[Path], None]) 
             broken = _broken(error, sweep)
             if broken is None:
                 raise
+            stop(shown.reports)
+            shown.wait_for_jobs()
     finally:
         with contextlib.suppress(OSError):
             stop(shown.reports)  # whatever still runs
