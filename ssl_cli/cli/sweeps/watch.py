@@ -195,7 +195,7 @@ def _broken(error: Exception, sweep: Path) -> str | None:
     """What a launcher says of a process that did not end as a job does; None where it is another error."""
     if type(error).__module__.partition(".")[0] not in ("joblib", "submitit", "ray"):
         return None
-    first = str(error).strip().partition("\n")[0]
+    first = str(error).strip().partition("\n")[0].partition(". ")[0]
     return (
         f"a job's process ended without a word, such as for want of memory ({type(error).__name__}: {first}); "
         f"go on with: ssl-cli resume={quoted(sweep)}"
