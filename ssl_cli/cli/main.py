@@ -167,6 +167,9 @@ def _settled(config: Config, settings: Any, words: list[str], folder: Path, allo
 
 def _check_fit(configs: list[Config]) -> None:
     """Raises ConfigError where networks, methods and data of any job do not fit together, before data is read."""
+    configs = [config for config in configs if not config.stage.reads_runs_alone]
+    if not configs:
+        return  # without PyTorch
     from ssl_cli.stages.fit import check_fit
 
     problems: list[str] = []

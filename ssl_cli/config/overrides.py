@@ -33,15 +33,24 @@ CANNOT = (HydraException, OmegaConfBaseException, ValueError, TypeError, Attribu
 
 @contextlib.contextmanager
 def reading(extra_folder: str | None) -> Generator[None]:
-    """Meanwhile Hydra reads the settings of this program, and behind them those in a folder of the user's own."""
-    with initialize_config_dir(str(settings_folder()), version_base="1.3"):
-        if extra_folder:
-            search_path = create_config_search_path(str(settings_folder()))
-            own = f"file://{Path(extra_folder).absolute()}"
-            search_path.prepend("command-line", own, SearchPathQuery(provider="schema"))  # where `--config-dir` puts it
-            GlobalHydra.instance().clear()
-            Hydra.create_main_hydra2("app", search_path)
-        yield
+    """Meanwhile Hydra reads the settings of this program, and behind them those in a folder of the user's own.
+
+    A Hydra that is at work, as while a stage is carried out, is put aside and goes on afterwards.
+    """
+    at_work = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_dir(str(settings_folder()), version_base="1.3"):
+            if extra_folder:
+                search_path = create_config_search_path(str(settings_folder()))
+                own = f"file://{Path(extra_folder).absolute()}"
+                # where `--config-dir` puts it
+                search_path.prepend("command-line", own, SearchPathQuery(provider="schema"))
+                GlobalHydra.instance().clear()
+                Hydra.create_main_hydra2("app", search_path)
+            yield
+    finally:
+        GlobalHydra.instance().hydra = at_work
 
 
 def key_of(word: str) -> str:

@@ -21,9 +21,7 @@ import io
 import json
 import logging
 import math
-import re
 import secrets
-import shlex
 import shutil
 import sys
 import time
@@ -42,6 +40,7 @@ from ssl_cli.runs import checkpoint, claim
 from ssl_cli.runs.files import open_to_append, others, remove_partials, sha256, short, write
 from ssl_cli.runs.metrics import Metrics
 from ssl_cli.runs.result import FORMAT, Result, read_result
+from ssl_cli.runs.typed import command_line
 
 log = logging.getLogger("ssl_cli")
 
@@ -159,21 +158,12 @@ class Run:
         Args:
             words: a stage, options and overrides that come first; `KEY=` alone leaves a setting out.
         """
-        typed = json.loads((self.folder / "run.json").read_text())["command"]
-        changed = {word.partition("=")[0] for word in words if "=" in word}
-        groups = {key for key in changed if "." not in key}
-        kept = [
-            word
-            for word in typed
-            if word not in ("-m", "--multirun")
-            and not re.match(r"[+~]*(stage|hydra)[=.@/]", word)
-            and key_of(word) not in changed
-            and key_of(word).partition(".")[0] not in groups
-        ]
-        said = [word for word in words if not word.endswith("=")]
-        if any(key_of(word) == "schedule.minutes" for word in kept):  # another measurement would be another training
-            kept = [word for word in kept if key_of(word) != "schedule.minutes"] + self._steps
-        return shlex.join(["ssl-cli", *said, *kept])
+        typed: list[str] = json.loads((self.folder / "run.json").read_text())["command"]
+        minutes = [word for word in typed if key_of(word) == "schedule.minutes"]
+        if minutes and not any(key_of(word) in ("schedule", "schedule.minutes") for word in words):
+            # another measurement would be another training
+            typed = [word for word in typed if word not in minutes] + self._steps
+        return command_line(typed, words, without="stage|hydra")
 
     @property
     def seconds(self) -> float:

@@ -41,6 +41,9 @@ class Stage:
     group: ClassVar[str] = "stage"
     function: ClassVar[str] = ""  # the import path of what carries it out: (config, run) → the numbers of the run
     ends_in: ClassVar[Ending] = "table"
+    reads_runs_alone: ClassVar[bool] = (
+        False  # whether it only looks at finished runs: no data, no network, and no PyTorch
+    )
 
     @property
     def takes(self) -> tuple[str, ...]:
