@@ -15,7 +15,7 @@ import numpy as np
 from other_intervals import BUDGETS, LOGS, crossing, other_intervals
 from scipy import stats
 
-from ssl_cli.data.measures import wilson_interval
+from ssl_cli.data.intervals import wilson_interval
 from ssl_cli.report import intervals
 from ssl_cli.report.label_curve import Curve, labels_saved
 

@@ -74,7 +74,7 @@ def wait_for_lines(path: Path, lines: int, process: subprocess.Popen) -> None:
 
 def bytes_of(folder: Path) -> dict[str, bytes]:
     """All that a run wrote, but for the clock, ids, places and what was said."""
-    clocked = ("run.json", "progress.json", "run.log", "report.html")
+    clocked = ("run.json", "progress.json", "run.log", "report.html", "results.csv")
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_dir() or path.name in clocked:
@@ -151,6 +151,8 @@ def test_a_sweep_pretrains_once_ends_in_a_table_and_can_be_resumed(cli, tmp_path
     ]
     assert "pre-trained, new head" in done.stdout
     assert (folder / "sweep.png").stat().st_size > 5000
+    assert "With 20 labels, “pre-trained, new head” reaches" in (folder / "report.html").read_text()
+    assert len((folder / "results.csv").read_text().splitlines()) == 4  # with the pre-training inside
     assert [str(path.parent.relative_to(folder)) for path in folder.rglob("head.safetensors")] == ["0/pretrain"]
 
     (folder / "1/result.json").unlink()

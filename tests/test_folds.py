@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
 from ssl_cli.data.folds import check_folds, folds_of, groups_of
-from ssl_cli.data.measures import cross_validated_interval, wilson_interval
+from ssl_cli.data.intervals import cross_validated_interval, wilson_interval
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
 from ssl_cli.stages.finetune import finetune
@@ -215,19 +215,18 @@ def test_without_folds_a_data_set_without_test_inputs_is_refused_and_nothing_is_
 
 
 def test_a_sweep_has_a_row_for_each_run_and_none_for_its_folds(tmp_path, smoke):
-    from ssl_cli.cli.sweep_table import _compared
+    from ssl_cli.report.found_runs import read_runs
+    from ssl_cli.report.sections import sections_of
 
     config, run = smoke("stage=baseline", "budget.labels=40", "stage.folds=2", folder="sweep/0")
     result = finetune(config, run)
-    inner = [
-        (run.folder / f"fold{k}", json.loads((run.folder / f"fold{k}" / "result.json").read_text())) for k in (0, 1)
-    ]
-    rows, measure = _compared([(run.folder, result), *inner], tmp_path / "sweep")
-    assert ([path for path, _ in rows], measure) == ([run.folder], "test accuracy")
+    (section,) = sections_of(read_runs([tmp_path / "sweep"]).runs)
+    assert ([one.run.folder for one in section.counted], section.measure) == ([run.folder], "test accuracy")
     untested = {**result, "test_accuracy": None, "macro_f1": None}
-    rows, measure = _compared([(run.folder, untested), *inner], tmp_path / "sweep")
-    assert ([row["test_accuracy"] for _, row in rows], measure) == (
-        [result["folds"]["accuracy"]],
+    (run.folder / "result.json").write_text(json.dumps(untested))
+    (section,) = sections_of(read_runs([tmp_path / "sweep"]).runs)
+    assert ([row["accuracies"] for row in section.rows], section.measure) == (
+        [[result["folds"]["accuracy"]]],
         "cross-validated accuracy",
     )
 

@@ -23,6 +23,7 @@ def test_the_help_fits_one_screen_and_names_every_choice():
 def test_every_choice_is_explained_with_its_settings(group, choice):
     given = ["stage.run=x"] if choice in ("evaluate", "export", "predict", "embed") else []
     given += ["stage.inputs=."] if choice in ("predict", "embed") else []
+    given += ["stage.runs=."] if choice == "report" else []
     text = help.text([f"{group}={choice}", *given], None)
     name, about, *_ = text.splitlines()
     assert name == f"{group}={choice}"

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import torch
 
@@ -45,7 +46,8 @@ def test_the_report_has_each_class_and_the_mistakes(smoke):
     compare(config, run)
     page = (run.folder / "report.html").read_text()
     assert "Accuracy of each class, seed 0" in page
-    assert "Test inputs that are wrong: labels only" in page
+    for title in ("On the test set: ", "Test inputs that are wrong: "):
+        assert len(re.findall(f"<figcaption>{title}", page)) == 2  # of the best arm, and of the best with labels only
 
 
 def test_a_run_that_is_too_short_to_mean_anything_says_so(smoke):

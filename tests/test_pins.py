@@ -259,7 +259,7 @@ def test_every_case_has_a_pin():
     ("group", "without"),
     [
         ("method", ()),
-        ("stage", ("evaluate", "export", "predict", "embed", "select", "classical")),
+        ("stage", ("evaluate", "export", "predict", "embed", "select", "classical", "report")),
         ("backbone", ("small", "bert_base", "gpt2_small", "xlm", "torchvision", "timm")),
         ("augment", ("digits", "auto")),
         ("head", ("simclr",)),

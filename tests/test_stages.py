@@ -276,7 +276,8 @@ def test_a_comparison_has_every_arm_and_a_page(smoke):
     assert result["test_accuracy"] == kept["mean"]
     page = (run.folder / "report.html").read_text()
     assert page.count("data:image/png;base64") >= 4
-    assert "http" not in page
+    assert "http:" not in page
+    assert "https:" not in page
     hashes = {json.loads(path.read_text())["labels_hash"] for path in run.folder.glob("seed0/*/result.json")
               if "labels_hash" in path.read_text()}  # fmt: skip
     assert len(hashes) == 1

@@ -3,6 +3,7 @@
 import csv
 import importlib.util
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -156,8 +157,11 @@ def test_the_report_of_a_comparison_has_the_map_and_the_labels_that_look_wrong(s
     compare(config, run)
     page = (run.folder / "report.html").read_text()
     assert "Features of test inputs, before and after pre-training" in page
-    there = json.loads((run.folder / "seed0" / "new-head" / "result.json").read_text())["suspect_labels"]["found"] > 0
-    assert ("Labels that look wrong: new head" in page) == there
+    shown = re.findall("<figcaption>On the test set: (.*), 200 labels, seed 0<", page)
+    folders = {json.loads(path.read_text())["arm"]: path.parent for path in run.folder.glob("seed0/*/result.json")}
+    there = any((folders[arm] / "suspect_labels.png").exists() for arm in shown)
+    assert len(shown) == 2
+    assert ("<figcaption>Labels that look wrong: " in page) == there
     assert not (run.folder / "seed0" / "new-head" / "feature_map.png").exists()  # one for all arms
 
 

@@ -88,6 +88,9 @@ def test_a_sweep_over_labels_says_what_pre_training_is_worth_in_labels(smoke, nu
     assert "what arms are worth in labels" in said
     assert "+17 (+17)" in said  # 40 · (√2 − 1)
     assert (tmp_path / "sweep/label_curve.png").stat().st_size > 5000
+    page = (tmp_path / "sweep/report.html").read_text()
+    assert "is worth 17 more" in page[: page.index("How sure:")]
+    assert len((tmp_path / "sweep/results.csv").read_text().splitlines()) == 13
 
 
 def test_a_schedule_that_was_chosen_for_each_job_is_no_setting_of_a_sweep(smoke, numbers, tmp_path, capsys):

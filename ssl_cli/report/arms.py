@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterable
+from typing import Any
 
 COLLAPSED = " (collapsed)"  # suffix of an arm's name
 
@@ -24,6 +25,11 @@ OTHERS = ("#7a5c3e", "#b8a100", "#4d7c8a", "#c2559d", "#6b7f2a")  # for what is 
 # What pre-training has to beat; the first has the augmentation of pre-trained arms. They are chosen by that, and never by
 # accuracies.
 RIVALS = ("labels only, with augmentation", "labels only")
+WITHOUT_PRETRAINING = (
+    "logistic regression",
+    "random weights",
+    *RIVALS,
+)  # that have learnt from labels and nothing else
 
 
 def ordered(arms: Iterable[str]) -> list[str]:
@@ -35,6 +41,13 @@ def ordered(arms: Iterable[str]) -> list[str]:
         return len(places) if words is None else places.index(words)
 
     return sorted(dict.fromkeys(arms), key=place)
+
+
+def in_order(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows by number of labels, and then in the order of their arms."""
+    found = list(rows)
+    order = ordered(row["arm"] for row in found)
+    return sorted(found, key=lambda row: (row["labels"], order.index(row["arm"])))
 
 
 def colours(arms: Iterable[str]) -> dict[str, str]:
@@ -51,6 +64,11 @@ def colours(arms: Iterable[str]) -> dict[str, str]:
             found[arm] = KNOWN[words]
     free = itertools.cycle([*OTHERS, *(colour for colour in KNOWN.values() if colour not in found.values())])
     return {arm: found[arm] if arm in found else next(free) for arm in names}
+
+
+def is_without_pretraining(arm: str) -> bool:
+    """Whether an arm has learnt from labels and nothing else."""
+    return _known_words(arm) in WITHOUT_PRETRAINING
 
 
 def _known_words(arm: str) -> str | None:

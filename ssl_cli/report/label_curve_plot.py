@@ -1,14 +1,15 @@
 """The picture of a label curve: accuracy over labels, and how far it is to the rival's curve."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ssl_cli.data.intervals import wilson_interval
 from ssl_cli.report import arms
-from ssl_cli.report.figure import figure_of, save_figure
+from ssl_cli.report.figure import figure_of, save_figure, wrapped
 from ssl_cli.report.intervals import mean_interval
 from ssl_cli.report.label_curve import Curve, LabelsSaved, monotone
 from ssl_cli.report.label_curve_table import rounded
@@ -17,22 +18,32 @@ APART = 0.055  # of the axis: labels of ticks that are nearer would touch
 
 
 def save_label_curve(
-    curves: Sequence[Curve], path: Path, saved: Sequence[LabelsSaved] = (), measure: str = "test accuracy"
+    curves: Sequence[Curve],
+    path: Path,
+    saved: Sequence[LabelsSaved] = (),
+    measure: str = "test accuracy",
+    test_inputs: int | None = None,
+    colours: Mapping[str, str] | None = None,
 ) -> None:
     """Dots are means over seeds, bands their 95 % intervals, lines what labels saved are read from; a dashed arrow shows these.
+
+    Where there is one seed, the band is its interval on other test inputs (Wilson), if their number is known.
 
     Args:
         curves: of all arms; the order of the legend is that of `arms.ordered`.
         path: of the PNG.
         saved: what is shown by arrows.
         measure: what the accuracies are.
+        test_inputs: how many there are.
+        colours: of the arms, where other pictures have more arms than this one.
     """
     figure, axes = figure_of(1, 1, width=7.5, height=4.6)
     axis = axes[0][0]
     by_arm = {curve.arm: curve for curve in curves}
-    colours = arms.colours(by_arm)
+    given = colours or arms.colours(by_arm)
+    colours = {arm: given[arm] for arm in arms.ordered(by_arm)}
     for arm, colour in colours.items():
-        _draw_curve(axis, by_arm[arm], colour)
+        _draw_curve(axis, by_arm[arm], colour, test_inputs)
     budgets = sorted({labels for curve in curves for labels in curve.budgets})
     margin = 1.08 if len(budgets) == 1 else (budgets[-1] / budgets[0]) ** 0.03
     axis.set_xscale("log")
@@ -45,21 +56,33 @@ def save_label_curve(
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     handles, names = axis.get_legend_handles_labels()
-    names = [name.replace("$", r"\$") for name in names]
-    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+    figure.legend(
+        handles, [wrapped(name) for name in names], loc="outside lower center", ncols=2, fontsize=8, frameon=False
+    )
     save_figure(figure, path)
 
 
-def _draw_curve(axis: Any, curve: Curve, colour: str) -> None:
+def _draw_curve(axis: Any, curve: Curve, colour: str, test_inputs: int | None) -> None:
     found = [list(curve.accuracies[labels].values()) for labels in curve.budgets]
     axis.plot(curve.budgets, [100 * np.mean(one) for one in found], "o", color=colour, ms=5, zorder=3)
     complete = sorted(curve.complete_seeds())
     means = monotone(curve.of_seeds(complete)).mean(0) if complete else np.array([np.mean(one) for one in found])
     axis.plot(curve.budgets, 100 * means, color=colour, lw=1.6, marker="o", ms=0, label=curve.arm)
-    known = [(labels, ends) for labels, one in zip(curve.budgets, found, strict=True) if (ends := mean_interval(one))]
-    if known:
-        low, high = (np.clip([100 * ends[side] for _, ends in known], 0, 100) for side in (0, 1))
-        axis.fill_between([labels for labels, _ in known], low, high, color=colour, alpha=0.15, lw=0)
+    known = {
+        labels: ends for labels, one in zip(curve.budgets, found, strict=True) if (ends := _ends(one, test_inputs))
+    }
+    low, high = (np.clip([100 * ends[side] for ends in known.values()], 0, 100) for side in (0, 1))
+    if len(known) > 1:
+        axis.fill_between(list(known), low, high, color=colour, alpha=0.15, lw=0)
+    elif known:  # a band of no width
+        axis.plot(list(known) * 2, [*low, *high], color=colour, lw=1.2, alpha=0.7, marker="_", ms=6)
+
+
+def _ends(accuracies: list[float], test_inputs: int | None) -> Sequence[float] | None:
+    """The interval of a mean over seeds, or of one seed over test inputs."""
+    if len(accuracies) == 1 and test_inputs is not None:
+        return wilson_interval(accuracies[0], test_inputs)
+    return mean_interval(accuracies)
 
 
 def _tick_budgets(axis: Any, budgets: list[int]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ssl_cli.data.measures import wilson_interval
+from ssl_cli.data.intervals import wilson_interval
 from ssl_cli.report import arms
 from ssl_cli.report.intervals import (
     Difference,
@@ -55,13 +55,16 @@ def curves_of(rows: Iterable[Mapping[str, Any]]) -> dict[str, Curve]:
     return {arm: Curve(arm, accuracies) for arm, accuracies in found.items()}
 
 
-def compare_arms(curves: Sequence[Curve], rivals: Sequence[Curve], test_inputs: int | None = None) -> list[Row]:
+def compare_arms(
+    curves: Sequence[Curve], rivals: Sequence[Curve], test_inputs: int | None = None, in_labels: bool = True
+) -> list[Row]:
     """Every arm with every number of labels, by number of labels and then in the order of arms.
 
     Args:
         curves: of the arms that are compared with the rivals.
         rivals: as in `labels_saved`; differences are from the first.
         test_inputs: how many there are, for the interval of a single seed.
+        in_labels: whether to say what arms are worth in labels, which takes several numbers of them.
 
     Raises:
         ValueError: there is no rival, or an arm is there twice.
@@ -73,7 +76,8 @@ def compare_arms(curves: Sequence[Curve], rivals: Sequence[Curve], test_inputs: 
     for labels in sorted({labels for curve in everyone.values() for labels in curve.budgets}):
         for arm in arms.ordered(everyone):
             if labels in everyone[arm].accuracies:
-                made.append(_row(everyone[arm], labels, rivals, test_inputs))
+                row = _row(everyone[arm], labels, rivals, test_inputs)
+                made.append(row if in_labels else replace(row, saved=None))
     tested = [number for number, row in enumerate(made) if row.difference and row.difference.p is not None]
     corrected = holm([made[number].difference.p for number in tested])  # pyright: ignore[reportOptionalMemberAccess]
     for number, p_value in zip(tested, corrected, strict=True):
@@ -102,7 +106,7 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             row.arm,
             f"{row.labels:,}",
             str(len(row.seeds)),
-            _with_interval(f"{100 * row.mean:.1f}", row.interval, "{:.1f}"),
+            _with_interval(f"{100 * row.mean:.1f}", _within_shares(row.interval), "{:.1f}"),
             "" if row.difference is None else _with_interval(_points(row.difference.mean), row.difference.interval),
             "" if row.difference is None or row.difference.p is None else f"{row.difference.p:.3g}",
             "" if row.p_holm is None else f"{row.p_holm:.3g}",
@@ -110,6 +114,11 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
         )
         for row in rows
     ]
+
+
+def _within_shares(interval: Interval | None) -> Interval | None:
+    """An interval without what no accuracy can be."""
+    return None if interval is None else Interval(max(0.0, interval.low), min(1.0, interval.high))
 
 
 def _points(share: float) -> str:
@@ -190,7 +199,7 @@ def _too_few(seeds: int) -> str:
 def notes(rows: Sequence[Row], rivals: Sequence[Curve]) -> list[str]:
     """Sentences that a reader of the table needs, the most important first."""
     said = [f"Differences are from “{rivals[0].arm}”, over the seeds of both; intervals are 95 %, each by itself."]
-    if len(rivals) > 1:
+    if len(rivals) > 1 and any(row.saved for row in rows):
         names = ", ".join(f"“{rival.arm}”" for rival in rivals)
         said.append(f"Labels saved are against whichever of {names} needs the fewest.")
     counts = [len(row.difference.seeds) for row in rows if row.difference]

@@ -1,63 +1,95 @@
-"""The HTML report of a comparison, one self-contained page."""
+"""`report.html`: one self-contained page, with what was found in its first lines."""
 
 import base64
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from ssl_cli.report import table
 from ssl_cli.runs.files import write
-from ssl_cli.runs.result import read_result
+from ssl_cli.runs.reading import is_file
+
+PNG = b"\x89PNG\r\n\x1a\n"
+LARGEST = 2**24  # bytes of a picture
 
 
-def write_report(folder: Path, result: dict[str, Any], pretrainings: list[Path], shown: dict[str, str]) -> Path:
-    """`report.html` in the run's folder: table, embedded pictures and settings."""
+@dataclass(frozen=True)
+class Verdict:
+    """What was found in three sentences, and commands that go on from there.
+
+    answer, sureness, advice: the sentences; empty where there is none.
+    steps: what for, and the command.
+    place: the folder in which they are typed; empty: where the page was made.
+    """
+
+    answer: str
+    sureness: str = ""
+    advice: str = ""
+    steps: Sequence[tuple[str, str]] = ()
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: its first column is text, and what follows it are notes."""
+
+    title: str
+    heads: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture, left out where there is no such file; a chart keeps the size in which its letters can be read."""
+
+    title: str
+    path: Path
+    is_chart: bool = False
+
+    @property
+    def source(self) -> str:
+        """The picture as an address that leads nowhere else; empty where it is not there."""
+        if not is_file(self.path) or self.path.stat().st_size > LARGEST:
+            return ""
+        content = self.path.read_bytes()
+        return "data:image/png;base64," + base64.b64encode(content).decode() if content.startswith(PNG) else ""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What belongs together: of one data set and test, or of a comparison's trainings.
+
+    title: may be empty for the only part.
+    notes: what a reader should know; warnings: what a reader must.
+    """
+
+    title: str = ""
+    verdict: Verdict | None = None
+    warnings: Sequence[str] = ()
+    notes: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    pictures: Sequence[Picture] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: the first part's verdict comes first.
+
+    about: of what it is, below the first verdict.
+    settings: as they are saved, at the end.
+    """
+
+    title: str
+    parts: Sequence[Part]
+    about: Sequence[str] = field(default=())
+    settings: str = ""
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write the page. Names of people's folders, classes and settings are text on it, never elements or code."""
     from jinja2 import Environment
 
-    page = Environment(autoescape=True).from_string((Path(__file__).parent / "page.html.jinja").read_text())
-    pictures = [("Accuracy of each arm", folder / "arms.png")]
-    for start in pretrainings:
-        name = f"Pre-training, {start.parent.name}" if len(pretrainings) > 1 else "Pre-training"
-        pictures += [(name, start / "curves.png")]
-    pictures += [("Views: each input above its augmented views", pretrainings[0] / "views.png")]
-    pictures += [("Features of test inputs, before and after pre-training", folder / "feature_map.png")]
-    pictures += [("Lengths of the training texts", pretrainings[0] / "lengths.png")]
-    pictures += [("Nearest training texts, by frozen features", pretrainings[0] / "nearest.png")]
-    first = folder / f"seed{result['seed']}"
-    pictures += [(f"On the test set: {title}", first / arm / "confusion.png") for title, arm in shown.items()]
-    for title, arm in shown.items():
-        wrong = f"Test inputs that are wrong: {title.removeprefix('confusion, ')}"
-        pictures.append((wrong, first / arm / "mistakes.png"))
-    for title, arm in reversed(shown.items()):  # by what pre-training learnt, where an arm has that
-        if (suspects := first / arm / "suspect_labels.png").exists():
-            pictures.append((f"Labels that look wrong: {title.removeprefix('confusion, ')}", suspects))
-            break
-    html = page.render(
-        result=result,
-        headings=table.headings(result["rows"]),
-        rows=[table.cells(row, result["rows"]) for row in result["rows"]],
-        collapsed=[p["seed"] for p in result["pretrainings"] if p["collapsed"]],
-        pictures=[(title, _embedded(path)) for title, path in pictures if path.exists()],
-        classes=_classes(first, shown),
-        settings=(folder / "config.yaml").read_text(),
-        folder=folder,
+    template = (Path(__file__).parent / "page.html.jinja").read_text(encoding="utf-8")
+    write(
+        path, Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(template).render(page=page)
     )
-    path = folder / "report.html"
-    write(path, html)
-    return path
-
-
-def _embedded(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-
-
-def _classes(folder: Path, shown: dict[str, str]) -> dict[str, list[str]]:
-    """By class, cells of a table: labels, test inputs, and the accuracy of each arm that is shown; the heading under no name."""
-    found = {title.removeprefix("confusion, "): read_result(folder / arm) or {} for title, arm in shown.items()}
-    arms = {title: result["per_class"] for title, result in found.items() if result.get("per_class")}
-    if not arms:
-        return {}
-    table: dict[str, list[str]] = {"": ["labels", "test inputs", *arms]}
-    for rows in zip(*arms.values(), strict=True):
-        shares = ["–" if row["accuracy"] is None else f"{100 * row['accuracy']:.1f} %" for row in rows]
-        table[rows[0]["class"]] = [f"{rows[0]['labels']:,}", f"{rows[0]['inputs']:,}", *shares]
-    return table

@@ -2,13 +2,15 @@
 
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
+from ssl_cli.data.intervals import wilson_interval
 from ssl_cli.report import arms
-from ssl_cli.report.figure import figure_of, save_figure, written
+from ssl_cli.report.figure import figure_of, save_figure, wrapped, written
 from ssl_cli.runs.metrics import read_metrics
+
+if TYPE_CHECKING:
+    from torch import Tensor  # charts of runs are made without PyTorch
 
 NAMED = 40  # classes whose names there is room for
 BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
@@ -44,7 +46,9 @@ def save_curves(folder: Path, path: Path) -> None:
     save_figure(figure, path)
 
 
-def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: str, across: str, measure: str) -> None:
+def save_confusion(
+    counts: "Tensor", classes: tuple[str, ...], path: Path, down: str, across: str, measure: str
+) -> None:
     """Confusion matrix: `down` and `across` label the axes, rows are normalised; `measure` names the overall accuracy."""
     fractions = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
     names = [written(name) for name in classes]
@@ -75,29 +79,52 @@ def save_confusion(counts: Tensor, classes: tuple[str, ...], path: Path, down: s
     save_figure(figure, path)
 
 
-def save_arms(rows: list[dict[str, Any]], path: Path, measure: str = "test accuracy") -> None:
-    """One dot per arm, a hollow one where it collapsed, with error bars of one standard deviation, and a small dot per seed."""
-    figure, axes = figure_of(1, 1, width=7.5, height=0.9 + 0.42 * len(rows))
+def save_arms(
+    rows: list[dict[str, Any]], path: Path, measure: str = "test accuracy", test_inputs: int | None = None
+) -> None:
+    """One dot per arm, a hollow one where it collapsed, with error bars of one standard deviation, and a small dot per seed.
+
+    The bar of a single seed is its 95 % interval on other test inputs (Wilson), where `test_inputs` says how many there were.
+    """
+    rows = arms.in_order(rows)
+    names = [wrapped(_row_label(row, rows)) for row in rows]
+    lines = sum(name.count("\n") for name in names)
+    figure, axes = figure_of(1, 1, width=7.5, height=0.9 + 0.42 * len(rows) + 0.1 * lines)
     axis = axes[0][0]
     colours = arms.colours(row["arm"].removesuffix(arms.COLLAPSED) for row in rows)
-    rows = _in_order(rows)
+    ends = []
     for position, row in enumerate(reversed(rows)):
         colour = colours[row["arm"].removesuffix(arms.COLLAPSED)]
-        mean, spread = 100 * row["mean"], 100 * (row["spread"] or 0)
+        mean, bar = 100 * row["mean"], _bar(row, test_inputs)
+        ends += [mean - bar[0], mean + bar[1]]
         inside = "white" if row["collapsed"] else colour
-        axis.errorbar(mean, position, xerr=spread or None, fmt="o", ms=7, color=colour, mfc=inside, capsize=3)
+        axis.errorbar(
+            mean, position, xerr=[[bar[0]], [bar[1]]] if any(bar) else None, fmt="o", ms=7, color=colour, mfc=inside,
+            capsize=3, clip_on=False,
+        )  # fmt: skip
         if len(row["accuracies"]) > 1:
             values = [100 * value for value in row["accuracies"]]
-            axis.plot(values, [position] * len(values), ".", color="black", ms=3)
-        shown = f"{mean:.1f} %" + (f" ± {spread:.1f}" if row["spread"] is not None else "")
-        axis.text(1.02, position, shown, va="center", fontsize=9, transform=axis.get_yaxis_transform())
-    lowest = min(100 * value for row in rows for value in row["accuracies"])
-    axis.set_yticks(range(len(rows)), [_row_label(row, rows) for row in reversed(rows)], fontsize=9)
+            axis.plot(values, [position] * len(values), ".", color="black", ms=3, clip_on=False)
+        shown = f"{mean:.1f} %" + (f" ± {100 * row['spread']:.1f}" if row["spread"] is not None else "")
+        axis.text(1.03, position, shown, va="center", fontsize=9, transform=axis.get_yaxis_transform())
+    lowest = min(*ends, *(100 * value for row in rows for value in row["accuracies"]))
+    axis.set_yticks(range(len(rows)), names[::-1], fontsize=9)
     axis.set(xlim=(max(0, 5 * math.floor((lowest - 1) / 5)), 100), ylim=(-0.6, len(rows) - 0.4), xlabel=f"{measure}, %")
     axis.grid(axis="x", color="#e3e6ea")
     axis.set_axisbelow(True)
     axis.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
+
+
+def _bar(row: dict[str, Any], test_inputs: int | None) -> tuple[float, float]:
+    """How far the bar of a row goes down and up, in points, within 0 to 100 %."""
+    mean = 100 * row["mean"]
+    if row["spread"] is not None:
+        return min(100 * row["spread"], mean), min(100 * row["spread"], 100 - mean)
+    if test_inputs is None:
+        return 0.0, 0.0
+    low, high = wilson_interval(row["mean"], test_inputs)
+    return max(0.0, mean - 100 * low), max(0.0, 100 * high - mean)
 
 
 def save_layers(rows: list[dict[str, Any]], path: Path) -> None:
@@ -156,7 +183,7 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
         points = sorted((row for row in rows if row["line"] == line), key=lambda row: row["x"])
         across, means = [row["x"] for row in points], [100 * row["mean"] for row in points]
         spreads = [100 * (row["spread"] or 0) for row in points]
-        axis.plot(across, means, "o-", ms=4, lw=1.6, color=colour, label=line.replace("$", r"\$"))
+        axis.plot(across, means, "o-", ms=4, lw=1.6, color=colour, label=wrapped(line))
         low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
         axis.fill_between(across, low, high, color=colour, alpha=0.15, lw=0)
         for seed in sorted({seed for row in points for seed in row["seeds"]} if points[0]["spread"] else ()):
@@ -173,13 +200,13 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
     axis.minorticks_off()
     axis.set(xlabel=name, ylabel=f"{measure}, %")
     axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(fontsize=8, frameon=False)
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     save_figure(figure, path)
 
 
 def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
     """Accuracy, and macro-F1 below it, over strength: panels of corruptions, a line per arm, a band of one standard deviation."""
-    rows = _in_order(rows)
+    rows = arms.in_order(rows)
     colours = arms.colours(_row_label(row, rows) for row in rows)
     measures = {"test accuracy, %": rows, "macro-F1, %": [row["macro_f1"] for row in rows]}
     figure, axes = figure_of(len(strengths), 2, width=max(5.0, 3.0 * len(strengths)), height=5.8 + 0.06 * len(rows))
@@ -190,7 +217,7 @@ def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float
                 means = [100 * point["mean"] for point in points]
                 spreads = [100 * (point["spread"] or 0) for point in points]
                 label = _row_label(row, rows)
-                axis.plot([0, *values], means, ".-", ms=5, lw=1.4, color=colours[label], label=label)
+                axis.plot([0, *values], means, ".-", ms=5, lw=1.4, color=colours[label], label=wrapped(label))
                 low, high = ([m + sign * s for m, s in zip(means, spreads, strict=True)] for sign in (-1, 1))
                 axis.fill_between([0, *values], low, high, color=colours[label], alpha=0.12, lw=0)
             axis.set(title=name.replace("_", " "), xlabel="strength", ylim=(0, 100))
@@ -212,7 +239,7 @@ def save_dots(lines: list[str], means: dict[str, list[dict[str, Any]]], measure:
             [100 * one["mean"] for one in means[arm]],
             [position + shift for position in range(len(lines))],
             xerr=[100 * (one["spread"] or 0) for one in means[arm]],
-            fmt="o", ms=4, capsize=2, lw=1, color=colour, label=arm,
+            fmt="o", ms=4, capsize=2, lw=1, color=colour, label=wrapped(arm),
         )  # fmt: skip
     axis.set_yticks(range(len(lines)), list(map(written, lines)), fontsize=9)
     axis.set(xlabel=measure, xlim=(0, 100), ylim=(len(lines) - 0.5, -0.5))
@@ -223,7 +250,7 @@ def save_dots(lines: list[str], means: dict[str, list[dict[str, Any]]], measure:
     save_figure(figure, path)
 
 
-def save_lengths(lengths: Tensor, cuts: dict[str, int], path: Path) -> None:
+def save_lengths(lengths: "Tensor", cuts: dict[str, int], path: Path) -> None:
     """Histogram of the lengths of texts in tokens, int64 (N,), and where views cut them (by what does), if any is that long."""
     most = max(int(lengths.max()), 2)
     figure, axes = figure_of(1, 1, width=6.5, height=3.0)
@@ -239,12 +266,6 @@ def save_lengths(lengths: Tensor, cuts: dict[str, int], path: Path) -> None:
     axis.spines[["top", "right"]].set_visible(False)
     figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", fontsize=8, frameon=False)
     save_figure(figure, path)
-
-
-def _in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows by number of labels, and then in the order of arms."""
-    order = arms.ordered(row["arm"] for row in rows)
-    return sorted(rows, key=lambda row: (row["labels"], order.index(row["arm"])))
 
 
 def _row_label(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:

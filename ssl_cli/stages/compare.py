@@ -10,7 +10,8 @@ from ssl_cli.config.consistency import projects
 from ssl_cli.config.schema import BackboneComponent, Config, TextFacts, ViewsComponent
 from ssl_cli.data.budget import choose
 from ssl_cli.models.huggingface.reading import is_folder
-from ssl_cli.report import page, plots, table
+from ssl_cli.report import table
+from ssl_cli.report.comparison_page import write_comparison
 from ssl_cli.runs.files import quoted
 from ssl_cli.runs.result import Result, read_result
 from ssl_cli.runs.run import Run
@@ -66,8 +67,7 @@ def compare(config: Config, run: Run) -> dict[str, Any]:
                 results.append(classical(arm, child))
             else:
                 results.append(finetune(arm, child, start))
-    shown = {"confusion, labels only": "labels-only", "confusion, new head": "new-head"}
-    return side_by_side(config, run, results, pretrainings, _headline(config), shown)
+    return side_by_side(config, run, results, pretrainings, _headline(config))
 
 
 def side_by_side(
@@ -76,7 +76,6 @@ def side_by_side(
     results: list[dict[str, Any]],
     pretrainings: list[Path],
     headline: str,
-    shown: dict[str, str],
 ) -> dict[str, Any]:
     """One table and one page of the arms of all seeds; the numbers of the run.
 
@@ -86,11 +85,9 @@ def side_by_side(
         pretrainings: folders of those behind them.
         headline: how the name begins of the arm whose mean, over seeds that did not collapse if there are any, is the
             run's accuracy.
-        shown: for the page, titles and folders of arms of the first seed whose confusion is shown.
     """
     starts = list(dict.fromkeys(pretrainings))
     rows = table.rows(results)
-    plots.save_arms(rows, run.folder / "arms.png")
     wanted = [row for row in rows if row["arm"].startswith(headline)]
     result = ComparisonResult(
         identity=joint_identity(config, (result["identity"] for result in results)),
@@ -107,7 +104,7 @@ def side_by_side(
         softmax_slope_at_start=_slopes(results),
         pretrainings=[{"folder": str(start), **_pretraining_numbers(read_result(start) or {})} for start in starts],
     )
-    page.write_report(run.folder, run.described(result), starts, shown)
+    write_comparison(run.folder, run.described(result), results, starts)
     return run.finish(result)
 
 

@@ -17,7 +17,8 @@ from torch import Tensor
 from ssl_cli.config.schema import Config
 from ssl_cli.data.budget import Chosen
 from ssl_cli.data.folds import check_folds, folds_of, groups_of
-from ssl_cli.data.measures import confusion, cross_validated_interval, macro_f1
+from ssl_cli.data.intervals import cross_validated_interval
+from ssl_cli.data.measures import confusion, macro_f1
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
 from ssl_cli.report import plots

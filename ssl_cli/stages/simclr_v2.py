@@ -47,8 +47,7 @@ def simclr_v2(config: Config, run: Run) -> dict[str, Any]:
         for name, arm_config in distilled_arms(seeded, teacher):
             begins = start if arm_config.stage_as(DistillStage).init == "pretrained" else None
             results.append(named(distill(arm_config, inside.child(name, arm_config), begins), name))
-    shown = {"the big network, fine-tuned from the middle": MIDDLE, "the small student": "small-distilled"}
-    return side_by_side(config, run, results, pretrainings, "small: distilled", shown)
+    return side_by_side(config, run, results, pretrainings, "small: distilled")
 
 
 def tuned_arms(config: Config) -> Iterator[tuple[str, Config]]:
