@@ -2,6 +2,7 @@
 
 import csv
 import html.parser
+import itertools
 import json
 import math
 import os
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from written_runs import LABELS_ONLY, PRETRAINED, write_run, write_sweep
 
 from ssl_cli.config.compose import precheck
@@ -130,6 +132,29 @@ def test_every_command_would_be_accepted(reported, tmp_path, seeds):
         words = [word if "=" in word else f"stage={word}" for word in shlex.split(command)[1:] if word != "-m"]
         *_, last = precheck(words, multirun=True)
         assert last.stage.name in ("baseline", "finetune", "select")
+
+
+def test_the_jobs_of_a_sweep_are_asked_for_again_with_their_own_values(reported, tmp_path):
+    typed = ["stage=baseline,finetune", "dataset=synthetic", "budget.labels=20,40", "hydra.launcher.n_jobs=2"]
+    record = {
+        "overrides": {"task": [word for word in typed if "hydra" not in word]},
+        "sweep": {"subdir": "${hydra.job.num}"},
+        "sweeper": {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None},
+    }
+    arms_of = {"baseline": LABELS_ONLY, "finetune": PRETRAINED}
+    for job, (stage, labels) in enumerate(itertools.product(arms_of, (20, 40))):
+        folder = write_run(tmp_path / f"runs/{job}", 0.5 + job / 10, arms_of[stage], labels, stage=stage)
+        born = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps({**born, "command": ["-m", *typed]}))
+    (tmp_path / "runs/multirun.yaml").write_text(yaml.safe_dump({"hydra": record}))
+    _, (part,) = reported()
+    commands = dict(part.verdict.steps)
+    assert commands["5 more seeds, since 6 can show a difference"] == (
+        "ssl-cli -m seed=1,2,3,4,5 dataset=synthetic stage=baseline,finetune budget.labels=20,40"
+    )
+    assert commands["pre-training for twice as long"] == (
+        "ssl-cli schedule.pretrain.epochs=4 dataset=synthetic stage=finetune budget.labels=20"
+    )
 
 
 @pytest.mark.parametrize(
