@@ -131,7 +131,7 @@ def test_every_command_would_be_accepted(reported, tmp_path, seeds):
     for command in dict.fromkeys(commands):
         words = [word if "=" in word else f"stage={word}" for word in shlex.split(command)[1:] if word != "-m"]
         *_, last = precheck(words, multirun=True)
-        assert last.stage.name in ("baseline", "finetune", "select")
+        assert last.stage.name in ("baseline", "compare", "finetune", "select")
 
 
 def test_the_jobs_of_a_sweep_are_asked_for_again_with_their_own_values(reported, tmp_path):
@@ -164,6 +164,15 @@ def test_no_command_repeats_what_a_stranger_might_want_to_have_run(reported, tmp
     write_run(tmp_path / "runs/0", words=(word,))
     _, (part,) = reported()
     assert part.verdict.steps == []
+
+
+def test_an_arm_alone_is_told_to_be_compared(reported, tmp_path):
+    write_run(tmp_path / "runs/0", 0.9, PRETRAINED, stage="finetune")
+    page, (part,) = reported()
+    assert page.paragraphs[0].endswith("no arm with labels only is here to compare it with.")
+    assert part.verdict.steps[0][1] == (
+        "ssl-cli stage=compare stage.seeds=6 dataset=synthetic schedule=smoke budget.labels=20 seed=0"
+    )
 
 
 def test_a_command_that_would_be_refused_is_not_shown(tmp_path):

@@ -11,7 +11,7 @@ from ssl_cli.config.compose import precheck
 from ssl_cli.config.overrides import key_of, parsed_override, reading
 from ssl_cli.errors import ConfigError
 from ssl_cli.report.intervals import fewest_seeds
-from ssl_cli.report.sections import NEIGHBOURS, Counted, Section
+from ssl_cli.report.sections import NEIGHBOURS, TESTED, Counted, Section
 from ssl_cli.report.verdict import Contest
 from ssl_cli.runs.below import SeenRun
 from ssl_cli.runs.files import short
@@ -36,6 +36,7 @@ def next_steps(section: Section, contest: Contest) -> list[Step]:
     if not runs:
         return []
     steps = [
+        *_other_arms(section, contest, runs),
         *_seeds(section, contest),
         *_labels(section, runs, rivals),
         *_classifier(section, runs),
@@ -50,6 +51,13 @@ def place_of(section: Section) -> Path | None:
     folders = {str(one.run.job.born.get("folder")) for one in section.counted}
     where = Path(next(iter(folders))) if len(folders) == 1 else Path.cwd()
     return None if where == Path.cwd() or not where.is_absolute() else where
+
+
+def _other_arms(section: Section, contest: Contest, runs: Sequence[Counted]) -> Iterator[Step]:
+    """What the arm has to beat, or what might beat it, where only one of the two is there."""
+    if contest.rival is None and section.measure == TESTED:
+        why = "every arm beside it, with labels only and with pre-training"
+        yield from _one(runs[0], why, "stage|hydra", "stage=compare", f"stage.seeds={fewest_seeds()}")
 
 
 def _seeds(section: Section, contest: Contest) -> Iterator[Step]:

@@ -70,7 +70,8 @@ def save_pictures(reported: Reported, folder: Path, name: str, suffix: str = "")
     """
     section, made = reported.section, []
     path = folder / f"{name}{suffix}.png"
-    if section.axis is None:
+    lines = {row.get("line") for row in section.rows}
+    if section.axis is None or len(lines) == len(section.rows) > 1:  # lines of one point each would say nothing
         plots.save_arms(section.rows, path, section.measure, section.test_inputs)
         made.append(Picture(f"{section.measure.capitalize()} of each arm", path, is_chart=True))
     else:
