@@ -166,6 +166,24 @@ def test_no_command_repeats_what_a_stranger_might_want_to_have_run(reported, tmp
     assert part.verdict.steps == []
 
 
+def test_commands_are_for_the_folder_that_the_runs_were_made_in(reported, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    folder = write_run(tmp_path / "runs/0")
+    steps = []
+    for place in (tmp_path, tmp_path / "elsewhere", Path("/no/such/place")):
+        born = json.loads((folder / "run.json").read_text())
+        (folder / "run.json").write_text(json.dumps({**born, "folder": str(place)}))
+        _, (part,) = reported()
+        (command,) = [command for _, command in part.verdict.steps if "select" in command]
+        steps.append((part.verdict.place, re.findall(r"stage.labels=(\S+)", command)[0]))
+    assert steps == [
+        ("", "runs/0/labels.csv"),
+        (str(tmp_path / "elsewhere"), str(folder / "labels.csv")),
+        ("", "runs/0/labels.csv"),
+    ]
+
+
 def test_an_arm_alone_is_told_to_be_compared(reported, tmp_path):
     write_run(tmp_path / "runs/0", 0.9, PRETRAINED, stage="finetune")
     page, (part,) = reported()

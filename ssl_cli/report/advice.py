@@ -14,7 +14,6 @@ from ssl_cli.report.intervals import fewest_seeds
 from ssl_cli.report.sections import NEIGHBOURS, TESTED, Counted, Section
 from ssl_cli.report.verdict import Contest
 from ssl_cli.runs.below import SeenRun
-from ssl_cli.runs.files import short
 from ssl_cli.runs.reading import flattened, is_file
 from ssl_cli.runs.typed import command_line, may_be_typed_again
 
@@ -41,16 +40,23 @@ def next_steps(section: Section, contest: Contest) -> list[Step]:
         *_labels(section, runs, rivals),
         *_classifier(section, runs),
         *_longer(runs),
-        *_choice(runs),
+        *_choice(section, runs),
     ]
     return [step for step in steps if _would_run(step.command)]
 
 
-def place_of(section: Section) -> Path | None:
-    """The folder in which the commands of a section are to be typed; None where they are typed in this one."""
+def place_of(section: Section) -> Path:
+    """The folder in which the commands of a section are to be typed: that of the runs' own, or this one."""
     folders = {str(one.run.job.born.get("folder")) for one in section.counted}
-    where = Path(next(iter(folders))) if len(folders) == 1 else Path.cwd()
-    return None if where == Path.cwd() or not where.is_absolute() else where
+    where = Path(folders.pop())
+    try:
+        return where if not folders and where.is_absolute() and where.is_dir() else Path.cwd()
+    except (OSError, ValueError):  # another person's
+        return Path.cwd()
+
+
+def _seen_from(place: Path, path: Path) -> str:
+    return str(path.relative_to(place)) if path.is_relative_to(place) else str(path)
 
 
 def _other_arms(section: Section, contest: Contest, runs: Sequence[Counted]) -> Iterator[Step]:
@@ -104,7 +110,7 @@ def _labels(section: Section, runs: Sequence[Counted], rivals: Sequence[Counted]
 def _classifier(section: Section, runs: Sequence[Counted]) -> Iterator[Step]:
     """A classifier from a pre-training, where there is none."""
     if section.measure == NEIGHBOURS:
-        checkpoint = f"checkpoint={short(runs[0].run.folder)}"
+        checkpoint = f"checkpoint={_seen_from(place_of(section), runs[0].run.folder)}"
         yield from _one(runs[0], "a classifier from it", "stage|hydra", "stage=finetune", checkpoint, "init_from=")
 
 
@@ -134,7 +140,7 @@ def _twice(value: str) -> str:
         return value
 
 
-def _choice(runs: Sequence[Counted]) -> Iterator[Step]:
+def _choice(section: Section, runs: Sequence[Counted]) -> Iterator[Step]:
     """Which inputs to label, as many as have a label now."""
     one = runs[0]
     there, labels = _inputs(one.run.job), one.result["labels"]
@@ -145,7 +151,7 @@ def _choice(runs: Sequence[Counted]) -> Iterator[Step]:
     if _settings(one.run.job, "budget").get("kind") in COUNTED and is_file(known):
         words = (
             "stage.simulate=true",
-            f"stage.labels={short(known)}",
+            f"stage.labels={_seen_from(place_of(section), known)}",
         )  # the labels of the budget are all that is known
     elif unlabelled == 0:
         return

@@ -54,7 +54,7 @@ def report_on(section: Section) -> Reported:
         sureness=how_sure(section, contest),
         advice=" ".join(filter(None, (first, slope))),
         steps=[(step.why, step.command) for step in steps],
-        place="" if place is None else printable(str(place)),
+        place="" if place == Path.cwd() else printable(str(place)),
     )
     return Reported(section, rows, contest, verdict)
 

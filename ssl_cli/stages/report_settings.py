@@ -66,6 +66,5 @@ def matching(pattern: str) -> list[Path]:
     path = Path(pattern).expanduser().absolute()
     if not pattern.strip() or "\0" in pattern:
         return []
-    if path.exists():
-        return [path]
-    return [Path(found) for found in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  absolute patterns
+    found = [path] if path.exists() else map(Path, sorted(glob.glob(str(path), recursive=True)))  # noqa: PTH207
+    return [one.resolve() if ".." in one.parts else one for one in found]
