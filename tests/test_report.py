@@ -447,7 +447,7 @@ def test_the_command_needs_no_data_and_no_pytorch(tmp_path):
         ((), "stage.runs=null: must be the folder of a sweep or a run"),
         (("stage.runs=nowhere",), "stage.runs=nowhere: there is no such folder"),
         (("stage.runs=no*",), "stage.runs=no*: no folder is called so"),
-        (("stage.runs=[]",), "stage.runs=null: must be"),
+        (("stage.runs=[]",), "stage.runs=[]: must be"),
         (("stage.runs=3",), "stage.runs=3: must be"),
         (("stage.runs=empty",), "stage.runs=empty: has no finished run below it"),
         (

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from ssl_cli.config.schema import Config, Stage
+from ssl_cli.config.typecheck import shown
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class ReportStage(Stage):
         """No folder, or one that is not there."""
         if not self.patterns:
             yield (
-                "stage.runs=null: must be the folder of a sweep or a run, or several, such as "
+                f"stage.runs={shown(self.runs)}: must be the folder of a sweep or a run, or several, such as "
                 "stage.runs=[outputs/sweep,outputs/compare/*]"
             )
         for pattern in self.patterns:
