@@ -260,7 +260,7 @@ def test_every_case_has_a_pin():
     [
         ("method", ()),
         ("stage", ("evaluate", "export", "predict", "embed", "select", "classical", "report")),
-        ("backbone", ("small", "bert_base", "gpt2_small", "xlm", "torchvision", "timm")),
+        ("backbone", ("small", "auto", "bert_base", "gpt2_small", "xlm", "torchvision", "timm")),
         ("augment", ("digits", "auto")),
         ("head", ("simclr",)),
     ],
