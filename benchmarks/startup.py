@@ -1,7 +1,8 @@
 """How long until the command answers, as ratios in one run: `python benchmarks/startup.py`.
 
 The command's help, its `--cfg job` and a typo are set against the help of a Hydra application that does nothing; the
-moment at which the first training step on mnist5k begins against `import torch, torchvision`.
+moment at which the first training step on mnist5k begins against `import torch, torchvision`; a finished sweep of 72 jobs that is
+typed again against the empty application.
 """
 
 import json
@@ -13,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from finished_sweep import make_finished_sweep
 from rich.console import Console
 from rich.table import Table
 
@@ -34,6 +36,8 @@ main()
 # At most this many times as long as what each is set against.
 ASKED = {"ssl-cli --help": 1.1, "ssl-cli budget.lables=3 (a typo)": 1.1, "ssl-cli --cfg job": 1.5}
 ASKED["ssl-cli pretrain, to its first step"] = 1.5
+SWEEP = "ssl-cli -m …, a finished sweep of 72 jobs again"
+ASKED[SWEEP] = 20.0
 OWN = [sys.executable, "-m", "ssl_cli"]
 ROUNDS = 9
 
@@ -45,11 +49,13 @@ def main() -> None:
         step = Path(folder, "step.py")
         step.write_text(FIRST_STEP)
         number = iter(range(10**6))
+        sweep = make_finished_sweep(Path(folder))
         commands = {
             "an empty Hydra application's --help": lambda: [sys.executable, empty, "--help"],
             "ssl-cli --help": lambda: [*OWN, "--help"],
             "ssl-cli --cfg job": lambda: [*OWN, "--cfg", "job"],
             "ssl-cli budget.lables=3 (a typo)": lambda: [*OWN, "budget.lables=3"],
+            SWEEP: lambda: [*OWN, *sweep],
             "python -c 'import torch, torchvision'": lambda: [sys.executable, "-c", "import torch, torchvision"],
             "ssl-cli pretrain, to its first step": lambda: [sys.executable, step, f"{folder}/run{next(number)}"],
         }
@@ -61,7 +67,7 @@ def main() -> None:
                 subprocess.run(commands[name](), cwd=folder, capture_output=True, env=os.environ)
                 if round_:  # the first one warms the disk's cache
                     seconds[name].append(time.perf_counter() - began)
-    against = {name: names[0] if position < 4 else names[4] for position, name in enumerate(names)}
+    against = {name: names[0] if position < 5 else names[5] for position, name in enumerate(names)}
     middle = {name: statistics.median(taken) for name, taken in seconds.items()}
     table = Table("command", "seconds", "ratio", "asked")
     rows = []

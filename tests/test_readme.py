@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from ssl_cli.cli.runs.commands import COMMANDS as LOOKING_AT_RUNS
-from ssl_cli.config.compose import from_overrides, precheck
+from ssl_cli.config.compose import from_overrides, precheck, sweep_settings
 from ssl_cli.config.overrides import GROUPS
 from ssl_cli.config.plugins import EXTRAS, is_there
 from ssl_cli.config.trust import settings_folder
+from ssl_cli.config.words import with_params
 
 DOCS = Path(__file__).parent.parent / "docs"
 README = (Path(__file__).parent.parent / "README.md").read_text()
@@ -53,6 +54,8 @@ def test_every_sweep_is_valid(words):
         extra, module = EXTRAS.get(tuple(word.split("=", 1)), ("", ""))
         if module and not is_there(module):
             pytest.skip(f"needs pip install 'ssl-cli[{extra}]'")
+    if "experiment=label_curve" in words:
+        overrides = with_params(sweep_settings(overrides).hydra.sweeper.params, overrides)
     jobs = precheck([word for word in overrides if not word.startswith("seed=")], multirun=True)
     assert len(jobs) > 1 or any(word.startswith("seed=") for word in words)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_cli.config.schema import Config
+from ssl_cli.config.typecheck import Allowed
 from ssl_cli.errors import ConfigError, Interrupted, TrainingError
 
 if TYPE_CHECKING:
@@ -16,19 +17,27 @@ if TYPE_CHECKING:
 log = logging.getLogger("ssl_cli")
 
 
-def carry_out(settings: Config, folder: Path, sweep: Path | None = None, command: Sequence[str] | None = None) -> None:
+def carry_out(
+    settings: Config,
+    folder: Path,
+    sweep: Path | None = None,
+    command: Sequence[str] | None = None,
+    asked: Sequence[str] = (),
+) -> None:
     """One stage in its folder, and the closing words.
 
     Args:
         settings, folder: of the run.
         sweep: the folder of the sweep that it is a job of.
         command: the words that asked for it; None for those of this process.
+        asked: what was asked for while settings were left to the data; see `runs.asked`.
     """
     from ssl_cli.runs import failure
     from ssl_cli.runs.files import quoted
     from ssl_cli.runs.run import Run, logged
 
     run = Run(folder, settings, command=command)
+    run.asked = asked
     if run.result:
         log.info("This run was finished already; nothing is done again.")
         _close(settings, run.result, run, in_sweep=sweep is not None)
@@ -51,6 +60,22 @@ def carry_out(settings: Config, folder: Path, sweep: Path | None = None, command
         except Interrupted:
             log.info("Go on with: ssl-cli resume=%s", quoted(sweep or folder))
             raise
+
+
+def settle(config: Config, settings: Any, words: Sequence[str], folder: Path, allowed: Allowed) -> Config:
+    """The settings with all chosen that the data decide; where they cannot be, the folder that Hydra has made is gone again."""
+    from ssl_cli.config.automatic import is_open
+
+    if not is_open(config):
+        return config
+    from ssl_cli.stages.automatic import settled
+
+    try:
+        return settled(config, settings, words, folder, allowed)
+    except ConfigError:
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+        raise
 
 
 @contextlib.contextmanager

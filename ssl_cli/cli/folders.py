@@ -3,10 +3,9 @@
 import os
 from pathlib import Path
 
-from ssl_cli.cli import resume
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.files import others
-from ssl_cli.runs.sweep_jobs import RECORD
+from ssl_cli.runs.sweep_jobs import RECORD, can_go_on
 
 
 def check_can_be_made(key: str, folder: Path) -> None:
@@ -34,7 +33,7 @@ def check_sweep_folder(folder: Path) -> None:
     if record.is_symlink():
         raise ConfigError(f"hydra.sweep.dir={folder}: its {RECORD} is a link; a sweep writes only files of its own")
     names = others(folder)
-    if names and not resume.is_sweep(folder):
+    if names and not can_go_on(folder):
         shown = ", ".join(names[:3]) + (", …" if len(names) > 3 else "")
         raise ConfigError(
             f"hydra.sweep.dir={folder}: holds files that are not a sweep's ({shown}); choose a new or an empty folder"

@@ -7,10 +7,10 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ssl_cli import __version__
-from ssl_cli.cli.carry_out import carry_out
+from ssl_cli.cli.carry_out import carry_out, settle
 from ssl_cli.cli.runs.commands import COMMANDS, carry_out_command
 from ssl_cli.cli.sweeps.jobs import Jobs
 from ssl_cli.cli.sweeps.started import check_plugins, started, with_plugin_settings
@@ -19,7 +19,10 @@ from ssl_cli.config import compose, groups, overrides, trust
 from ssl_cli.config.schema import Config
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import Allowed, anything
-from ssl_cli.errors import ConfigError, TrainingError
+from ssl_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ssl_cli.cli.sweep import Sweep
 
 log = logging.getLogger("ssl_cli")
 
@@ -42,9 +45,10 @@ def main() -> None:
             _with_hydra(arguments, anything)
             return
         from ssl_cli.cli import resume
+        from ssl_cli.runs.sweep_jobs import can_go_on
 
         folder = resume.folder_asked_for(arguments)
-        if resume.is_sweep(folder):
+        if can_go_on(folder):
             _with_hydra(resume.sweep_arguments(folder), trust.from_a_file)
         else:
             carry_out(resume.settings(folder), folder)
@@ -83,11 +87,22 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
 
         print(help.text(asked.overrides, asked.config_dir), end="")
         return
+    sweep = None
     if asked.multirun:
+        if asked.cfg:
+            raise ConfigError("--cfg: shows the settings of one run, and -m is a sweep; leave one of the two out")
         asked.overrides = with_plugin_settings(asked)
-        sys.argv = [sys.argv[0], *options, *asked.overrides]
-    configs = _check(asked, allowed)
-    jobs = Jobs(_job(allowed, asked.multirun), asked.multirun)
+    if asked.multirun and not (asked.hydra_help or asked.shell_completion or asked.info):
+        sweep = _prepare_sweep(asked, allowed)
+        if sweep.is_answered:
+            sweep.close()
+            return
+        sweep.refer()
+        asked.overrides = sweep.words
+    else:
+        _check(asked, allowed)
+    sys.argv = [sys.argv[0], *options, *asked.overrides]
+    jobs = Jobs(_job(allowed, asked.multirun))
     program = hydra.main(config_path=str(settings_folder()), config_name=overrides.NAME, version_base="1.3")(jobs)
     if asked.shell_completion and any(word.startswith("query=") for word in asked.overrides):
         from ssl_cli.cli import completion
@@ -95,74 +110,71 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
         shell = next(word for word in asked.overrides if word.startswith("query=")).partition("=")[2]
         completion.with_stages(program, shell)
         return
-    if asked.multirun and configs:
-        os.environ["HYDRA_FULL_ERROR"] = "1"  # what a sweeper or a launcher raises comes out as it is
-        _, folder = compose.folder_of("sweep", asked.overrides, asked.config_dir, asked.config_name)
-        with started(asked, jobs, configs, folder):
-            program()
-    else:
+    if sweep is None:
         program()
-    if jobs.failures:
-        raise TrainingError("\n".join(jobs.failures))
+        return
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # what a sweeper or a launcher raises comes out as it is
+    with started(asked, jobs, [job.config for job in sweep.jobs], sweep.folder):
+        program()
+    sweep.raise_failures()
 
 
-def _check(asked: argparse.Namespace, allowed: Allowed) -> list[Config]:
-    """The settings of each job; none where no job is asked for.
+def _prepare_sweep(asked: argparse.Namespace, allowed: Allowed) -> "Sweep":
+    """A sweep whose command line is checked, networks and data of the jobs that are to be trained too."""
+    from ssl_cli.cli.sweep import prepare
 
-    Raises:
-        ConfigError: with all that is wrong with a command line, before a folder is made.
-    """
-    from ssl_cli.cli.folders import check_can_be_made, check_sweep_folder
+    sweep = prepare(asked, allowed)
+    check_plugins(asked, [job.config for job in sweep.jobs])
+    if sweep.to_train:
+        _check_fit([job.config for job in sweep.to_train])
+    if (shared := sweep.data_of_all) is not None:
+        from ssl_cli.data.dataset import load
 
-    configs: list[Config] = []
-    if not (asked.hydra_help or asked.shell_completion or asked.info):
-        configs = compose.precheck(asked.overrides, asked.multirun, asked.config_dir, asked.config_name, allowed)
-        if asked.multirun:
-            check_plugins(asked, configs)
-        if not asked.cfg:
-            _check_fit(configs)
-        if not (asked.cfg or asked.multirun):
-            check_can_be_made(*compose.folder_of("run", asked.overrides, asked.config_dir, asked.config_name))
-    if asked.multirun:
-        key, folder = compose.folder_of("sweep", asked.overrides, asked.config_dir, asked.config_name)
-        check_can_be_made(key, folder)
-        check_sweep_folder(folder)
-    return configs
+        load(shared)  # what cannot be read is said once, and not by each job
+    return sweep
+
+
+def _check(asked: argparse.Namespace, allowed: Allowed) -> None:
+    """Raises ConfigError with all that is wrong with a command line, before a folder is made."""
+    from ssl_cli.cli.folders import check_can_be_made
+
+    if asked.hydra_help or asked.shell_completion or asked.info:
+        return
+    where = (asked.config_dir, asked.config_name)
+    jobs = compose.composed_jobs(asked.overrides, False, *where, allowed)
+    if not asked.cfg:
+        _check_is_one_run(asked)
+        _check_fit([job.config for job in jobs])
+        check_can_be_made(*compose.folder_of("run", asked.overrides, *where))
+
+
+def _check_is_one_run(asked: argparse.Namespace) -> None:
+    """Raises ConfigError where an experiment is a sweep, of which a single run would be something else."""
+    chosen = [word for word in asked.overrides if overrides.key_of(word) == "experiment"]
+    if chosen and compose.sweep_settings(asked.overrides, asked.config_dir, asked.config_name).hydra.sweeper.params:
+        raise ConfigError(f"{chosen[-1]}: is a sweep; add -m")
 
 
 def _job(allowed: Allowed, in_sweep: bool) -> Callable[[Any], Path]:
     """One job with its settings, maybe in another process; the folder of its run."""
     trusted = trust.granted()
 
-    def carry_out_job(settings: Any) -> Path:
+    def carry_out_one(settings: Any) -> Path:
         from hydra.core.hydra_config import HydraConfig
 
+        from ssl_cli.cli.sweep_job import carry_out_job
+
         job = HydraConfig.get()
-        sweep = Path(job.sweep.dir).absolute() if in_sweep else None
+        folder, words = Path(job.runtime.output_dir), list(job.overrides.task)
         trust.grant(trusted)
-        checked = compose.check(compose.resolved(settings), allowed)
-        trust.trust_components_of(checked)
-        folder = Path(job.runtime.output_dir)
-        carry_out(_settled(checked, settings, list(job.overrides.task), folder, allowed), folder, sweep)
+        if in_sweep:
+            return carry_out_job(settings, words, folder, Path(job.sweep.dir).absolute(), allowed)
+        config = compose.check(compose.resolved(settings), allowed)
+        trust.trust_components_of(config)
+        carry_out(settle(config, settings, words, folder, allowed), folder)
         return folder
 
-    return carry_out_job
-
-
-def _settled(config: Config, settings: Any, words: list[str], folder: Path, allowed: Allowed) -> Config:
-    """The settings with all chosen that the data decide; where they cannot be, the folder that Hydra has made is gone again."""
-    from ssl_cli.config.automatic import is_open
-
-    if not is_open(config):
-        return config
-    from ssl_cli.stages.automatic import settled
-
-    try:
-        return settled(config, settings, words, folder, allowed)
-    except ConfigError:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
-        raise
+    return carry_out_one
 
 
 def _check_fit(configs: list[Config]) -> None:

@@ -11,9 +11,10 @@ from hydra.errors import HydraException
 from ssl_cli.config import plugins, trust
 from ssl_cli.config.overrides import key_of
 from ssl_cli.config.schema import Config
+from ssl_cli.config.words import for_hydra
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.saved import saved_settings
-from ssl_cli.runs.sweep_jobs import RECORD
+from ssl_cli.runs.sweep_jobs import RECORD, can_go_on
 
 GIVEN_AGAIN = ("hydra.sweep.dir", "hydra.mode")
 
@@ -32,19 +33,11 @@ def folder_asked_for(words: list[str]) -> Path:
         )
     value = asked[0].partition("=")[2]
     folder = Path(value).expanduser().absolute()
-    if not value or not (is_sweep(folder) or (folder / "config.yaml").exists()):
+    if not value or not (can_go_on(folder) or (folder / "config.yaml").exists()):
         raise ConfigError(
             f"resume={value}: is no run's folder; name the one that the run said, such as outputs/compare/…"
         )
     return folder
-
-
-def is_sweep(folder: Path) -> bool:
-    """Whether a folder is that of a sweep."""
-    try:
-        return "hydra" in yaml.safe_load((folder / RECORD).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError):
-        return False
 
 
 def settings(folder: Path) -> Config:
@@ -91,8 +84,7 @@ def sweep_arguments(folder: Path) -> list[str]:
     if (cwd / str(recorded)).resolve() == folder.resolve():
         os.chdir(cwd)
     own = [word for path in folders for word in ("--config-dir", path)]
-    quoted = str(folder).replace("\\", "\\\\").replace("'", "\\'")
-    return ["-m", *own, *kept, f"hydra.sweep.dir='{quoted}'"]
+    return ["-m", *own, *kept, f"hydra.sweep.dir={for_hydra(str(folder))}"]
 
 
 def _override_problems(word: str) -> list[str]:

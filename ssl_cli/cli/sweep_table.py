@@ -38,8 +38,9 @@ def summarise(folder: Path) -> None:
     from ssl_cli.report.results_table import write_results
     from ssl_cli.report.table import show_corruptions
     from ssl_cli.runs.files import quoted, short, write
+    from ssl_cli.runs.sweep_jobs import job_folders
 
-    found = read_runs([folder])
+    found = read_runs(job_folders(folder).values())
     for said in found.left_out:
         log.info("%s", said)
     corrupted = corrupted_rows(found.runs)
@@ -48,7 +49,7 @@ def summarise(folder: Path) -> None:
         write(folder / "sweep.json", json.dumps(corrupted, indent=1) + "\n")
         show_corruptions(corrupted, "All runs of the sweep, corrupted")
         return
-    reported = write_report(found, folder, f"Sweep {folder.name}", picture="sweep")
+    reported = write_report(found, folder, f"Sweep {folder.name}", picture="sweep", ignored=_ignored(folder))
     rows = [{**row, "dataset": one.section.dataset} for one in reported for row in one.section.rows]
     if not rows:
         log.info("Sweep finished: %s runs in %s", len(found.runs), short(folder))
@@ -56,3 +57,20 @@ def summarise(folder: Path) -> None:
     write(folder / "sweep.json", json.dumps(rows, indent=1) + "\n")
     show_report(reported, "all runs of the sweep")
     log.info("Report: %s/report.html, and results.csv", quoted(folder))
+
+
+def _ignored(folder: Path) -> set[str] | None:
+    """Groups that a sweep does not vary, so that jobs differ in them by their data alone, or since another sweep made their runs.
+
+    None where it is not known what it varies.
+    """
+    from ssl_cli.config.overrides import key_of
+    from ssl_cli.runs.reading import DamagedError
+    from ssl_cli.runs.sweep_jobs import jobs_of
+
+    try:
+        varied = {key_of(word).partition(".")[0] for job in jobs_of(folder) for word in job.words}
+    except DamagedError:
+        return None
+    by_data = set() if "experiment" in varied else {"schedule", "augment", "backbone", "dataset"}
+    return {"outputs", "reuse", "runtime", *by_data} - varied if varied else None

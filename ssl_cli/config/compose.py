@@ -4,10 +4,14 @@ Everything wrong with the form of settings is found at once, before torch is imp
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from hydra import compose as hydra_compose
+from hydra._internal.hydra import Hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -77,6 +81,14 @@ def from_overrides(*overrides: str) -> Config:
     return config
 
 
+@dataclass(frozen=True)
+class Composed:
+    """One job of a command line: its words, and the settings that they make."""
+
+    words: tuple[str, ...]
+    config: Config
+
+
 def precheck(
     overrides: Sequence[str],
     multirun: bool,
@@ -84,31 +96,57 @@ def precheck(
     name: str | None = None,
     allowed: Allowed = anything,
 ) -> list[Config]:
-    """The configs of a command line, one for each job of a sweep, before Hydra makes a folder.
+    """The configs of a command line, one for each job of a sweep, before Hydra makes a folder; see `composed_jobs`."""
+    return [job.config for job in composed_jobs(overrides, multirun, extra_folder, name, allowed)]
+
+
+def composed_jobs(
+    overrides: Sequence[str],
+    multirun: bool,
+    extra_folder: str | None = None,
+    name: str | None = None,
+    allowed: Allowed = anything,
+) -> list[Composed]:
+    """What a command line asks for, job by job, before Hydra makes a folder.
 
     Args:
-        overrides, multirun, extra_folder, name: of the command line.
+        overrides, multirun, extra_folder, name: of the command line; of a sweep, with those that its settings bring.
         allowed: which components it may name.
 
     Raises:
         ConfigError: with every problem there is in any of them.
     """
     problems: list[str] = []
-    configs: list[Config] = []
+    found: list[Composed] = []
     with reading(extra_folder):
         parsed = [override for text in overrides if (override := parsed_override(text, problems)) is not None]
         check_installed(parsed)
         asks_hydra = bool(extra_folder or name) or any(is_of_hydra(override) for override in parsed)
         for job in jobs(parsed, multirun, problems):
             try:
-                configs.append(_job(job, name or NAME, allowed))
+                found.append(Composed(tuple(job), _job(job, name or NAME, allowed)))
             except ConfigError as error:
                 problems += [problem for problem in error.problems if problem not in problems]
             if asks_hydra:
                 problems += [problem for problem in _of_hydra(job, name or NAME, multirun) if problem not in problems]
     if problems:
         raise ConfigError(*problems)
-    return configs
+    return found
+
+
+def sweep_settings(overrides: Sequence[str], extra_folder: str | None = None, name: str | None = None) -> DictConfig:
+    """What Hydra records of a sweep: all settings with Hydra's own, as they are before any of them is varied.
+
+    Raises:
+        ConfigError: they cannot be composed; `composed_jobs` says all that is wrong with them.
+    """
+    words = [*overrides, "hydra.mode=MULTIRUN"]
+    with reading(extra_folder):
+        try:
+            hydra = cast(Hydra, GlobalHydra.instance().hydra)
+            return hydra.compose_config(config_name=name or NAME, overrides=words, run_mode=RunMode.MULTIRUN)
+        except CANNOT as error:
+            raise ConfigError(first_line(error)) from error
 
 
 def folder_of(

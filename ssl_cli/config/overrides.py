@@ -1,8 +1,10 @@
 """Words of the command line carried out on the settings in `conf/`, each by itself, so that each mistake shows by itself."""
 
 import contextlib
+import copy
 import itertools
 from collections.abc import Generator, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +50,13 @@ def reading(extra_folder: str | None) -> Generator[None]:
                 search_path.prepend("command-line", own, SearchPathQuery(provider="schema"))
                 GlobalHydra.instance().clear()
                 Hydra.create_main_hydra2("app", search_path)
+            _chosen.cache_clear()
+            _groups.cache_clear()
             yield
     finally:
         GlobalHydra.instance().hydra = at_work
+        _chosen.cache_clear()
+        _groups.cache_clear()
 
 
 def key_of(word: str) -> str:
@@ -141,21 +147,21 @@ def composed_with(overrides: list[str], name: str) -> tuple[DictConfig, list[str
     Raises:
         ConfigError: nothing can be composed at all.
     """
-    groups = GlobalHydra.instance().config_loader().list_groups("")
+    groups = _groups()
     parsed = OverridesParser.create().parse_overrides(overrides)
     wrong = {id(override): problem for override in parsed if (problem := _wrong_choice(override))}
     problems = list(wrong.values())
     choices = [override for override in parsed if _is_choice(override, groups) and id(override) not in wrong]
     values = [override for override in parsed if not _is_choice(override, groups)]
     try:
-        settings = hydra_compose(name, overrides=list(map(_typed_text, choices)))
+        settings, keys = _chosen(name, tuple(map(_typed_text, choices)))
     except CANNOT as error:
         good, others = _sorted_out(choices, name)
         problems += others
         if not problems:
             raise ConfigError(first_line(error)) from error
-        settings = hydra_compose(name, overrides=good)
-    keys = [*_keys(settings), *groups]
+        settings, keys = _chosen(name, tuple(good))
+    settings = copy.deepcopy(settings)
     in_place: list[tuple[str, str]] = []
     for override in values:
         problem = _set(settings, override, keys)
@@ -166,9 +172,21 @@ def composed_with(overrides: list[str], name: str) -> tuple[DictConfig, list[str
     return settings, problems, in_place
 
 
+@cache
+def _chosen(name: str, choices: tuple[str, ...]) -> tuple[DictConfig, list[str]]:
+    """The settings with choices alone, and all keys there are: many jobs of a sweep have the same, and composing takes long."""
+    settings = hydra_compose(name, overrides=list(choices))
+    return settings, [*_keys(settings), *_groups()]
+
+
+@cache
+def _groups() -> list[str]:
+    return GlobalHydra.instance().config_loader().list_groups("")
+
+
 def hydra_settings(overrides: list[str], name: str) -> tuple[DictConfig, list[Override]]:
     """Hydra's own settings with the overrides of a job, and those of the overrides that are of Hydra."""
-    groups = GlobalHydra.instance().config_loader().list_groups("")
+    groups = _groups()
     parsed = OverridesParser.create().parse_overrides(overrides)
     choices = [_typed_text(override) for override in parsed if _is_choice(override, groups)]
     composed = hydra_compose(name, overrides=choices, return_hydra_config=True)

@@ -53,7 +53,7 @@ def take(words: Iterable[str]) -> list[str]:
             others.append(word)
             continue
         for name in word.partition("=")[2].split(","):
-            if name.split(".")[0] == OWN:
+            if is_own(name):
                 problems.append(
                     f"trust={name}: what a run may build of this program needs no trust, and the rest gets none"
                 )
@@ -95,7 +95,7 @@ def from_a_file(group: str, path: str) -> str | None:
     packages = {".".join(parts[:end]) for end in range(1, len(parts))}
     if path in shipped(group) or path in _components or packages & _packages:
         return None
-    if parts[0] == OWN:
+    if is_own(path):
         return f"is not {KINDS.get(group, 'a component')} of this program, and a file may name nothing else of it"
     return f"would run code of {path}; if you trust it, add trust={parts[0]}"
 
@@ -110,6 +110,11 @@ def settings_folder_problem(folder: str) -> str | None:
 def trusts_hydra_settings() -> bool:
     """Whether a sweep's own settings of Hydra, such as its launcher's, may be used again."""
     return HYDRA in _packages
+
+
+def is_own(path: str) -> bool:
+    """Whether an import path is one of this program."""
+    return path.split(".")[0] == OWN
 
 
 @cache

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ssl_cli.config.build import build, named, plain
 from ssl_cli.config.schema import DatasetComponent, Facts, ImageFacts, TextFacts
+from ssl_cli.data.stamp import data_stamp
 from ssl_cli.data.tokens import Tokens, Vocabulary
 from ssl_cli.data.types import UNKNOWN, Dataset, Inputs, Split, problems_of
 from ssl_cli.errors import ConfigError
@@ -31,7 +32,9 @@ def _load_once(settings: str) -> Dataset:
     problems = contradictions(target)
     if problems:
         raise ConfigError(*problems)
+    before = data_stamp(target)
     dataset = replace(build(target), name=target.name)
+    dataset = replace(dataset, stamp=before if before == data_stamp(target) else None)
     facts = target.arguments.get("facts")
     if isinstance(facts, Facts):
         _compare_with(facts, dataset, target.name)

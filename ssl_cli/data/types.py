@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -84,6 +85,9 @@ class Dataset:
     vocabulary: Vocabulary | None = None  # of texts; None for images
     reading: Reading | None = None  # how an image file becomes an input; None: nothing says so
     files: Files | None = None  # of which the inputs were read; None where they have no names
+    stamp: str | None = (
+        None  # by which they are known again unread; `load` fills it in where they stayed as they were meanwhile
+    )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -107,6 +111,13 @@ class Dataset:
         if self.vocabulary is None:
             return f"inputs of {'×'.join(map(str, self.shape))}"
         return f"texts with {self.vocabulary.size:,} tokens"
+
+    @cached_property
+    def content(self) -> str:
+        """A hash of all that is in both parts."""
+        from ssl_cli.data.content import content_of
+
+        return content_of(self)
 
     def fingerprint(self) -> str:
         """A hash of the training inputs' number, shape and content (of 4,096 of them, evenly spaced, if there are more).

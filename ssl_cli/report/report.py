@@ -1,7 +1,7 @@
 """The report on finished runs: `report.html`, `results.csv` and charts in a folder, and what a terminal shows of it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ssl_cli.report import table
@@ -18,7 +18,9 @@ log = logging.getLogger("ssl_cli")
 SEVERAL = "Runs of different data, or tested on different numbers of inputs, are not averaged: each has its own part."
 
 
-def write_report(found: FoundRuns, folder: Path, title: str, picture: str = "arms") -> list[Reported]:
+def write_report(
+    found: FoundRuns, folder: Path, title: str, picture: str = "arms", ignored: Collection[str] | None = None
+) -> list[Reported]:
     """Write the report on finished runs, wherever these lie.
 
     Args:
@@ -26,12 +28,13 @@ def write_report(found: FoundRuns, folder: Path, title: str, picture: str = "arm
         folder: to write into.
         title: of the page, which the data complete.
         picture: the name of the picture of all arms.
+        ignored: groups of settings that make no other arm; as of `settings_of_arms`.
 
     Returns:
         Each part of the report: runs of the same data and test.
     """
     write_results(found.runs, folder / "results.csv")
-    reported = [report_on(section) for section in sections_of(found.runs)]
+    reported = [report_on(section) for section in sections_of(found.runs, ignored)]
     parts = []
     for number, one in enumerate(reported):
         charts = save_pictures(one, folder, picture, f"_{number + 1}" if number else "")

@@ -1,6 +1,6 @@
 """Runs that may be set beside each other: of the same data, tested on as many inputs, each arm called by what tells it apart."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,21 +79,28 @@ class Section:
         return sorted(found, key=lambda one: one.result["seed"])
 
 
-def sections_of(found: Iterable[FinishedRun]) -> list[Section]:
-    """The runs that have an accuracy, in sections by data and test, in order of appearance."""
+def sections_of(found: Iterable[FinishedRun], ignored: Collection[str] | None = None) -> list[Section]:
+    """Runs that have an accuracy, in sections by data and test, in order of appearance; `ignored` as in `settings_of_arms`."""
     groups: dict[tuple[str, str, str], list[Counted]] = {}
     for one in _tested(list(found)):
         measure = one.result["measure"]
         groups.setdefault((one.result["dataset"], _root(one.run), measure), []).append(one)
     return [
-        _section(dataset, root, size, measure, part)
+        _section(dataset, root, size, measure, part, ignored)
         for (dataset, root, measure), group in groups.items()
         for size, part in _by_test_size(group, measure).items()
     ]
 
 
-def _section(dataset: str, root: str, size: int | None, measure: str, counted: Sequence[Counted]) -> Section:
-    settings = settings_of_arms([(one.run, one.result["arm"]) for one in counted])
+def _section(
+    dataset: str,
+    root: str,
+    size: int | None,
+    measure: str,
+    counted: Sequence[Counted],
+    ignored: Collection[str] | None,
+) -> Section:
+    settings = settings_of_arms([(one.run, one.result["arm"]) for one in counted], ignored)
     axis = _axis(settings.values(), {one.result["labels"] for one in counted})
     points: dict[str, tuple[str, float | None]] = {}
     named: dict[tuple[Any, ...], Counted] = {}

@@ -1,6 +1,6 @@
 """What tells arms apart that have the same name: the settings in which their runs differ."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,8 @@ from ssl_cli.report.found_runs import FinishedRun
 from ssl_cli.runs.below import SeenRun
 from ssl_cli.runs.varying import as_words, what_varies
 
-# Where runs and data lie, and how many seeds a run has, make no other arm.
-PLACES = ("outputs", "dataset.root", "stage.seeds")
+# Where runs and data lie, how many seeds a run has, and whether it may be another sweep's make no other arm.
+PLACES = ("outputs", "reuse", "dataset.root", "stage.seeds")
 CHOSEN = ("schedule", "augment")  # groups that may be chosen for the data
 
 
@@ -19,7 +19,9 @@ def with_settings(arm: str, settings: Mapping[str, Any]) -> str:
     return ", ".join((arm, *as_words(settings)))
 
 
-def settings_of_arms(runs: Sequence[tuple[FinishedRun, str]]) -> dict[Path, dict[str, Any]]:
+def settings_of_arms(
+    runs: Sequence[tuple[FinishedRun, str]], ignored: Collection[str] | None = None
+) -> dict[Path, dict[str, Any]]:
     """By the folder of each run, the settings that its arm is called by, beside its name.
 
     These are the settings in which the jobs differ. Where comparisons and single runs are among them, a comparison's
@@ -28,10 +30,11 @@ def settings_of_arms(runs: Sequence[tuple[FinishedRun, str]]) -> dict[Path, dict
 
     Args:
         runs: each with the name of its arm.
+        ignored: groups that do not count; None: those of which the same was typed for all, so that the data decided.
     """
     jobs = {run.job.folder: run.job for run, _ in runs}
     kinds = {(job.result or {}).get("ends_in") for job in jobs.values()}
-    followed = _followed({run.job.folder: (run.job, run.words) for run, _ in runs})
+    followed = ignored if ignored is not None else _followed({run.job.folder: (run.job, run.words) for run, _ in runs})
     if len(kinds) == 1:
         varied = _varied({folder: job.settings for folder, job in jobs.items()}, followed)
         return {run.folder: varied[run.job.folder] for run, _ in runs}
@@ -41,7 +44,7 @@ def settings_of_arms(runs: Sequence[tuple[FinishedRun, str]]) -> dict[Path, dict
     return found
 
 
-def _varied(settings: Mapping[Path, Mapping[str, Any]], followed: Sequence[str]) -> dict[Path, dict[str, Any]]:
+def _varied(settings: Mapping[Path, Mapping[str, Any]], followed: Collection[str]) -> dict[Path, dict[str, Any]]:
     return {
         folder: {
             key: value for key, value in own.items() if key.partition(".")[0] not in followed and key not in PLACES

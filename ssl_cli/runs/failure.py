@@ -23,10 +23,16 @@ def noted(folder: Path) -> Generator[None]:
     try:
         yield
     except Exception as error:
-        said = str(error) if isinstance(error, (TrainingError, ConfigError)) else f"{type(error).__name__}: {error}"
-        when = datetime.now().astimezone().isoformat(timespec="seconds")
-        # A full disk, or another process that took the folder over, may be what it failed of.
-        with contextlib.suppress(OSError, TrainingError):
-            claim.check_held(folder)
-            write(folder / NAME, json.dumps({"error": said, "when": when}, indent=1) + "\n")
+        note(folder, error)
         raise
+
+
+def note(folder: Path, error: Exception) -> None:
+    """Keep an error in a folder; where nothing can be written there, it is not kept."""
+    said = str(error) if isinstance(error, (TrainingError, ConfigError)) else f"{type(error).__name__}: {error}"
+    when = datetime.now().astimezone().isoformat(timespec="seconds")
+    about = {"error": said, "when": when, "refused": isinstance(error, ConfigError)}
+    # A full disk, or another process that took the folder over, may be what it failed of.
+    with contextlib.suppress(OSError, TrainingError):
+        claim.check_held(folder)
+        write(folder / NAME, json.dumps(about, indent=1) + "\n")

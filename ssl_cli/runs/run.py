@@ -63,6 +63,7 @@ class Run:
             ConfigError: it holds a run with other settings, or files that are not a run's.
         """
         self.folder, self.is_inside = folder, parent is not None
+        self.asked: Sequence[str] = ()  # what it was asked for while settings were left to the data (see runs.identity)
         saved = plain(settings)
         self._command = list(command) if command is not None else parent._command if parent else sys.argv[1:]
         self.stage: str = settings.stage.name

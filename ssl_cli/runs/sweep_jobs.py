@@ -1,11 +1,19 @@
 """The jobs of a sweep, those that have not begun too, by Hydra's record of it."""
 
 import itertools
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.runs.reading import DamagedError, is_file, read_yaml
+import yaml
+
+from ssl_cli.config.words import with_params
+from ssl_cli.runs import failure
+from ssl_cli.runs.below import SeenRun, folders_below, is_run, seen
+from ssl_cli.runs.reading import DamagedError, is_file, read_json, read_yaml
+from ssl_cli.runs.referred import referral
+from ssl_cli.runs.result import numbers_first
 
 RECORD = "multirun.yaml"  # Hydra's
 MOST = 10_000  # jobs that are counted
@@ -19,9 +27,42 @@ class Job:
     words: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class OtherJob:
+    """A job whose folder holds no run: one that another run answers, or that was refused.
+
+    run: the other one; error: why it was refused, where there is none.
+    """
+
+    folder: Path
+    run: SeenRun | None
+    error: str = ""
+
+    def is_shown_with(self, root: Path) -> bool:
+        """Whether the run stands among those below a folder, of which somebody asks for all; not where he asks for the sweep."""
+        return self.run is not None and self.run.folder.is_relative_to(root) and not is_sweep(root)
+
+
 def is_sweep(folder: Path) -> bool:
-    """Whether Hydra has recorded a sweep in a folder."""
+    """Whether Hydra has recorded a sweep in a folder; the record may be damaged."""
     return is_file(folder / RECORD)
+
+
+def can_go_on(folder: Path) -> bool:
+    """Whether a folder has the record of a sweep in a form from which it can be carried out again."""
+    try:
+        return "hydra" in yaml.load((folder / RECORD).read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError):
+        return False
+
+
+def is_plain(hydra: Mapping[str, Any]) -> bool:
+    """Whether Hydra's own sweeper numbers the jobs, so that it is known beforehand which there are.
+
+    Args:
+        hydra: Hydra's settings of the sweep, interpolations not carried out.
+    """
+    return hydra["sweep"]["subdir"] == "${hydra.job.num}" and "basic_sweeper" in hydra["sweeper"]["_target_"]
 
 
 def jobs_of(folder: Path) -> list[Job]:
@@ -34,13 +75,35 @@ def jobs_of(folder: Path) -> list[Job]:
     try:
         hydra: dict[str, Any] = record["hydra"]
         words: list[str] = hydra["overrides"]["task"]
-        is_plain = hydra["sweep"]["subdir"] == "${hydra.job.num}" and "basic_sweeper" in hydra["sweeper"]["_target_"]
-        more = bool(hydra["sweeper"].get("params"))
+        if not is_plain(hydra):
+            return []
+        words = with_params(hydra["sweeper"].get("params") or {}, words)
     except (KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{RECORD} is not what Hydra writes") from error
-    if not is_plain or more:
-        return []
     return [Job(folder / str(number), values) for number, values in enumerate(_varied(words))]
+
+
+def job_folders(sweep: Path) -> dict[str, Path]:
+    """By the names of the jobs in a sweep's folder, in the order of their numbers, where their runs are; some may lie elsewhere.
+
+    A job that was refused, or has not begun, may have a folder without a run.
+    """
+    places = sorted((path for path in sweep.glob("*/") if not path.is_symlink()), key=numbers_first)
+    found = {place.name: referral(place) for place in places if not place.name.startswith(".")}
+    return {name: sweep / name if reference is None else reference.run for name, reference in found.items()}
+
+
+def other_jobs_below(root: Path) -> Iterator[OtherJob]:
+    """The jobs of sweeps below a folder, and itself, that have no run in their own folder."""
+    for place in folders_below(root):
+        reference = referral(place)
+        if reference is not None:
+            yield OtherJob(place, seen(reference.run))
+        elif is_file(place / failure.NAME) and not is_run(place):
+            try:
+                yield OtherJob(place, None, str((read_json(place / failure.NAME) or {}).get("error", "")))
+            except DamagedError as error:
+                yield OtherJob(place, None, str(error))
 
 
 def _varied(words: list[str]) -> list[tuple[str, ...]]:

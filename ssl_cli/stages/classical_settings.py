@@ -29,6 +29,11 @@ class ClassicalStage(Stage):
     ends_in: ClassVar[Ending] = "regression"
 
     @property
+    def trains(self) -> bool:
+        """A regression, though no schedule says so."""
+        return True
+
+    @property
     def needs_test_inputs(self) -> bool:
         """As every classifier, though no schedule says so."""
         return True

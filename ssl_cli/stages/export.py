@@ -1,14 +1,16 @@
 """A finished run's network in the format of another library: of transformers for texts, one file for images."""
 
 import logging
+import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ssl_cli.config.schema import Config
+from ssl_cli.config.words import for_hydra
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs.files import quoted, sha256
+from ssl_cli.runs.files import quoted, sha256, short
 from ssl_cli.runs.finished import settings_of
 from ssl_cli.runs.identity import identity
 from ssl_cli.runs.result import Result, finished_result
@@ -105,8 +107,9 @@ def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tup
     """Take it in again."""
     if not result["model_class"]:
         return
-    folder = quoted(run.folder / result["exported"])
+    folder = for_hydra(short(run.folder / result["exported"]))
+    words = (f"dataset.tokenizer.path={folder}", f"checkpoint={folder}")
     yield (
-        f"ssl-cli finetune dataset=texts dataset.tokenizer.path={folder} checkpoint={folder} …",
+        f"{shlex.join(['ssl-cli', 'finetune', 'dataset=texts', *words])} …",
         "fine-tunes it on other texts",
     )

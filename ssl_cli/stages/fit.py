@@ -28,6 +28,7 @@ from ssl_cli.runs.files import as_csv, write
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.fit_resolution import check_resolution
 from ssl_cli.stages.networks import language_model_of, views_of
+from ssl_cli.stages.remember import remember
 
 log = logging.getLogger("ssl_cli")
 
@@ -60,6 +61,7 @@ def open_dataset(config: Config, run: Run) -> Dataset:
         check_fit(config, dataset)
     if dataset.files is not None:
         _save_files(dataset, dataset.files, run.folder)
+    remember(config, run)
     return dataset
 
 

@@ -5,17 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.config.build import plain
-from ssl_cli.config.schema import Budget, Component, Config
+from ssl_cli.config.schema import Component, Config
 from ssl_cli.data.dataset import load
 from ssl_cli.data.types import Dataset, fingerprint
 from ssl_cli.models.huggingface.reading import fingerprint as model_fingerprint
 from ssl_cli.models.huggingface.reading import is_folder
+from ssl_cli.runs.asked import counted_budget, counted_schedule
 from ssl_cli.runs.files import sha256
 from ssl_cli.runs.identity import identity
 from ssl_cli.runs.result import finished_result
 from ssl_cli.training.device import Machine
-
-DISPLAY = ("log_every", "evaluate_every")  # of a schedule: what is only shown, not learnt from
 
 
 def pretraining_identity(config: Config, dataset: Dataset, machine: Machine) -> str:
@@ -29,12 +28,12 @@ def pretraining_identity(config: Config, dataset: Dataset, machine: Machine) -> 
         "projection": _built(config.head.projection),
         "scale": config.augment.scale,
         "views": _built(config.augment.pretrain),
-        "schedule": _schedule(config, "pretrain"),
+        "schedule": counted_schedule(config, "pretrain"),
         "seed": config.seed,
         "precision": machine.precision,
     }
     if config.budget.pretrain_on == "rest":
-        shapes["without"] = _budget(config.budget)
+        shapes["without"] = counted_budget(config.budget)
     if source is not None:  # what was read, wherever it lies
         train = load(source).train
         shapes["source"] = fingerprint(train.inputs, train.labels)
@@ -59,11 +58,11 @@ def classifier_identity(
             "stage": stage,
             "train": fingerprint(dataset.train.inputs, dataset.train.labels),
             "test": fingerprint(dataset.test.inputs, dataset.test.labels),
-            "budget": _budget(config.budget),
+            "budget": counted_budget(config.budget),
             "backbone": _built(config.backbone),
             "head": {key: value for key, value in plain(config.head).items() if key != "name"},
             "augment": {key: value for key, value in plain(config.augment).items() if key != "name"},
-            "schedules": {phase: _schedule(config, phase) for phase in phases},
+            "schedules": {phase: counted_schedule(config, phase) for phase in phases},
             "seed": config.seed,
             "precision": machine.precision,
             "starts_from": [identity_of(folder) for folder in starts_from if folder is not None],
@@ -81,18 +80,6 @@ def identity_of(folder: Path) -> str:
     if is_folder(folder):
         return model_fingerprint(folder)
     return finished_result(folder)["identity"]
-
-
-def _budget(budget: Budget) -> dict[str, Any]:
-    """A budget; a list of inputs counts by its bytes, wherever it lies."""
-    file = {} if budget.file is None else {"file": sha256(budget.file)}
-    return {key: value for key, value in plain(budget).items() if key != "file"} | file
-
-
-def _schedule(config: Config, phase: str) -> dict[str, Any]:
-    settings = plain(getattr(config.schedule, phase))
-    shown = DISPLAY if settings.get("select", "last") == "last" else ("log_every",)
-    return {key: value for key, value in settings.items() if key not in shown}
 
 
 def _built(component: Component) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ssl_cli.config.consistency import pairs
 from ssl_cli.config.schema import Config
+from ssl_cli.config.words import for_hydra
 from ssl_cli.data.batches import Batches, CaseBatches, PartnerBatches
 from ssl_cli.data.budget import unlabelled_items
 from ssl_cli.data.dataset import labelled, overlap
@@ -258,4 +259,7 @@ def closing(result: dict[str, Any], run: Run) -> None:
 
 def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tuple[str, str]]:
     """Use it."""
-    yield run.command("finetune", f"checkpoint={short(run.folder)}", "init_from="), "trains a classifier from it"
+    yield (
+        run.command("finetune", f"checkpoint={for_hydra(short(run.folder))}", "init_from="),
+        "trains a classifier from it",
+    )

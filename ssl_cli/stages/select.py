@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ssl_cli.config.build import plain
 from ssl_cli.config.schema import Config
+from ssl_cli.config.words import for_hydra
 from ssl_cli.data.listed_items import listed_items
 from ssl_cli.data.progress import show_progress
 from ssl_cli.data.selection.k_centre import choose_k_centre
@@ -224,5 +225,5 @@ def closing(result: dict[str, Any], run: Run) -> None:
 def next_steps(config: Config, result: dict[str, Any], run: Run) -> Iterator[tuple[str, str]]:
     """Train on the choice, where its labels are known."""
     if config.stage_as(SelectStage).simulate:
-        file = f"budget.file={short(run.folder / 'to_label.csv')}"
+        file = f"budget.file={for_hydra(short(run.folder / 'to_label.csv'))}"
         yield run.command("finetune", "budget=listed", file), "a classifier from exactly these labels"

@@ -88,12 +88,30 @@ def machine(runtime: Runtime) -> Machine:
     Raises:
         ConfigError: the device is not there.
     """
-    device = torch.device(_best_device() if runtime.device == "auto" else runtime.device)
-    _require(device)
+    device = _device_of(runtime)
     threads = own_threads() if runtime.threads == "auto" else runtime.threads
-    precision = _best_precision(device) if runtime.precision == "auto" else runtime.precision
+    precision = _precision_on(device, runtime)
     channels_last = device.type != "mps" if runtime.channels_last == "auto" else runtime.channels_last
     return _prepared(Machine(device, precision, threads, channels_last, runtime.compile, runtime.checkpoint_seconds))
+
+
+def precision_of(runtime: Runtime) -> str:
+    """The precision in which a run with these settings would compute here.
+
+    Raises:
+        ConfigError: the device is not there.
+    """
+    return _precision_on(_device_of(runtime), runtime)
+
+
+def _device_of(runtime: Runtime) -> torch.device:
+    device = torch.device(_best_device() if runtime.device == "auto" else runtime.device)
+    _require(device)
+    return device
+
+
+def _precision_on(device: torch.device, runtime: Runtime) -> str:
+    return _best_precision(device) if runtime.precision == "auto" else runtime.precision
 
 
 def borrowed(device: str = "auto") -> Machine:

@@ -5,9 +5,11 @@ from typing import Any
 
 from ssl_cli.cli.runs.commands import DEFAULT_FOLDER, Options
 from ssl_cli.cli.runs.screen import inside, percent, reading_bar, show_table, size, when
-from ssl_cli.runs.below import SeenRun, disk_size, jobs_and_parts, runs_asked_for
+from ssl_cli.runs.below import SeenRun, asked_folder, disk_size, jobs_and_parts, no_runs, runs_below
+from ssl_cli.runs.files import short
 from ssl_cli.runs.reading import moment, number
 from ssl_cli.runs.state import status_of
+from ssl_cli.runs.sweep_jobs import other_jobs_below
 from ssl_cli.runs.varying import as_words, what_varies
 
 HEADS = ("run", "stage", "arm", "labels", "seed", "accuracy", "size", "began", "settings that differ")
@@ -22,14 +24,19 @@ def main(options: Options, words: Sequence[str]) -> None:
     options.add_argument("folder", nargs="?", default=DEFAULT_FOLDER, help="with runs below it (default: outputs)")
     options.add_argument("--parts", action="store_true", help="also runs inside others, such as a comparison's arms")
     asked = options.read(words)
-    folder, runs = runs_asked_for(asked.folder, reading_bar)
+    folder = asked_folder(asked.folder)
+    runs = runs_below(folder, reading_bar)
+    elsewhere = {job.folder: job.run for job in other_jobs_below(folder) if job.run and not job.is_shown_with(folder)}
+    if not (runs or elsewhere):
+        raise no_runs(asked.folder)
     inner: dict[Any, list[SeenRun]] = {run.folder: parts for run, parts in jobs_and_parts(runs)}
-    shown = [run for run in runs if run.folder in inner or (asked.parts and run.result is not None)]
-    differing = what_varies({run.folder: run.settings for run in shown if not run.damage})
+    shown = {run.folder: run for run in runs if run.folder in inner or (asked.parts and run.result is not None)}
+    shown |= elsewhere
+    differing = what_varies({run.folder: run.settings for run in shown.values() if not run.damage})
     lines = []
-    for run in sorted(shown, key=lambda run: moment(run.began)):
+    for place, run in sorted(shown.items(), key=lambda one: moment(one[1].began)):
         status = status_of(run, inner.get(run.folder, []))
-        name = inside(run.folder, folder)
+        name = inside(place, folder) + (f", in {short(run.folder)}" if place != run.folder else "")
         if run.damage:
             lines.append((name, "", "", "", "", "damaged", size(disk_size(run.folder)), "", run.damage))
             continue

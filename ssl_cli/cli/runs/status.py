@@ -2,14 +2,17 @@
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ssl_cli.cli.runs.commands import DEFAULT_FOLDER, Options
 from ssl_cli.cli.runs.screen import duration, inside, percent, reading_bar, say, show_table
 from ssl_cli.runs.below import SeenRun, asked_folder, jobs_and_parts, no_runs, runs_below
+from ssl_cli.runs.files import short
 from ssl_cli.runs.reading import DamagedError
+from ssl_cli.runs.result import numbers_first
 from ssl_cli.runs.state import Status, is_held, own_status, status_of
-from ssl_cli.runs.sweep_jobs import Job, is_sweep, jobs_of
+from ssl_cli.runs.sweep_jobs import Job, OtherJob, is_sweep, jobs_of, other_jobs_below
 
 HEADS = ("run", "state", "step", "seconds", "accuracy", "time left", "")
 NUMBERS = ("step", "seconds", "time left")
@@ -22,11 +25,14 @@ def main(options: Options, words: Sequence[str]) -> None:
     folder = asked_folder(asked)
     found = jobs_and_parts(runs_below(folder, reading_bar))
     statuses = [(run.folder, status_of(run, parts)) for run, parts in found]
-    waiting, damaged = _not_begun(folder, {run.folder for run, _ in found})
-    if not (found or waiting or damaged):
+    others = list(other_jobs_below(folder))
+    waiting, damaged = _not_begun(folder, {*(run.folder for run, _ in found), *(job.folder for job in others)})
+    statuses += [(job.folder, _status_elsewhere(job)) for job in others if not job.is_shown_with(folder)]
+    statuses.sort(key=lambda one: numbers_first(one[0]))
+    if not (statuses or waiting or damaged):
         raise no_runs(asked)
     lines = [_line(inside(path, folder), status) for path, status in statuses]
-    if len(found) == 1 and not waiting:
+    if len(found) == len(statuses) == 1 and not waiting:
         lines += _parts(folder, *found[0])
     lines += [(inside(job.folder, folder), "waiting", "", "", "", "", " ".join(job.words)) for job in waiting]
     lines += damaged
@@ -56,6 +62,14 @@ def time_left(statuses: Sequence[Status], waiting: int) -> float | None:
     each = statistics.mean(took)
     left = sum(max(0.0, each - (status.seconds or 0.0)) for status in running) + waiting * each
     return left / max(1, len(running))
+
+
+def _status_elsewhere(job: OtherJob) -> Status:
+    """How the run is going that answers a job, and where it is; or why the job was refused."""
+    if job.run is None:
+        return Status("failed", note=job.error)
+    status = own_status(job.run, is_held(job.run))
+    return replace(status, note=", ".join(filter(None, (status.note, f"in {short(job.run.folder)}"))))
 
 
 def _line(name: str, status: Status) -> tuple[str, ...]:

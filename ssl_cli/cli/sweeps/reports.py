@@ -6,7 +6,7 @@
 import json
 import logging
 from collections.abc import Generator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +14,8 @@ from ssl_cli.runs.files import write
 
 HIDDEN = ".ssl_cli-jobs"  # with a number of its own for each process that starts a sweep
 
-# `refused`: by a mistake in the settings that only showed in the job; `broken`: by an error that is no sentence.
-End = Literal["finished", "failed", "refused", "interrupted", "broken"]
+# `done`: finished or not, which its folder says; `broken`: by an error that kept it from saying so there.
+End = Literal["done", "interrupted", "broken"]
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,13 @@ class Report:
 
     number: of the job.
     folder: of its run.
-    said: sentences on why it is not finished.
+    error: by which it is broken.
     """
 
     number: int
     folder: str
     end: End
-    said: list[str] = field(default_factory=list)
+    error: str = ""
 
     def save(self, reports: Path) -> None:
         """Write it where the process that started the sweep looks."""

@@ -107,7 +107,8 @@ def summarise(folder: Path, words: Sequence[str]) -> None:
         words: that it was typed with.
     """
     from ssl_cli.runs.files import short, write
-    from ssl_cli.runs.result import numbers_first, read_result
+    from ssl_cli.runs.result import read_result
+    from ssl_cli.runs.sweep_jobs import job_folders
 
     searched = [
         one.get_key_element()
@@ -115,13 +116,13 @@ def summarise(folder: Path, words: Sequence[str]) -> None:
         if one.is_sweep_override()
     ]
     jobs = []
-    for path in sorted(folder.glob("*/result.json"), key=numbers_first):
-        result = read_result(path.parent) or {}
+    for name, run in job_folders(folder).items():
+        result = read_result(run) or {}
         accuracy = objective(result)
         if accuracy is not None:
-            settings = OmegaConf.load(path.parent / "config.yaml")
+            settings = OmegaConf.load(run / "config.yaml")
             tried = {key: _value(settings, key.lstrip("+~")) for key in searched}
-            jobs.append({"job": path.parent.name, "settings": tried, "accuracy": accuracy, **_numbers(result)})
+            jobs.append({"job": name, "settings": tried, "accuracy": accuracy, **_numbers(result)})
     if not jobs:
         return
     best = max(jobs, key=lambda job: job["accuracy"])

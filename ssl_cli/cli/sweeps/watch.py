@@ -16,9 +16,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 from tqdm import tqdm
 
-from ssl_cli.cli.sweep_progress import job_name, say_how_a_job_went
+from ssl_cli.cli.sweep_progress import failures, say_how_a_job_went
 from ssl_cli.cli.sweeps.reports import HIDDEN, Report, reports_in, stop
-from ssl_cli.errors import ConfigError, Interrupted, TrainingError
+from ssl_cli.errors import Interrupted, TrainingError
 from ssl_cli.runs.below import seen
 from ssl_cli.runs.claim import holder_of
 from ssl_cli.runs.files import quoted
@@ -129,9 +129,9 @@ class Watched:
                 said.append(f"{path.stem}: {status.step:,}" + (f"/{status.steps:,}" if status.steps else ""))
         return ", ".join(said)
 
-    def failures(self) -> list[Report]:
-        """Of the jobs that are not finished, by mistake, by an error, or because they could not be."""
-        return [report for report in reports_in(self.reports) if report.end not in ("finished", "interrupted")]
+    def broken(self) -> list[Report]:
+        """Of the jobs that could not say in their folders how they ended."""
+        return [report for report in reports_in(self.reports) if report.end == "broken"]
 
 
 _current: list[Watched] = []  # the one of this process, while a sweep runs
@@ -148,14 +148,13 @@ class JobsDone(Callback):
 
 @contextlib.contextmanager
 def watched(sweep: Path, jobs: int | None, end_waiting: Callable[[Path], None]) -> Generator[Watched]:
-    """Show the jobs of a sweep meanwhile, end them on Ctrl-C, and say at the end which failed.
+    """Show the jobs of a sweep meanwhile, and end them on Ctrl-C.
 
     Args:
         sweep, jobs, end_waiting: as of `Watched`.
 
     Raises:
-        ConfigError: jobs were refused; with those that failed.
-        TrainingError: jobs failed.
+        TrainingError: a job's process ended without a word.
         Interrupted: the sweep was asked to stop, and its jobs have ended.
     """
     shown = Watched(sweep, jobs, end_waiting)
@@ -180,7 +179,7 @@ def watched(sweep: Path, jobs: int | None, end_waiting: Callable[[Path], None]) 
     finally:
         with contextlib.suppress(OSError):
             stop(shown.reports)  # whatever still runs
-        failed = shown.failures()
+        failed = shown.broken()
         shown.end()
         _current.remove(shown)
         for number, handler in before.items():
@@ -203,8 +202,6 @@ def _broken(error: Exception, sweep: Path) -> str | None:
 
 
 def _raise(sweep: Path, failed: list[Report], more: list[str]) -> None:
-    said = [f"{job_name(sweep, Path(one.folder))}: {sentence}" for one in failed for sentence in one.said] + more
-    if any(report.end == "refused" for report in failed):
-        raise ConfigError(*said)
+    said = [f"Job {Path(one.folder).name}: {one.error}" for one in failed] + more
     if said:
-        raise TrainingError("\n".join(said))
+        raise TrainingError("\n".join([*map(str, failures(sweep)), *said]))

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ssl_cli.cli.sweeps.reports import End, Report, must_stop, says_into
 from ssl_cli.cli.terminal import interrupt
-from ssl_cli.errors import ConfigError, Interrupted, TrainingError
+from ssl_cli.errors import Interrupted
 
 log = logging.getLogger("ssl_cli")
 
@@ -33,9 +33,9 @@ def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, fol
     in some launchers.
     """
 
-    def end(how: End, *said: str) -> None:
+    def end(how: End, error: str = "") -> None:
         with contextlib.suppress(OSError):  # whoever would read it is gone
-            Report(number, str(folder), how, list(said)).save(reports)
+            Report(number, str(folder), how, error).save(reports)
 
     if must_stop(reports):
         end("interrupted")
@@ -43,14 +43,10 @@ def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, fol
     try:
         with _own_process_group(), _said_to(reports, number), _stopped_on_request(reports):
             given = job()
-        end("finished")
+        end("done")
         return given
     except Interrupted:
         end("interrupted")
-    except ConfigError as error:
-        end("refused", *error.problems)
-    except TrainingError as error:
-        end("failed", str(error))
     except Exception as error:
         end("broken", f"{type(error).__name__}: {error}")
     return None
@@ -76,12 +72,7 @@ def _said_to(reports: Path, number: int) -> Generator[None]:
     logging.captureWarnings(True)
     try:
         with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):  # noqa: PTH123
-            try:
-                yield
-            except Exception as error:
-                if not isinstance(error, (ConfigError, TrainingError)):
-                    log.exception("An error that this program does not know of:")
-                raise
+            yield
     finally:
         logging.captureWarnings(False)
         warnings.removeHandler(handler)

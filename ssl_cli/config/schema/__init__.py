@@ -131,6 +131,7 @@ class Config:
     method: MethodComponent
     schedule: Schedule
     runtime: Runtime
+    reuse: bool = True  # younger than some saved runs
 
     def stage_as(self, *kinds: type[_S]) -> _S:
         """The settings of the stage, which are of one of these kinds.

@@ -61,6 +61,11 @@ class Stage:
         return ()
 
     @property
+    def trains(self) -> bool:
+        """Whether it trains something on the data set of the settings; a sweep looks for finished runs of such stages alone."""
+        return bool(self.phases)
+
+    @property
     def sees_labels(self) -> bool:
         """Whether it is trained or tested on labels; where it is not, the data need have none."""
         return True

@@ -1,0 +1,105 @@
+"""One job of a sweep, in whatever process: referred to a run that answers it, or carried out; what it failed of is kept."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ssl_cli.cli.carry_out import carry_out, settle
+from ssl_cli.config import compose, trust
+from ssl_cli.config.automatic import is_open
+from ssl_cli.config.schema import Config
+from ssl_cli.config.typecheck import Allowed
+from ssl_cli.errors import ConfigError, TrainingError
+from ssl_cli.runs import claim, failure
+from ssl_cli.runs.files import quoted
+from ssl_cli.runs.known import known_runs
+from ssl_cli.runs.reading import is_file
+from ssl_cli.runs.referred import forget, refer, referral
+from ssl_cli.runs.result import read_result
+from ssl_cli.runs.saved import saved_settings
+
+log = logging.getLogger("ssl_cli")
+
+
+def carry_out_job(settings: Any, words: Sequence[str], folder: Path, sweep: Path, allowed: Allowed) -> Path:
+    """Carry out a job, if no finished run answers it; the folder of its run. What it fails of is kept there, and others go on.
+
+    Args:
+        settings: as Hydra composed them.
+        words: of the job's command line.
+        folder, sweep: of the job, and of the sweep that it belongs to.
+        allowed: which components the settings may name.
+    """
+    if not is_file(folder / "config.yaml"):  # else a refusal that is kept there would make it somebody else's folder
+        (folder / failure.NAME).unlink(missing_ok=True)
+    try:
+        _carry_out(settings, words, folder, sweep, allowed)
+    except (ConfigError, TrainingError) as error:
+        _keep(folder, error)
+    except Exception as error:
+        # An error of the program, or of somebody's own code, is no reason to lose the other jobs.
+        log.exception("An error that this program does not know of:")
+        _keep(folder, error)
+    reference = referral(folder)
+    return folder if reference is None else reference.run
+
+
+def _carry_out(settings: Any, words: Sequence[str], folder: Path, sweep: Path, allowed: Allowed) -> None:
+    reference = referral(folder)
+    if reference is not None and read_result(reference.run):
+        return
+    config = compose.check(compose.resolved(settings), allowed)
+    trust.trust_components_of(config)
+    near = (config.outputs, sweep.parent)  # where runs are looked for; nobody is sent elsewhere to write
+    if reference is not None and any(map(reference.run.is_relative_to, near)) and not claim.holder_of(reference.run):
+        _go_on(reference.run, sweep)
+        return
+    forget(folder)
+    asked: list[str] = []
+    if not is_file(folder / "config.yaml") and config.stage.trains and is_open(config):
+        answered, asked = _look(config, words, folder, sweep)
+        if answered:
+            return
+    config = settle(config, settings, words, folder, allowed)
+    if (
+        not is_file(folder / "config.yaml")
+        and config.stage.trains
+        and config.reuse
+        and _look(config, (), folder, sweep)[0]
+    ):
+        return
+    carry_out(config, folder, sweep, asked=asked)
+
+
+def _look(config: Config, words: Sequence[str], folder: Path, sweep: Path) -> tuple[bool, list[str]]:
+    """Whether a run answers a job, now that its data are read, and what it is asked for.
+
+    One that was finished answers it as it is. One that was interrupted is gone on with.
+    """
+    from ssl_cli.stages.remember import recognised_by_reading
+
+    asked, stamps = recognised_by_reading(config, words)
+    if not config.reuse:
+        return False, [asked]
+    known = known_runs(config.outputs, sweep.parent)
+    finished, interrupted = known.finished.get(asked), known.interrupted(asked)
+    other = finished or interrupted
+    if other is None:
+        return False, [asked]
+    refer(folder, other, stamps)
+    if finished is None:
+        _go_on(other, sweep)
+    return True, [asked]
+
+
+def _go_on(run: Path, sweep: Path) -> None:
+    log.info("Goes on with the unfinished run in %s", quoted(run))
+    carry_out(saved_settings(f"resume={run}", run), run, sweep)
+
+
+def _keep(folder: Path, error: Exception) -> None:
+    """Keep the error in the folder of a job that has no run of which it could be said."""
+    if not is_file(folder / "config.yaml") and referral(folder) is None:
+        folder.mkdir(parents=True, exist_ok=True)
+        failure.note(folder, error)
