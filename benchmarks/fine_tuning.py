@@ -21,8 +21,8 @@ from ssl_cli.methods.networks import count_trained
 from ssl_cli.randomness import Draws
 from ssl_cli.stages.networks import fresh_classifier
 from ssl_cli.training.device import machine
-from ssl_cli.training.loop import Prepared, take_step
 from ssl_cli.training.optim import optimiser, set_rate
+from ssl_cli.training.step import Prepared, take_step
 
 IMAGES = "dataset=synthetic dataset.facts.shape=[3,32,32] head.keep=0 schedule.supervised.optimiser.name=adamw"
 TEXTS = (

@@ -77,8 +77,8 @@ def epoch(count: int, folder: str) -> dict[str, float]:
     from ssl_cli.data.dataset import load
     from ssl_cli.stages.networks import pretraining_method
     from ssl_cli.training.device import machine
-    from ssl_cli.training.loop import prepare, take_step
     from ssl_cli.training.optim import optimiser
+    from ssl_cli.training.step import prepare, take_step
 
     config = from_overrides(
         "stage=pretrain", "dataset=arrays", f"dataset.root={folder}", "backbone=warfield", "head=warfield",

@@ -28,8 +28,8 @@ main()
 FIRST_STEP = """
 import os, sys
 from ssl_cli.cli import main
-import ssl_cli.training.loop
-ssl_cli.training.loop.take_step = lambda *_: os._exit(0)
+import ssl_cli.training.step
+ssl_cli.training.step.take_step = lambda *_: os._exit(0)
 sys.argv = ["ssl-cli", "pretrain", f"hydra.run.dir={sys.argv[1]}"]
 main()
 """

@@ -33,8 +33,8 @@ from ssl_cli.data.dataset import load
 from ssl_cli.methods.base import Method
 from ssl_cli.stages.networks import pretraining_method, views_of
 from ssl_cli.training.device import Machine, machine
-from ssl_cli.training.loop import prepare, take_step
 from ssl_cli.training.optim import optimiser
+from ssl_cli.training.step import prepare, take_step
 
 RESULTS = Path(__file__).parent / "results.json"
 Steps = Callable[[int], None]  # takes so many steps

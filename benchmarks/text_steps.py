@@ -77,8 +77,8 @@ def own_arms(texts: Path, length: int, size: int, threads: int) -> dict[str, Ste
     from ssl_cli.methods.parts.language_model import mask_tokens
     from ssl_cli.stages.networks import pretraining_method, views_of
     from ssl_cli.training.device import machine
-    from ssl_cli.training.loop import prepare, take_step
     from ssl_cli.training.optim import optimiser
+    from ssl_cli.training.step import prepare, take_step
 
     config = from_overrides(
         *NETWORK, "dataset=texts", "budget=all", f"augment.pretrain.max_length={length}", f"backbone.max_length={length}",

@@ -19,3 +19,7 @@ class Interrupted(BaseException):
 
 class TrainingError(Exception):
     """A training that cannot go on, in one sentence that says what to try."""
+
+
+class ProcessLostError(TrainingError):
+    """Another process of the same training is gone; the training can go on from its checkpoint."""

@@ -20,14 +20,15 @@ def generator(seed: int, purpose: str, step: int = 0, device: torch.device | str
 class Draws:
     """Random numbers for the inputs of one batch, as a function of the seed, the purpose and the step.
 
-    Numbers are drawn for the whole batch, and each process gets those of its own slice of it: several processes draw what one
-    would. So the first dimension of every draw is that of the process's inputs, and how much is drawn may not depend on values.
+    Numbers are drawn for the whole batch, and each process gets those of its own inputs, as `ssl_cli.processes` deals them:
+    several processes draw what one would. So the first dimension of every draw is that of the process's inputs, and how much is
+    drawn may not depend on values.
 
     Args:
         seed, purpose, step: of the random source; see `derived_seed`.
         device: where the numbers are drawn.
-        rank: this process's slice of the batch, counted from 0.
-        processes: number of equal slices.
+        rank: of this process, counted from 0.
+        processes: among which the batch is dealt.
     """
 
     def __init__(
@@ -47,23 +48,29 @@ class Draws:
         """The same source of randomness with its numbers on another device."""
         return Draws(*self._key, device, self.rank, self.processes)
 
+    def for_all(self) -> "Draws":
+        """The same source of randomness for the inputs of all processes."""
+        everyone = Draws(*self._key, self.device)
+        everyone.source = self.source
+        return everyone
+
     def uniform(self, count: int, *more: int) -> torch.Tensor:
         """Uniform in [0, 1): float32 (count, *more)."""
         drawn = torch.rand(count * self.processes, *more, generator=self.source, device=self.device)
-        return self._own(drawn, count)
+        return self._own(drawn)
 
     def normal(self, count: int, *more: int) -> torch.Tensor:
         """Standard normal: float32 (count, *more)."""
         drawn = torch.randn(count * self.processes, *more, generator=self.source, device=self.device)
-        return self._own(drawn, count)
+        return self._own(drawn)
 
     def integers(self, high: int, count: int, *more: int) -> torch.Tensor:
         """Uniform over 0 to `high` − 1: int64 (count, *more)."""
         shape = (count * self.processes, *more)
-        return self._own(torch.randint(high, shape, generator=self.source, device=self.device), count)
+        return self._own(torch.randint(high, shape, generator=self.source, device=self.device))
 
-    def _own(self, drawn: torch.Tensor, count: int) -> torch.Tensor:
-        return drawn[self.rank * count : (self.rank + 1) * count]
+    def _own(self, drawn: torch.Tensor) -> torch.Tensor:
+        return drawn[self.rank :: self.processes]
 
 
 def seed_network(seed: int, device: torch.device) -> None:

@@ -21,7 +21,7 @@ from ssl_cli.stages.networks import pretraining_method
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.training.device import machine
 from ssl_cli.training.evaluate import knn_monitor
-from ssl_cli.training.loop import prepare
+from ssl_cli.training.step import prepare
 
 CASES = torch.tensor([7, 3, 7, 50, 3, 7, 9, 3, 50, 7, 1])  # 7: 4 inputs, 3: 3, 50: 2, 9 and 1: one each
 

@@ -19,7 +19,7 @@ from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import read_weights
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
-from ssl_cli.training import loop
+from ssl_cli.training import step as one_step
 
 
 def flip(path: Path, bit: int) -> None:
@@ -76,7 +76,7 @@ def test_a_run_with_a_damaged_checkpoint_ends_in_the_same_weights(smoke, monkeyp
     pretrain(config, whole)
     _, run = smoke(*longer, folder="damaged")
 
-    step, taken = loop.take_step, []
+    step, taken = one_step.take_step, []
 
     def stop_after_four(*everything):
         taken.append(None)
@@ -84,10 +84,10 @@ def test_a_run_with_a_damaged_checkpoint_ends_in_the_same_weights(smoke, monkeyp
             raise TrainingError("stopped")
         return step(*everything)
 
-    monkeypatch.setattr(loop, "take_step", stop_after_four)
+    monkeypatch.setattr(one_step, "take_step", stop_after_four)
     with pytest.raises(TrainingError, match="stopped"):
         pretrain(config, run)
-    monkeypatch.setattr(loop, "take_step", step)
+    monkeypatch.setattr(one_step, "take_step", step)
     flip(run.folder / "checkpoint.pt", 4321)
     pretrain(config, run)
     for name in ("backbone.safetensors", "metrics.jsonl", "checkpoint.pt"):

@@ -11,7 +11,7 @@ from ssl_cli.runs.files import sha256
 from ssl_cli.runs.weights import not_finite
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
-from ssl_cli.training import loop
+from ssl_cli.training import step as one_step
 
 EXPLODING = "schedule.pretrain.optimiser.lr=1e9"
 
@@ -29,7 +29,7 @@ def test_a_pretraining_that_explodes_is_not_finished(cli, tmp_path):
 def test_weights_are_checked_even_where_the_loss_was_finite(smoke, monkeypatch, name):
     config, run = smoke("stage=baseline", "budget.labels=20")
 
-    step = loop.take_step
+    step = one_step.take_step
 
     def break_a_weight(method, *rest):
         numbers = step(method, *rest)
@@ -38,7 +38,7 @@ def test_weights_are_checked_even_where_the_loss_was_finite(smoke, monkeypatch, 
             next(part.parameters()).view(-1)[0] = torch.inf
         return numbers
 
-    monkeypatch.setattr(loop, "take_step", break_a_weight)
+    monkeypatch.setattr(one_step, "take_step", break_a_weight)
     with pytest.raises(TrainingError, match=r"is not finite any more at step|the loss is"):
         finetune(config, run)
     assert not (run.folder / "result.json").exists()

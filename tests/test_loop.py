@@ -11,7 +11,7 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.runs.metrics import read_metrics
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
-from ssl_cli.training import loop
+from ssl_cli.training import step as one_step
 from ssl_cli.training.average import WeightAverage
 
 STEPS = ("schedule.supervised.epochs=9", "schedule.supervised.max_steps=6", "schedule.supervised.optimiser.name=sgd")
@@ -40,7 +40,7 @@ def test_one_step_along_a_clipped_gradient_is_as_long_as_the_rate_times_the_norm
         config, run = smoke("stage=baseline", "budget.labels=20", *SGD, *once, "schedule.supervised.optimiser.lr=0.1",
                             f"schedule.supervised.gradient_clipping={clipping}", folder=clipping)  # fmt: skip
         start = {}
-        fit = loop.take_step
+        fit = one_step.take_step
 
         def watched(method, *rest, fit=fit, start=start):
             start.update({key: value.clone() for key, value in method.state_dict().items()})
@@ -51,7 +51,7 @@ def test_one_step_along_a_clipped_gradient_is_as_long_as_the_rate_times_the_norm
             return numbers
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(loop, "take_step", watched)
+            patch.setattr(one_step, "take_step", watched)
             finetune(config, run)
         lengths[clipping] = float(start["moved"])
     assert lengths["0.01"] == pytest.approx(0.1 * 0.01, rel=1e-3)
@@ -112,7 +112,7 @@ def test_the_average_is_what_a_run_keeps_and_goes_on_with(smoke, monkeypatch):
     )
 
     config, run = smoke(*words, folder="stopped")
-    step, taken = loop.take_step, []
+    step, taken = one_step.take_step, []
 
     def stop_after_three(*everything):
         taken.append(None)
@@ -120,10 +120,10 @@ def test_the_average_is_what_a_run_keeps_and_goes_on_with(smoke, monkeypatch):
             raise KeyboardInterrupt
         return step(*everything)
 
-    monkeypatch.setattr(loop, "take_step", stop_after_three)
+    monkeypatch.setattr(one_step, "take_step", stop_after_three)
     with pytest.raises(KeyboardInterrupt):
         pretrain(config, run)
-    monkeypatch.setattr(loop, "take_step", step)
+    monkeypatch.setattr(one_step, "take_step", step)
     pretrain(config, run)
     for name in ("backbone.safetensors", "checkpoint.pt"):
         assert (run.folder / name).read_bytes() == (whole.folder / name).read_bytes()

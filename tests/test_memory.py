@@ -9,7 +9,7 @@ import torch
 
 from ssl_cli.cli.carry_out import carry_out
 from ssl_cli.errors import TrainingError
-from ssl_cli.training import loop
+from ssl_cli.training import step as one_step
 
 CPU = "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 64 bytes."
 
@@ -38,7 +38,7 @@ def test_what_to_lower_is_said_where_a_step_does_not_fit(smoke, monkeypatch, err
     def step(*_arguments):
         raise error
 
-    monkeypatch.setattr(loop, "take_step", step)
+    monkeypatch.setattr(one_step, "take_step", step)
     config, run = smoke(*words)
     with pytest.raises(TrainingError, match=f"^{sentence}"):
         carry_out(config, run.folder)
@@ -48,7 +48,7 @@ def test_another_error_of_a_step_stays_what_it_is(smoke, monkeypatch):
     def step(*_arguments):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(loop, "take_step", step)
+    monkeypatch.setattr(one_step, "take_step", step)
     config, run = smoke("stage=pretrain")
     with pytest.raises(RuntimeError, match="shapes do not match"):
         carry_out(config, run.folder)

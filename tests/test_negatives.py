@@ -9,7 +9,8 @@ from torch import Tensor
 from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.data.dataset import load
-from ssl_cli.methods.simclr import gather, nt_xent, nt_xent_with
+from ssl_cli.methods.simclr import nt_xent, nt_xent_with
+from ssl_cli.processes import gather, own, together
 from ssl_cli.randomness import Draws
 from ssl_cli.stages.networks import pretraining_method
 
@@ -100,8 +101,8 @@ def test_the_queue_keeps_the_latest_and_its_teacher_is_updated():
 def _one_of_two(rank: int, folder: str) -> None:
     torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     z0, z1 = (z.detach().requires_grad_() for z in pair())
-    own = [z[3 * rank : 3 * rank + 3] for z in (z0, z1)]
-    loss = nt_xent(*(gather(z) for z in own), 0.3)
+    with together(rank, 2):
+        loss = nt_xent(*(gather(own(z)) for z in (z0, z1)), 0.3)
     loss.backward()
     torch.save((loss.detach(), z0.grad), f"{folder}/{rank}.pt")
     torch.distributed.destroy_process_group()

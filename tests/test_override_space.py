@@ -341,6 +341,8 @@ def _is_small(config: Config, toy: Path) -> bool:
             return False
     if getattr(config.stage, "seeds", 1) > 2 or getattr(config.stage, "seconds", 0) > 1:
         return False
+    if config.runtime.processes not in ("auto", 1):
+        return False  # tests/test_processes.py has these
     if config.runtime.compile is True or config.runtime.device not in ("auto", "cpu"):
         return False  # a minute
     numbers = [

@@ -15,7 +15,7 @@ from ssl_cli.runs.run import Run
 from ssl_cli.stages.compare import compare
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.networks import fresh_classifier
-from ssl_cli.training import loop
+from ssl_cli.training import step as one_step
 
 LAST, LORA = ("stage.train=last", "stage.layers=2"), ("stage.train=lora", "stage.rank=3", "stage.alpha=6")
 LONGER = ("budget.labels=20", "schedule.supervised.epochs=8", "schedule.supervised.max_steps=8")
@@ -48,7 +48,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(smoke, tmp_path, monke
     words = ("stage=baseline", *LONGER, *words, "runtime.checkpoint_seconds=0.000001")
     config, whole = smoke(*words, folder="one/whole")
     finetune(config, whole)
-    take, taken = loop.take_step, []
+    take, taken = one_step.take_step, []
 
     def cut(*given):
         taken.append(1)
@@ -57,7 +57,7 @@ def test_a_run_that_was_cut_off_goes_on_to_the_same_bytes(smoke, tmp_path, monke
         return take(*given)
 
     config, run = smoke(*words, folder="two/cut")
-    monkeypatch.setattr(loop, "take_step", cut)
+    monkeypatch.setattr(one_step, "take_step", cut)
     with pytest.raises(StoppedError):
         finetune(config, run)
     torch.manual_seed(9)

@@ -76,9 +76,9 @@ class Views:
         """uint8 (B, C, H, W) → `count` views, float (B, C, H', W') each, on the device of `draws`."""
         if not self.random and self.resolution == 1:
             return (self.plain(inputs, draws.device),) * count
-        return self._varied(inputs.to(draws.device, non_blocking=True), count, draws.source)
+        return self._varied(inputs.to(draws.device, non_blocking=True), count, draws)
 
-    def _varied(self, inputs: Tensor, count: int, source: torch.Generator) -> tuple[Tensor, ...]:
+    def _varied(self, inputs: Tensor, count: int, source: Draws) -> tuple[Tensor, ...]:
         draws = _Draws(len(inputs), count, self.draw == "batch", source)
         images = encode(inputs, 1.0)
         if self.warps:
@@ -186,12 +186,12 @@ class Views:
 
 
 class _Draws:
-    """Random numbers for `views` views of `size` images: one draw per image, or one per view."""
+    """Random numbers for `views` views of `size` images: one draw per image, or one per view, which all processes share."""
 
-    def __init__(self, size: int, views: int, one_per_view: bool, source: torch.Generator):
+    def __init__(self, size: int, views: int, one_per_view: bool, source: Draws):
         self.total = size * views
         self.drawn = views if one_per_view else self.total
-        self.source = source
+        self.source = source.for_all() if one_per_view else source
         self.device = source.device
 
     def spread(self, drawn: Tensor) -> Tensor:
@@ -200,7 +200,7 @@ class _Draws:
 
     def uniform(self, low: float, high: float, *more: int) -> Tensor:
         """(drawn, *more)."""
-        return torch.rand(self.drawn, *more, generator=self.source, device=self.device).mul_(high - low).add_(low)
+        return self.source.uniform(self.drawn, *more).mul_(high - low).add_(low)
 
     def log_uniform(self, low: float, high: float) -> Tensor:
         """(drawn,)."""
@@ -215,7 +215,7 @@ class _Draws:
         return self.spread(self.log_uniform(low, high))
 
     def order(self, length: int) -> list[int]:
-        return torch.randperm(length, generator=self.source, device=self.device).tolist()
+        return torch.randperm(length, generator=self.source.source, device=self.device).tolist()
 
     def coin(self, p: float) -> Tensor:
         """True with probability `p`, for matrices: (drawn, 1, 1)."""

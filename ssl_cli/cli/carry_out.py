@@ -3,13 +3,14 @@
 import contextlib
 import importlib
 import logging
+import sys
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ssl_cli.config.schema import Config
 from ssl_cli.config.typecheck import Allowed
-from ssl_cli.errors import ConfigError, Interrupted, TrainingError
+from ssl_cli.errors import ConfigError, Interrupted, ProcessLostError, TrainingError
 
 if TYPE_CHECKING:
     from ssl_cli.runs.run import Run
@@ -44,7 +45,7 @@ def carry_out(
         return
     with run.claimed():
         try:
-            with failure.noted(folder), logged(folder), _told_when_memory_is_short(settings):
+            with failure.noted(folder), logged(folder), _told_when_memory_is_short(settings), _without_helpers():
                 if sweep is None and run.is_new:
                     _mention_unfinished(folder)
                 _function(settings.stage.function)(settings, run)
@@ -57,7 +58,7 @@ def carry_out(
         except ConfigError:
             run.discard()  # what only shows once data is read leaves nothing either
             raise
-        except Interrupted:
+        except (Interrupted, ProcessLostError):
             log.info("Go on with: ssl-cli resume=%s", quoted(sweep or folder))
             raise
 
@@ -89,6 +90,17 @@ def _told_when_memory_is_short(settings: Config) -> Generator[None]:
         if not is_out_of_memory(error):
             raise
         raise TrainingError(what_to_lower(error, settings.stage.batch_sizes(settings))) from error
+
+
+@contextlib.contextmanager
+def _without_helpers() -> Generator[None]:
+    """Processes that were started for a run's trainings end with it."""
+    try:
+        yield
+    finally:
+        distributed = sys.modules.get("ssl_cli.training.distributed")  # what trains nothing needs no PyTorch either
+        if distributed is not None:
+            distributed.end_started()
 
 
 def _mention_unfinished(folder: Path) -> None:

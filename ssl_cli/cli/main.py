@@ -20,6 +20,7 @@ from ssl_cli.config.schema import Config
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import Allowed, anything
 from ssl_cli.errors import ConfigError
+from ssl_cli.training import launch
 
 if TYPE_CHECKING:
     from ssl_cli.cli.sweep import Sweep
@@ -28,7 +29,20 @@ log = logging.getLogger("ssl_cli")
 
 
 def main() -> None:
-    """Entry point of `ssl-cli`."""
+    """Entry point of `ssl-cli`. Of processes that `torchrun` launches, the first one is the command, and the others follow it."""
+    if launch.rank():
+        from ssl_cli.training.follow import follow_launched
+
+        follow_launched()
+        return
+    _command()
+    if launch.launched():
+        from ssl_cli.training.distributed import end_launched
+
+        end_launched()
+
+
+def _command() -> None:
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
     log_to_terminal()

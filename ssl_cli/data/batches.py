@@ -1,4 +1,8 @@
-"""Batches as a function of the step, without state, so that a run can resume at any step."""
+"""Batches as a function of the step, without state, so that a run can resume at any step.
+
+Where several processes train together, `at` gives each its share of the batch, and reads no other inputs; sizes are those of the
+whole batch.
+"""
 
 from dataclasses import dataclass
 
@@ -6,9 +10,15 @@ import torch
 from torch import Tensor
 
 from ssl_cli.data.language_sampling import resampled
+from ssl_cli.data.permutation import permuted
 from ssl_cli.data.tokens import Tokens, together
 from ssl_cli.data.types import UNKNOWN, Batch, Inputs, as_tensor
+from ssl_cli.processes import own
 from ssl_cli.randomness import generator
+
+COMPUTED_FROM = (
+    1 << 24
+)  # inputs from which on an epoch's order is computed place by place; stored, it would take 128 MiB
 
 
 class Batches:
@@ -49,14 +59,19 @@ class Batches:
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs."""
-        picked = self.picked(step)
+        picked = own(self.picked(step))
         labels = None if self.labels is None else self.labels[picked]
         return Batch(self.inputs[picked], labels)
 
     def picked(self, step: int) -> Tensor:
-        """Which inputs are in the batch of a step: int64 (size,)."""
+        """Which inputs are in the whole batch of a step: int64 (size,)."""
         epoch, position = divmod(step, self.steps_per_epoch)
-        return self._order(epoch)[position * self.size : (position + 1) * self.size]
+        first = position * self.size
+        if self.languages is None and self.count >= COMPUTED_FROM:
+            places = torch.arange(first, first + self.size)
+            order = permuted(places, self.count, self.seed, epoch) if self.order == "shuffle" else places
+            return (order if self.items is None else self.items[order]).to(self.inputs.device)
+        return self._order(epoch)[first : first + self.size]
 
     def _order(self, epoch: int) -> Tensor:
         if self._epoch is None or (self.order == "shuffle" and self._epoch[0] != epoch):
@@ -139,12 +154,12 @@ class CaseBatches:
 
     def at(self, step: int) -> Batch:
         """The batch of a step, counted from 0 over all epochs."""
-        cases = as_tensor(self._cases.at(step).inputs)
+        cases = self._cases.picked(step)  # which are numbered as they are stored
         counts, starts = self._counts[cases], self._starts[cases]
         draws = torch.rand(2, len(cases), generator=generator(self._seed, "pairs", step), dtype=torch.float64)
         one = (draws[0] * counts).long()
         other = (one + 1 + (draws[1] * (counts - 1)).long()) % counts
-        picked, partners = (self._members[starts + place].to(self._inputs.device) for place in (one, other))
+        picked, partners = (own(self._members[starts + place]).to(self._inputs.device) for place in (one, other))
         return Batch(self._inputs[picked], None, self._inputs[partners])
 
 
@@ -174,5 +189,5 @@ class PartnerBatches:
         counts = self._counts[case]
         draws = torch.rand(len(case), generator=generator(self._batches.seed, "pairs", step), dtype=torch.float64)
         other = (self._place[picked.cpu()] + 1 + (draws * (counts - 1)).long()) % counts
-        inputs, partners = self._batches.inputs, self._members[self._starts[case] + other]
-        return Batch(inputs[picked], None, inputs[partners.to(inputs.device)])
+        inputs, partners = self._batches.inputs, own(self._members[self._starts[case] + other])
+        return Batch(inputs[own(picked)], None, inputs[partners.to(inputs.device)])

@@ -3,6 +3,7 @@
 import json
 from dataclasses import fields, replace
 from functools import lru_cache
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from ssl_cli.data.stamp import data_stamp
 from ssl_cli.data.tokens import Tokens, Vocabulary
 from ssl_cli.data.types import UNKNOWN, Dataset, Inputs, Split, problems_of
 from ssl_cli.errors import ConfigError
+
+_read: WeakValueDictionary[tuple[str, str], Tensor | Tokens] = WeakValueDictionary()  # by settings and part
 
 
 def load(target: DatasetComponent) -> Dataset:
@@ -38,7 +41,18 @@ def _load_once(settings: str) -> Dataset:
     facts = target.arguments.get("facts")
     if isinstance(facts, Facts):
         _compare_with(facts, dataset, target.name)
+    _read[settings, "train"], _read[settings, "test"] = dataset.train.inputs, dataset.test.inputs
     return dataset
+
+
+def where_read(inputs: Inputs) -> tuple[str, str] | None:
+    """From which settings, and as which part of the data set, these very inputs were loaded; None for any others."""
+    return next((key for key, known in _read.items() if known is inputs), None)
+
+
+def inputs_read(settings: str, part: str) -> Inputs:
+    """The inputs of which another process knows from `where_read` that they can be loaded so."""
+    return getattr(_load_once(settings), part).inputs
 
 
 def contradictions(target: DatasetComponent) -> list[str]:

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ssl_cli.data.tokens import Vocabulary, flat_positions
+from ssl_cli.processes import count, gather
 
 IGNORED = -1  # the text that padding belongs to
 
@@ -128,6 +129,23 @@ def joined(views: Sequence[Any]) -> Any:
         moved("lasts"),
         max(batch.longest for batch in batches),
     )
+
+
+def gathered(batch: TokenBatch) -> TokenBatch:
+    """The texts of all processes that train together, in the order of one, packed anew."""
+    if count() == 1:
+        return batch
+    lengths = gather(batch.lasts - batch.firsts + 1)
+    there = torch.arange(batch.longest, device=batch.device) < lengths[:, None]
+
+    def of_all(values: Tensor) -> Tensor:
+        table = values.new_zeros(len(batch), batch.longest)
+        table[batch.texts[batch.present], batch.places[batch.present]] = values[batch.present]
+        return gather(table)[there]
+
+    languages = None if batch.languages is None else of_all(batch.languages)
+    ids, positions, segments = (of_all(values) for values in (batch.ids, batch.positions, batch.segments))
+    return pack(lengths.cpu(), ids, positions, segments, languages, batch.longest)
 
 
 def pack(

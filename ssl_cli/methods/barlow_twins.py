@@ -9,6 +9,7 @@ from ssl_cli.data.types import View
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.processes import gather
 from ssl_cli.randomness import Draws
 
 
@@ -46,7 +47,7 @@ class BarlowTwins(Method):
 
     def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """`barlow_loss` of the projections. The metric `invariance` is the mean of the diagonal, at most 1."""
-        z0, z1 = self.project(views)
+        z0, z1 = (gather(z) for z in self.project(views))
         correlation = cross_correlation(z0, z1)
         return barlow_loss(correlation, self.redundancy), {
             "spread": embedding_spread(torch.cat([z0, z1])),

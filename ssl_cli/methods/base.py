@@ -13,6 +13,7 @@ from ssl_cli.data.token_batch import joined
 from ssl_cli.data.types import Dataset, View
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import ProjectionHead
+from ssl_cli.processes import average
 from ssl_cli.randomness import Draws
 
 # Features (N, D) of inputs without augmentation: their `pixels`, or those of the backbone in a finished pre-training's folder.
@@ -76,6 +77,10 @@ class Method(nn.Module):
 
     def loss(self, views: tuple[Any, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, a scalar, and metrics to log.
+
+        Where several processes train together, each gets its share of the batch, and what it gives is averaged over them,
+        gradients too. A mean over the inputs needs nothing for that. What depends on other inputs of the batch takes them from
+        `ssl_cli.processes.gather`, and a mean over a number of things that differs counts by `ssl_cli.processes.weight`.
 
         Args:
             views: `n_views` of float (B, C, H, W), or of packed texts.
@@ -163,9 +168,9 @@ def to_float64(numbers: Tensor) -> Tensor:
 def embedding_spread(embeddings: Tensor) -> Tensor:
     """1 − ‖mean of the unit embeddings‖²: 0 if all are equal (collapse), near 1 if spread evenly. (B, D) → scalar.
 
-    Equal to the mean of 1 − cosine over all pairs, including each embedding with itself.
+    Equal to the mean of 1 − cosine over all pairs, including each embedding with itself. Those of all processes count.
     """
-    mean = F.normalize(to_float64(embeddings), dim=1).mean(0)
+    mean = average(F.normalize(to_float64(embeddings), dim=1).mean(0))
     return (1 - mean.square().sum()).clamp_min(0).float()
 
 

@@ -9,15 +9,18 @@ from ssl_cli.config.schema import Fraction
 from ssl_cli.data.text.tokenizer import decoded
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
-from ssl_cli.methods.base import Method, accuracy
+from ssl_cli.methods.base import Method
 from ssl_cli.methods.parts.language_model import (
     TokenOutput,
+    mean_of_all,
     next_token_losses,
     require_context,
     require_languages,
     require_whole_texts,
+    share_right,
 )
 from ssl_cli.models.backbones.text import ContextBackbone
+from ssl_cli.processes import average
 from ssl_cli.randomness import Draws
 
 CONTINUED = 24  # tokens that a picture's texts are continued by
@@ -70,8 +73,11 @@ class CausalLM(Method):
         """The mean cross-entropy of the next token (equation 1); ln V at chance."""
         (view,) = views
         each, logits, targets, _ = next_token_losses(self.backbone.states(view), view, self.output, self.backbone)
-        loss = each.mean()
-        return loss, {"perplexity": loss.detach().exp(), "next_token_accuracy": accuracy(logits, targets)}
+        loss = mean_of_all(each)
+        return loss, {
+            "perplexity": average(loss.detach()).exp(),
+            "next_token_accuracy": share_right(logits, targets),
+        }
 
     def token_losses(self, view: TokenBatch, draws: Draws) -> dict[str, tuple[Tensor, Tensor]]:
         """Of all tokens but each text's first."""

@@ -15,6 +15,7 @@ from ssl_cli.methods.parts.language_model import (
     masked_loss,
     masked_pictures,
     masked_token_losses,
+    mean_of_all,
     next_token_losses,
     require_context,
     require_languages,
@@ -107,7 +108,8 @@ class CrossLingual(Method):
                 total = total + weight * loss
                 numbers |= {f"{name}_loss": loss.detach(), f"{name}_accuracy": found["masked_accuracy"]}
         if self.clm:
-            loss = self._next_token_losses(text)[0].mean()
+            each, _ = self._next_token_losses(text)
+            loss = mean_of_all(each)
             total, numbers = total + self.clm * loss, {**numbers, "clm_loss": loss.detach()}
         return total, numbers
 

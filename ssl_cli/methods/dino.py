@@ -12,6 +12,7 @@ from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, cosine_momentum, 
 from ssl_cli.methods.parts.prototypes import Prototypes
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.processes import average
 from ssl_cli.randomness import Draws
 
 
@@ -70,8 +71,8 @@ class DINO(Projecting):
         with torch.no_grad():
             teacher_logits = self.teacher(joined(views))
             targets = F.softmax((teacher_logits - self.centre) / self.teacher_temperature, dim=1)
-            self.centre.lerp_(teacher_logits.mean(0), 1 - self.centre_momentum)
-            mean = targets.mean(0)
+            self.centre.lerp_(average(teacher_logits.mean(0)), 1 - self.centre_momentum)
+            mean = average(targets.mean(0))
             entropy = torch.special.entr(mean).sum() / torch.tensor(float(len(mean)), device=mean.device).log()
         target0, target1 = targets.chunk(2)
         loss = (F.cross_entropy(logits0, target1) + F.cross_entropy(logits1, target0)) / 2

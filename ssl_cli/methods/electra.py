@@ -22,6 +22,7 @@ from ssl_cli.methods.parts.language_model import (
     share_right,
 )
 from ssl_cli.models.backbones.transformer import Transformer
+from ssl_cli.processes import weight
 from ssl_cli.randomness import Draws
 
 
@@ -75,13 +76,14 @@ class Electra(Method):
         states = self.backbone.states(replace(view, ids=seen))[view.present]
         # A drawn token that is the one that was there counts as original.
         found, wanted = self.replaced(states)[:, 0].float(), (seen != view.ids)[view.present].float()
-        of_discriminator = F.binary_cross_entropy_with_logits(found, wanted)
+        share = weight(len(found))
+        of_discriminator = F.binary_cross_entropy_with_logits(found, wanted) * share
         return of_generator + self.weight * of_discriminator, {
             "generator_loss": of_generator.detach(),
             "discriminator_loss": of_discriminator.detach(),
             "generator_accuracy": share_right(logits, targets),
-            "replaced": wanted.mean(),
-            "pretext_accuracy": ((found.detach() > 0) == (wanted > 0)).float().mean(),
+            "replaced": wanted.mean() * share,
+            "pretext_accuracy": ((found.detach() > 0) == (wanted > 0)).float().mean() * share,
         }
 
     def _replaced(self, view: TokenBatch, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:

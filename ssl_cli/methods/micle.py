@@ -9,6 +9,7 @@ from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.simclr import nt_xent
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.processes import gather
 from ssl_cli.randomness import Draws
 
 
@@ -41,5 +42,5 @@ class MICLe(Method):
 
     def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
         """NT-Xent of the projections."""
-        z0, z1 = self.project(views)
+        z0, z1 = (gather(z) for z in self.project(views))
         return nt_xent(z0, z1, self.temperature), {"spread": embedding_spread(torch.cat([z0, z1]))}

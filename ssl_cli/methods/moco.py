@@ -12,6 +12,7 @@ from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue, random_directions
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.processes import gather
 from ssl_cli.randomness import Draws
 
 
@@ -26,8 +27,8 @@ class MoCo(Projecting):
     """Identify the EMA teacher's embedding of the other view (the key) among a queue of embeddings from earlier batches.
 
     The paper shuffles inputs between GPUs before the key encoder's batch norm, because a query and its key would
-    otherwise share batch statistics and the task could be solved by them. Here there is one device: nothing to shuffle
-    between, and the statistics of a whole batch give away less than those of one GPU's small part.
+    otherwise share batch statistics and the task could be solved by them. Here batch norm has the statistics of the whole batch,
+    on however many devices: there is nothing to shuffle between, and they give away less than those of one GPU's small part.
 
     Args:
         backbone, head: the query encoder; the teacher (the paper's momentum encoder) starts as a copy of it.
@@ -65,7 +66,7 @@ class MoCo(Projecting):
             keys = self.teacher(joined(key_views)).float()
         # A clone, because the backward pass needs the queue as it was before the update.
         logits = similarities(queries, keys, self.queue.embeddings.clone(), self.temperature)
-        self.queue.add(keys)
+        self.queue.add(gather(keys))
         first = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
         return F.cross_entropy(logits, first), {
             "pretext_accuracy": accuracy(logits, first),

@@ -11,6 +11,7 @@ from ssl_cli.methods.parts.queue import Queue, random_directions
 from ssl_cli.methods.simsiam import predictor
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.processes import gather
 from ssl_cli.randomness import Draws
 
 
@@ -53,6 +54,7 @@ class NNCLR(Method):
         """`info_nce` between one view's neighbour and the other view's prediction, symmetrised."""
         z0, z1 = self.project(views)
         p0, p1 = self.predictor(torch.cat([z0, z1])).float().chunk(2)
+        z0, z1, p0, p1 = (gather(each) for each in (z0, z1, p0, p1))
         neighbours0, neighbours1 = (nearest(z, self.queue.embeddings) for z in (z0, z1))
         loss = (info_nce(neighbours0, p1, self.temperature) + info_nce(neighbours1, p0, self.temperature)) / 2
         self.queue.add(z0)  # only the first view's

@@ -10,6 +10,7 @@ from ssl_cli.config.schema import Count, Fraction, NonNegativeInt, Shape
 from ssl_cli.methods.base import Answers, Method
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.batch_norm import keep_running_statistics
+from ssl_cli.processes import weight
 from ssl_cli.randomness import Draws
 
 GRID = 3  # cells a side, numbered row by row
@@ -87,8 +88,9 @@ class PatchLocation(Method):
         logits, targets, informative = self._logits_and_targets(views, draws)
         each = F.cross_entropy(logits, targets, reduction="none")
         kept = informative.sum().clamp_min(1)
-        return (each * informative).sum() / kept, {
-            "pretext_accuracy": ((logits.argmax(1) == targets) & informative).sum() / kept,
+        share = weight(informative.sum())
+        return (each * informative).sum() / kept * share, {
+            "pretext_accuracy": ((logits.argmax(1) == targets) & informative).sum() / kept * share,
             "pairs_kept": informative.float().mean(),
         }
 

@@ -4,7 +4,6 @@ import math
 from typing import Any, Literal
 
 import torch
-import torch.distributed
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -16,6 +15,7 @@ from ssl_cli.methods.parts.ema_teacher import copy_as_teacher, update_teacher
 from ssl_cli.methods.parts.queue import Queue
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.processes import gather
 from ssl_cli.randomness import Draws
 
 MATRIX_BYTES = 256 << 20  # of similarities in memory at once: the whole matrix up to B = 4,096 in float32
@@ -145,7 +145,7 @@ class SimCLR(Projecting):
             self.queue = Queue(torch.zeros(negatives.queue, self.head.outputs))
 
     def loss(self, views: tuple[View, ...], labels: Tensor | None, draws: Draws) -> tuple[Tensor, dict[str, Tensor]]:
-        """NT-Xent of the projections, or its one side, with the batches of all processes together."""
+        """NT-Xent of the projections, or its one side."""
         z0, z1 = (gather(z) for z in self.project(views))
         options = self.negatives
         if self.sides == "one":
@@ -164,28 +164,3 @@ class SimCLR(Projecting):
         """Update the EMA teacher that fills the queue, if there is one (He et al., 2020, equation 2)."""
         if self.negatives.queue:
             update_teacher(self.teacher, [self.backbone, self.head], self.negatives.momentum)
-
-
-def gather(z: Tensor) -> Tensor:
-    """Embeddings of all processes, by rank, with gradients: (B, D) → (B · processes, D).
-
-    Each process then computes the loss of the whole batch; averaging gradients over processes, as
-    DistributedDataParallel does, gives its gradient.
-    """
-    is_distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-    return _Gathered.apply(z) if is_distributed else z
-
-
-class _Gathered(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, z: Tensor) -> Tensor:
-        everyone = [torch.empty_like(z) for _ in range(torch.distributed.get_world_size())]
-        torch.distributed.all_gather(everyone, z.contiguous())
-        return torch.cat(everyone)
-
-    @staticmethod
-    def backward(ctx: Any, *of_outputs: Tensor) -> Tensor:
-        (of_all,) = of_outputs
-        total = of_all.contiguous().clone()
-        torch.distributed.all_reduce(total)
-        return total.chunk(torch.distributed.get_world_size())[torch.distributed.get_rank()]

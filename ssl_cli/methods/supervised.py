@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.types import View
 from ssl_cli.methods.base import Classifier, accuracy, given
-from ssl_cli.methods.parts.language_model import TokenOutput, mean_of_each_text, next_token_losses
+from ssl_cli.methods.parts.language_model import TokenOutput, mean_of_all, mean_of_each_text, next_token_losses
 from ssl_cli.models.backbones.text import ContextBackbone
+from ssl_cli.processes import average, weight
 from ssl_cli.randomness import Draws
 
 
@@ -123,9 +124,10 @@ class Supervised(Classifier):
         return self._cross_entropy(logits, labels) + self.language_model * of_tokens, {
             "accuracy": accuracy(logits, labels),
             "language_model_loss": of_tokens.detach(),
-            "perplexity": each.detach().mean().exp(),
+            "perplexity": average(mean_of_all(each.detach())).exp(),
         }
 
     def _cross_entropy(self, logits: Tensor, labels: Tensor) -> Tensor:
         adjusted = logits if self.log_share is None else logits + self.log_share
-        return F.cross_entropy(adjusted, labels, self.class_weight, label_smoothing=self.label_smoothing)
+        mean = F.cross_entropy(adjusted, labels, self.class_weight, label_smoothing=self.label_smoothing)
+        return mean if self.class_weight is None else mean * weight(self.class_weight[labels].sum())

@@ -10,6 +10,7 @@ from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.methods.parts.prototypes import Prototypes
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.processes import gather
 from ssl_cli.randomness import Draws
 
 
@@ -61,7 +62,7 @@ class SwAV(Method):
 
         The metric `clusters` is the number of prototypes that are the nearest of some embedding in the batch.
         """
-        z0, z1 = self.project(views)
+        z0, z1 = (gather(z) for z in self.project(views))
         s0, s1 = self.prototypes(torch.cat([z0, z1])).chunk(2)
         code0, code1 = (sinkhorn(scores, self.epsilon, self.rounds) for scores in (s0, s1))
         loss = (F.cross_entropy(s0 / self.temperature, code1) + F.cross_entropy(s1 / self.temperature, code0)) / 2

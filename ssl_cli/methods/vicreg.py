@@ -12,6 +12,7 @@ from ssl_cli.data.types import View
 from ssl_cli.methods.base import Method, embedding_spread
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.models.heads import HeadFactory
+from ssl_cli.processes import gather
 from ssl_cli.randomness import Draws
 
 SMALLEST_VARIANCE = 1e-4  # added before the square root, whose slope is infinite at 0
@@ -56,7 +57,7 @@ class VICReg(Method):
 
         The terms are logged without their weights.
         """
-        z0, z1 = self.project(views)
+        z0, z1 = (gather(z) for z in self.project(views))
         terms = vicreg_terms(z0, z1)
         loss = functools.reduce(operator.add, (self.weights[name] * term for name, term in terms.items()))
         logged = {name: term.detach() for name, term in terms.items()}

@@ -12,6 +12,7 @@ from ssl_cli.data.tokens import Vocabulary
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.parts.language_model import of_each_token, require_whole_texts
 from ssl_cli.models.backbones.bag import Bag
+from ssl_cli.processes import total, weight
 from ssl_cli.randomness import Draws
 
 
@@ -58,24 +59,25 @@ class Word2Vec(Method):
 
         states = self.backbone.embedding(view.ids)
         around = self.context(view.ids)
-        total, neighbours = states.new_zeros(()), torch.zeros_like(view.ids)
+        found, neighbours = states.new_zeros(()), torch.zeros_like(view.ids)
         for far in range(1, min(self.window, view.longest - 1) + 1):
             pairs = known[:, far:] & known[:, :-far] & (view.texts[:, far:] == view.texts[:, :-far])
             for centre, other in ((slice(far, None), slice(None, -far)), (slice(None, -far), slice(far, None))):
                 near = pairs & (reach[:, centre] >= far)
                 scores = (states[:, centre] * around[:, other]).sum(2)[near].float()
-                total = total - F.logsigmoid(scores).sum()
+                found = found - F.logsigmoid(scores).sum()
                 neighbours[:, centre] += near
-        count = neighbours.sum().clamp_min(1)
+        count, share = neighbours.sum().clamp_min(1), weight(neighbours.sum())
         scores = torch.einsum("rtd,rtnd->rtn", states, self.context(random)).float()
-        of_random = -(F.logsigmoid(-scores).sum(2) * neighbours).sum() / count
-        loss = total / count + of_random
-        return loss, {"neighbour_loss": (total / count).detach(), "random_loss": of_random.detach()}
+        of_neighbours = found / count * share
+        of_random = -(F.logsigmoid(-scores).sum(2) * neighbours).sum() / count * share
+        loss = of_neighbours + of_random
+        return loss, {"neighbour_loss": of_neighbours.detach(), "random_loss": of_random.detach()}
 
     @torch.no_grad()
     def _counted(self, ids: Tensor) -> Tensor:
         """How often each token was there so far, these included: int64 (V,)."""
-        counts = self.counts + torch.zeros_like(self.counts).scatter_add_(0, ids, torch.ones_like(ids))
+        counts = self.counts + total(torch.zeros_like(self.counts).scatter_add_(0, ids, torch.ones_like(ids)))
         if self.training:
             self.counts.copy_(counts)
         return counts

@@ -24,9 +24,11 @@ from ssl_cli.stages.pretrain import check_sources, material, pretrain
 from ssl_cli.stages.pretrain_settings import PretrainStage
 from ssl_cli.stages.probe import probe
 from ssl_cli.stages.probe_settings import ProbeStage
+from ssl_cli.stages.speed import endless
 from ssl_cli.training.device import Machine, machine_of
-from ssl_cli.training.loop import prepare, take_step
-from ssl_cli.training.optim import optimiser
+from ssl_cli.training.distributed import taken_together
+from ssl_cli.training.progress import Clock
+from ssl_cli.training.step import Recipe, Steps
 
 log = logging.getLogger("ssl_cli")
 
@@ -129,15 +131,14 @@ def _steps(config: Config, run: Run, dataset: Dataset, here: Machine) -> int:
     kept = run.folder / "steps.json"
     if not kept.exists():
         method, batches, views = material(config, dataset, run, here)
-        phase = config.schedule.pretrain
-        optimise, scaler = optimiser(method.parameter_groups(), phase.optimiser), here.scaler()
+        recipe = Recipe(method, batches, views, endless(config.schedule.pretrain), here, config.seed)
         taken = []
-        for step in range(WARM_UP + TIMED):
-            began = time.perf_counter()
-            take_step(method, optimise, scaler, [prepare(batches, views, method, step, config.seed, here)], here)
-            method.after_step(step, WARM_UP + TIMED)
-            here.wait()
-            taken.append(time.perf_counter() - began)
+        with taken_together(Steps(recipe, Clock({}))) as take:
+            for step in range(WARM_UP + TIMED):
+                began = time.perf_counter()
+                take(step)
+                here.wait()
+                taken.append(time.perf_counter() - began)
         seconds = statistics.median(taken[WARM_UP:])
         steps = max(1, round(config.stage_as(BenchmarkStage).seconds / seconds))
         write(

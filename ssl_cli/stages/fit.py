@@ -13,7 +13,7 @@ from torch import nn
 
 from ssl_cli.config.automatic import open_groups
 from ssl_cli.config.consistency import data_problems, inputs_to_pretrain_on, labels_to_train_on
-from ssl_cli.config.schema import Config, DatasetComponent, Facts, Runtime
+from ssl_cli.config.schema import Config, DatasetComponent, Facts
 from ssl_cli.config.trust import components
 from ssl_cli.data.dataset import contradictions, described, facts_of, load
 from ssl_cli.data.token_batch import sample
@@ -26,6 +26,7 @@ from ssl_cli.methods.parts.language_model import require_whole_texts
 from ssl_cli.methods.trained_part import train_part
 from ssl_cli.runs.files import as_csv, write
 from ssl_cli.runs.run import Run
+from ssl_cli.stages.fit_machine import check_shared, machine_problems, share_problems
 from ssl_cli.stages.fit_resolution import check_resolution
 from ssl_cli.stages.networks import language_model_of, views_of
 from ssl_cli.stages.remember import remember
@@ -89,15 +90,18 @@ def check_fit(config: Config, dataset: Dataset | None = None) -> None:
         ConfigError: with a sentence for each thing that does not fit.
     """
     known = dataset or described(config.dataset)
+    said = config.dataset.arguments.get("facts")
+    facts = facts_of(dataset) if dataset is not None else said if isinstance(said, Facts) else None
     if dataset is None:
-        problems = _machine_problems(config.runtime) + _dataset_problems(config)
+        problems = machine_problems(config.runtime) + _dataset_problems(config)
     else:
-        problems = list(data_problems(config, facts_of(dataset)))
-    if known is None or (problems and not known.classes):  # without classes there are no networks to try
+        problems = list(data_problems(config, facts))
+    problems += share_problems(config, facts)
+    # Without classes there are no networks to try.
+    if known is None or facts is None or (problems and not known.classes):
         if problems:
             raise ConfigError(*problems)
         return
-    facts = config.dataset.arguments["facts"] if dataset is None else facts_of(dataset)
     for kind, variant, place in config.stage.networks(config):
         try:
             with torch.device("meta"):
@@ -139,14 +143,6 @@ def _memory() -> int | None:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
-
-
-def _machine_problems(runtime: Runtime) -> list[str]:
-    """What this machine cannot do. Asked of a command line alone: the settings of a finished run may be another machine's."""
-    cores = os.cpu_count() or 1
-    if runtime.threads == "auto" or runtime.threads <= cores:
-        return []
-    return [f"runtime.threads={runtime.threads}: this machine has {cores} processor cores; at most that many, or auto"]
 
 
 def _dataset_problems(config: Config) -> list[str]:
@@ -196,6 +192,7 @@ def _try_method(config: Config, place: str, dataset: Dataset, facts: Facts) -> N
             )
     method = build_method(_settings(config, inputs_to_pretrain_on(config, facts)), dataset, read=_described)
     _check_memory(config, "method", method)
+    check_shared(config, method)
     _check_scale(config, method.backbone)
     check_views(config, dataset, method)
     problems = list(config.stage.network_problems(config, method))
@@ -253,6 +250,7 @@ def _try_classifier(config: Config, dataset: Dataset, facts: Facts) -> None:
     classifier = build_classifier(settings, dataset, None, 0.0, read=_described, language_model=weight)
     train_part(classifier, config.stage.trained_part, config.backbone.name, config.seed)
     _check_memory(config, "classifier", classifier)
+    check_shared(config, classifier)
     _check_scale(config, classifier.backbone)
     views = views_of(config, dataset)
     _check_length(config, views, classifier.backbone)

@@ -14,6 +14,7 @@ from ssl_cli.methods.fixmatch import FixMatch
 from ssl_cli.methods.networks import count_parameters
 from ssl_cli.methods.pseudo_label import PseudoLabel
 from ssl_cli.methods.supervised import Supervised
+from ssl_cli.processes import own_size
 from ssl_cli.randomness import Draws, derived_seed
 from ssl_cli.runs.files import short
 from ssl_cli.runs.finished import origin
@@ -128,7 +129,8 @@ class WeakAndStrong:
 
     def __call__(self, inputs: Inputs, _count: int, draws: Draws) -> tuple[View, ...]:
         """L + U inputs → weak views of all, strong ones of U."""
-        known, other = inputs[: self.labelled], inputs[self.labelled :]
+        labelled = own_size(self.labelled)
+        known, other = inputs[:labelled], inputs[labelled:]
         (strong,) = self.strong(other, 1, draws)
         if self.teacher_input == "weak_view":
             return (*self.weak(inputs, 1, draws), strong)

@@ -69,10 +69,10 @@ class SemiStage(Stage):
                 f"stage.pseudo_label.ramp_start={self.pseudo_label.ramp_start:g}"
             )
 
-    def batch_sizes(self, config: Config) -> Iterator[str]:
+    def batch_sizes(self, config: Config) -> Iterator[tuple[str, int]]:
         """The labelled inputs come in addition."""
         yield from super().batch_sizes(config)
-        yield f"stage.labelled_batch_size={self.labelled_batch_size}"
+        yield "stage.labelled_batch_size", self.labelled_batch_size
 
     def arm(self, config: Config) -> str:
         """By its method and its initial weights."""

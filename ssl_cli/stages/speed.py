@@ -2,13 +2,15 @@
 
 import json
 import logging
+import sys
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ssl_cli.config.build import plain
-from ssl_cli.config.schema import Config
+from ssl_cli.config.schema import Config, Phase
 from ssl_cli.data.batches import Batches
 from ssl_cli.data.budget import choose
 from ssl_cli.data.types import Dataset
@@ -19,8 +21,9 @@ from ssl_cli.stages.finetune import views_and_data
 from ssl_cli.stages.networks import fresh_classifier
 from ssl_cli.stages.pretrain import check_sources, material
 from ssl_cli.training.device import Machine, machine
-from ssl_cli.training.loop import AnyBatches, Views, prepare, take_step
-from ssl_cli.training.optim import optimiser
+from ssl_cli.training.distributed import taken_together
+from ssl_cli.training.progress import Clock
+from ssl_cli.training.step import AnyBatches, Recipe, Steps, Views
 
 log = logging.getLogger("ssl_cli")
 
@@ -59,20 +62,23 @@ def _seconds_per_step(phase: str, config: Config, dataset: Dataset) -> float:
     how, here = getattr(config.schedule, phase), machine(config.runtime)
     with tempfile.TemporaryDirectory() as folder:
         method, batches, views = _training(phase, config, dataset, Path(folder) / "trial", here)
-        optimise, scaler = optimiser(method.parameter_groups(), how.optimiser), here.scaler()
+        steps = Steps(Recipe(method, batches, views, endless(how), here, config.seed), Clock({}))
         method.train()
-        taken, began = 0, time.perf_counter()
-        while taken < WARM_UP + FEWEST or time.perf_counter() - began < SECONDS:
-            if taken == WARM_UP:
-                began = time.perf_counter()
-            first = taken * how.gradient_accumulation
-            numbers = range(first, first + how.gradient_accumulation)
-            prepared = (prepare(batches, views, method, number, config.seed, here) for number in numbers)
-            take_step(method, optimise, scaler, prepared, here, len(numbers), how.gradient_clipping)
-            method.after_step(taken, 1000)
-            here.wait()
-            taken += 1
-        return (time.perf_counter() - began) / (taken - WARM_UP)
+        with taken_together(steps) as take:
+            taken, began = 0, time.perf_counter()
+            while taken < WARM_UP + FEWEST or time.perf_counter() - began < SECONDS:
+                if taken == WARM_UP:
+                    began = time.perf_counter()
+                take(taken)
+                here.wait()
+                taken += 1
+            return (time.perf_counter() - began) / (taken - WARM_UP)
+
+
+def endless(phase: Phase) -> Phase:
+    """A schedule of which as many steps can be timed as it takes, each at the same rate."""
+    rate = replace(phase.rate, warmup=0.0, decay="constant")
+    return replace(phase, epochs=sys.maxsize, max_steps=None, rate=rate)
 
 
 def _training(

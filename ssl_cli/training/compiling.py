@@ -35,6 +35,8 @@ def compile_if_faster(
         run: keeps the decision, so that a resumed run computes as before.
         machine: device and precision.
     """
+    if machine.processes > 1:
+        return {"compiled": False, "reason": "several processes train together"}
     kept = run.folder / "compile.json"
     if kept.exists():
         decision = json.loads(kept.read_text())

@@ -16,6 +16,7 @@ from ssl_cli.config.schema import Runtime
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.files import write
 from ssl_cli.runs.run import MACHINE, Run
+from ssl_cli.training import launch
 from ssl_cli.training.threads import own_threads
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -32,6 +33,7 @@ class Machine:
     channels_last: bool
     compile: bool | str
     checkpoint_seconds: float
+    processes: int = 1  # that train together
 
     def autocast(self) -> AbstractContextManager:
         """Forward passes in the chosen precision; weights and losses stay float32."""
@@ -60,7 +62,8 @@ class Machine:
     def described(self) -> str:
         """For the first line of a run."""
         threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.device.type == "cpu" else ""
-        return f"{self.device}, {self.precision}{threads}"
+        together = f"{self.processes} processes, each with " if self.processes > 1 else ""
+        return f"{together}{self.device}, {self.precision}{threads}"
 
     def environment(self) -> dict[str, object]:
         """For the record of a run."""
@@ -89,10 +92,44 @@ def machine(runtime: Runtime) -> Machine:
         ConfigError: the device is not there.
     """
     device = _device_of(runtime)
-    threads = own_threads() if runtime.threads == "auto" else runtime.threads
+    count = processes_of(runtime)
+    if count > 1 and device.type == "cuda":
+        device = torch.device("cuda", launch.rank_here())
+    shares = 1 if launch.launched() else count  # torchrun tells each process its own number of threads
+    threads = max(1, own_threads() // shares) if runtime.threads == "auto" else runtime.threads
     precision = _precision_on(device, runtime)
     channels_last = device.type != "mps" if runtime.channels_last == "auto" else runtime.channels_last
-    return _prepared(Machine(device, precision, threads, channels_last, runtime.compile, runtime.checkpoint_seconds))
+    found = Machine(device, precision, threads, channels_last, runtime.compile, runtime.checkpoint_seconds, count)
+    prepare_process(found)
+    return found
+
+
+def processes_of(runtime: Runtime) -> int:
+    """How many processes train together: as many as were launched, else those of the settings; `auto` is one for each GPU.
+
+    Raises:
+        ConfigError: they are others than were launched, or more than there are GPUs, or the device takes one alone.
+    """
+    asked, launched = runtime.processes, launch.launched()
+    device = torch.device(_best_device() if runtime.device == "auto" else runtime.device)
+    if launched and asked not in ("auto", launched):
+        raise ConfigError(
+            f"runtime.processes={asked}: {launched} were launched together; leave it out, or launch as many"
+        )
+    gpus = torch.cuda.device_count() if device.type == "cuda" and device.index is None else 1
+    count = launched or (max(1, gpus) if asked == "auto" else asked)
+    if count == 1 or device.type == "cpu":
+        return count
+    if device.type != "cuda" or device.index is not None:
+        only = "one GPU" if device.type == "cuda" else "processors and NVIDIA GPUs share work"
+        raise ConfigError(
+            f"runtime.processes={count}: runtime.device={device}: {only}; take runtime.device=cuda, or cpu"
+        )
+    if launch.processes_here(count) > gpus:
+        raise ConfigError(
+            f"runtime.processes={count}: there are {gpus} GPUs on this machine; at most one process for each"
+        )
+    return count
 
 
 def precision_of(runtime: Runtime) -> str:
@@ -135,16 +172,18 @@ def machine_of(run: Run, runtime: Runtime) -> Machine:
     kept = run.folder / MACHINE
     if not kept.exists():
         here = machine(runtime)
-        write(kept, json.dumps({**asdict(here), "device": str(here.device)}, indent=1) + "\n")
+        device = here.device.type if here.processes > 1 else str(here.device)  # each process has another one of them
+        write(kept, json.dumps({**asdict(here), "device": device}, indent=1) + "\n")
         return here
     decided = json.loads(kept.read_text())
+    del decided["processes"]  # a run may go on with others: what it computes is the same but for rounding
     return machine(replace(runtime, **decided))
 
 
-def _prepared(here: Machine) -> Machine:
+def prepare_process(here: Machine) -> None:
+    """Let this process compute as the machine says: with so many threads."""
     torch.set_num_threads(here.threads)
     _keep_freed_memory()
-    return here
 
 
 def _keep_freed_memory() -> None:

@@ -4,45 +4,29 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from ssl_cli.config.schema import Phase
-from ssl_cli.data.batches import Batches, CaseBatches, MixedBatches, PartnerBatches
 from ssl_cli.data.token_batch import joined
 from ssl_cli.data.types import View
 from ssl_cli.errors import Interrupted, TrainingError
 from ssl_cli.methods.base import Method
-from ssl_cli.randomness import Draws, derived_seed, seed_network
 from ssl_cli.runs.metrics import Metrics
 from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import not_finite
 from ssl_cli.training.average import WeightAverage
 from ssl_cli.training.compiling import compile_if_faster
 from ssl_cli.training.device import Machine
+from ssl_cli.training.distributed import TakeStep, taken_together
 from ssl_cli.training.interruption import stop_requests
-from ssl_cli.training.optim import base_rate, learning_rate, optimiser, set_rate
 from ssl_cli.training.outlook import Outlook
 from ssl_cli.training.progress import Clock, bar
 from ssl_cli.training.state import WHAT_TO_TRY, Monitor, State
+from ssl_cli.training.step import AnyBatches, Recipe, Steps, Views, prepare
 
 log = logging.getLogger("ssl_cli")
-
-Views = Callable[[Any, int, Draws], tuple[Any, ...]]
-AnyBatches = Batches | CaseBatches | MixedBatches | PartnerBatches
-
-
-class Prepared(NamedTuple):
-    """What a method's loss gets of a batch."""
-
-    views: tuple[Any, ...]
-    labels: Tensor | None  # None if they may not be seen
-    draws: Draws
 
 
 @dataclass
@@ -87,18 +71,19 @@ def fit(
         ConfigError: another process trains in the run's folder.
     """
     with run.claimed():
-        training = _Training(method, batches, views, phase, run, machine, seed)
+        training = _Training(Recipe(method, batches, views, phase, machine, seed), run)
         state = training.state
         outlook = training.outlook(keeps_best=select is not None)
         with (
             run.metrics(state.metrics_bytes) as metrics,
             stop_requests() as stop,
-            bar(run, training.steps, state.step) as shown,
+            bar(run, training.recipe.steps, state.step) as shown,
+            taken_together(training.steps) as take,
         ):
-            run.training_begins(state.step, training.steps)
+            run.training_begins(state.step, training.recipe.steps)
             method.train()
-            while state.step < training.steps and not state.stopped:
-                training.step()
+            while state.step < training.recipe.steps and not state.stopped:
+                training.step(take)
                 outlook.after_step()
                 shown.update()
                 training.log_and_evaluate(metrics, shown, monitor, select)
@@ -114,77 +99,53 @@ def fit(
 
 
 class _Training:
-    """One training: its weights, optimiser, state and clock, new or from the run's checkpoint.
+    """One training: its steps, state and clock, new or from the run's checkpoint.
 
-    A step of the optimiser takes `phase.gradient_accumulation` batches, so `steps_per_epoch` counts steps and not batches.
+    Where several processes train together, this is in the one that leads: the others only take steps.
     """
 
-    def __init__(
-        self, method: Method, batches: AnyBatches, views: Views, phase: Phase, run: Run, machine: Machine,
-        seed: int,
-    ):  # fmt: skip
-        self.method, self.batches, self.views, self.phase = method, batches, views, phase
-        self.run, self.machine, self.seed = run, machine, seed
-        self.steps_per_epoch = batches.steps_per_epoch // phase.gradient_accumulation
-        steps = phase.epochs * self.steps_per_epoch
-        self.steps = min(steps, phase.max_steps or steps)
-        self.optimiser, self.scaler = optimiser(method.parameter_groups(), phase.optimiser), machine.scaler()
-        self.average = WeightAverage(method, phase.ema) if phase.ema else None
-        self.state = self._resume() or State()
-        self.base = base_rate(phase.optimiser, batches.size * phase.gradient_accumulation)
-        self.rate = 0.0
-        self.compiled = compile_if_faster(method.backbone, self._sample, self.steps, run, machine)
+    def __init__(self, recipe: Recipe, run: Run):
+        self.recipe, self.run = recipe, run
         self.clock = Clock(run.progress())
+        self.steps = Steps(recipe, self.clock)
+        self.average = WeightAverage(recipe.method, recipe.phase.ema) if recipe.phase.ema else None
+        self.state = self._resume() or State()
+        self.compiled = compile_if_faster(recipe.method.backbone, self._sample, recipe.steps, run, recipe.machine)
 
     def outlook(self, keeps_best: bool) -> Outlook:
         """What the steps that are left will take."""
-        copies, left = (self.average is not None) + keeps_best, self.steps - self.state.step
-        return Outlook(self.run.folder, self.method, self.optimiser, copies, left, self.clock, self.machine)
+        copies, left = (self.average is not None) + keeps_best, self.recipe.steps - self.state.step
+        method, machine = self.recipe.method, self.recipe.machine
+        return Outlook(self.run.folder, method, self.steps.optimiser, copies, left, self.clock, machine)
 
-    def step(self) -> None:
+    def step(self, take: TakeStep) -> None:
         """One step of the optimiser."""
-        step, began = self.state.step, time.perf_counter()
-        self.rate = learning_rate(step, self.steps, self.steps_per_epoch, self.base, self.phase.rate)
-        set_rate(self.optimiser, self.rate)
-        count = self.phase.gradient_accumulation
-        numbers = take_step(
-            self.method, self.optimiser, self.scaler, self._prepared(step), self.machine, count,
-            self.phase.gradient_clipping,
-        )  # fmt: skip
-        self.method.after_step(step, self.steps)
+        began = time.perf_counter()
+        numbers = take(self.state.step)
         if self.average:
-            self.average.update(self.method)
-        self.state.step = step + 1
+            self.average.update(self.recipe.method)
+        self.state.step += 1
         self.state.add(numbers)
-        self.clock.count(self.batches.size * count, time.perf_counter() - began)
-
-    def _prepared(self, step: int) -> Iterator[Prepared]:
-        """What the method gets of the batches that a step takes."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        count = self.phase.gradient_accumulation
-        first = epoch * self.batches.steps_per_epoch + position * count
-        for number in range(first, first + count):
-            began = time.perf_counter()
-            part = prepare(self.batches, self.views, self.method, number, self.seed, self.machine)
-            self.clock.prepared(time.perf_counter() - began)
-            yield part
+        inputs = self.recipe.batches.size * self.recipe.phase.gradient_accumulation
+        self.clock.count(inputs, time.perf_counter() - began)
 
     def log_and_evaluate(self, metrics: Metrics, shown: tqdm, monitor: Monitor | None, select: str | None) -> None:
         """What is done at the end of an epoch, every `log_every` steps, and every `evaluate_every` epochs."""
-        state, phase = self.state, self.phase
-        is_last = state.step == self.steps
-        epoch_ends = state.step % self.steps_per_epoch == 0 or is_last
+        state, phase, method = self.state, self.recipe.phase, self.recipe.method
+        steps_per_epoch = self.recipe.steps_per_epoch
+        is_last = state.step == self.recipe.steps
+        epoch_ends = state.step % steps_per_epoch == 0 or is_last
         if epoch_ends:
-            state.end_epoch((state.step - 1) % self.steps_per_epoch + 1, phase)
+            state.end_epoch((state.step - 1) % steps_per_epoch + 1, phase)
         if state.step % phase.log_every == 0 or is_last or state.stopped:
-            state.write_metrics(metrics, self.rate)
+            state.write_metrics(metrics, self.steps.rate)
             shown.set_postfix_str(self.clock.described(state.last), refresh=False)
         if not (epoch_ends and monitor and phase.evaluate_every):
             return
-        epoch = math.ceil(state.step / self.steps_per_epoch)
+        epoch = math.ceil(state.step / steps_per_epoch)
         if epoch % phase.evaluate_every == 0 or is_last or state.stopped:
-            with self.average.applied(self.method) if self.average else contextlib.nullcontext():
-                state.evaluate(metrics, self.method, monitor, select)
+            with self.average.applied(method) if self.average else contextlib.nullcontext():
+                state.evaluate(metrics, method, monitor, select)
 
     def save(self, metrics: Metrics) -> None:
         """A checkpoint.
@@ -192,14 +153,15 @@ class _Training:
         Raises:
             TrainingError: a weight, or a running mean of batch norm, is infinite or not a number, as it would be again.
         """
-        if broken := not_finite(self.method.state_dict()):
+        weights = self.recipe.method.state_dict()
+        if broken := not_finite(weights):
             raise TrainingError(f"{broken} is not finite any more at step {self.state.step:,}: {WHAT_TO_TRY}")
         self.state.metrics_bytes = metrics.saved_size()
         contents = {
             "state": vars(self.state),
-            "method": self.method.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            "method": weights,
+            "optimiser": self.steps.optimiser.state_dict(),
+            "scaler": self.steps.scaler.state_dict(),
             "average": self.average.weights if self.average else None,
         }
         self.run.save_checkpoint(contents, self.clock.inputs, self.clock.seconds)
@@ -208,10 +170,10 @@ class _Training:
     def _resume(self) -> State | None:
         if (saved := self.run.checkpoint()) is None:
             return None
-        self.method.load_state_dict(saved["method"])
-        self.optimiser.load_state_dict(saved["optimiser"])
-        self.scaler.load_state_dict(saved["scaler"])
-        device = self.machine.device
+        self.recipe.method.load_state_dict(saved["method"])
+        self.steps.optimiser.load_state_dict(saved["optimiser"])
+        self.steps.scaler.load_state_dict(saved["scaler"])
+        device = self.recipe.machine.device
         if self.average:
             self.average.weights = {name: value.to(device) for name, value in saved["average"].items()}
         state = State(**saved["state"])
@@ -224,77 +186,15 @@ class _Training:
 
     def _sample(self) -> View:
         """Inputs as the backbone gets them."""
-        return joined(prepare(self.batches, self.views, self.method, 0, self.seed, self.machine).views)
+        recipe = self.recipe
+        return joined(prepare(recipe.batches, recipe.views, recipe.method, 0, recipe.seed, recipe.machine).views)
 
     def finish(self) -> Fitted:
         """The method gets the weights that are kept; how it went."""
         state = self.state
         if state.best_weights is not None:
-            self.method.load_state_dict(state.best_weights)
+            self.recipe.method.load_state_dict(state.best_weights)
         elif self.average:
-            self.method.load_state_dict(self.average.weights)
-        epochs = state.step / self.steps_per_epoch
+            self.recipe.method.load_state_dict(self.average.weights)
+        epochs = state.step / self.recipe.steps_per_epoch
         return Fitted(state.step, epochs, self.clock.rate(), dict(state.last), state.best_step, self.compiled)
-
-
-def prepare(batches: AnyBatches, views: Views, method: Method, number: int, seed: int, machine: Machine) -> Prepared:
-    """What the method gets of a batch, on the device; layers that draw, such as dropout, are seeded too.
-
-    Where inputs have partners, one view is of the input and the other of its partner.
-
-    Args:
-        batches, views, method: of the training.
-        number: of the batch, counted from 0 over all epochs.
-        seed: of every draw.
-        machine: device and memory layout.
-    """
-    seed_network(derived_seed(seed, "network", number), machine.device)
-    batch = batches.at(number)
-    labels = None if batch.labels is None else batch.labels.to(machine.device, non_blocking=True)
-    draws = Draws(seed, "views", number, machine.device)
-    if batch.partners is None:
-        seen = views(batch.inputs, method.n_views, draws)
-    else:
-        seen = views(batch.inputs, 1, draws) + views(batch.partners, 1, draws)
-    return Prepared(tuple(map(machine.layout, seen)), labels, Draws(seed, "network", number, machine.device))
-
-
-def take_step(
-    method: Method,
-    optimise: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    parts: Iterable[Prepared],
-    machine: Machine,
-    count: int = 1,
-    clipping: float | None = None,
-) -> dict[str, Tensor]:
-    """One step of the optimiser.
-
-    Args:
-        method, optimise, scaler, machine: of the training.
-        parts: the batches whose gradients are averaged.
-        count: how many of them.
-        clipping: the largest norm that the gradient may have; longer ones are shortened to it. None: any.
-
-    Returns:
-        The loss and the method's numbers, means over the parts, and `gradient_norm` where it is clipped; on the device.
-    """
-    # What zero_grad does, which asks the profiler first: a twentieth of a small step.
-    for group in optimise.param_groups:
-        for parameter in group["params"]:
-            parameter.grad = None
-    numbers: dict[str, Tensor] = {}
-    for part in parts:
-        with machine.autocast():
-            loss, said = method.loss(*part)
-        scaler.scale(loss / count if count > 1 else loss).backward()
-        for key, value in {"loss": loss.detach(), **said}.items():
-            share = value / count if count > 1 else value
-            numbers[key] = numbers[key] + share if key in numbers else share
-    if clipping is not None:
-        scaler.unscale_(optimise)
-        trained = [parameter for group in optimise.param_groups for parameter in group["params"]]
-        numbers["gradient_norm"] = torch.nn.utils.clip_grad_norm_(trained, clipping)
-    scaler.step(optimise)
-    scaler.update()
-    return numbers

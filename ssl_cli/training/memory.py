@@ -13,7 +13,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def what_to_lower(error: BaseException, batch_sizes: Iterable[str]) -> str:
+def what_to_lower(error: BaseException, batch_sizes: Iterable[tuple[str, int]]) -> str:
     """A sentence for a run that memory is not enough for.
 
     Args:
@@ -22,5 +22,5 @@ def what_to_lower(error: BaseException, batch_sizes: Iterable[str]) -> str:
     """
     asked = re.search(r"tried to allocate ([\d.]+ \w+)", str(error), re.IGNORECASE)
     said = f"there is no memory for another {asked[1]}" if asked else "memory is full"
-    lower = " or ".join(batch_sizes)
+    lower = " or ".join(f"{key}={size}" for key, size in batch_sizes)
     return f"{said}: " + (f"lower {lower}, or take" if lower else "take") + " a smaller network"

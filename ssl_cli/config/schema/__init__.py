@@ -106,9 +106,10 @@ _S = TypeVar("_S", bound=Stage)
 class Runtime:
     """How this machine is used; `auto` is decided, printed and saved at the start."""
 
+    processes: Count | Literal["auto"]  # that train together
     device: str
     precision: Literal["auto", "float32", "bfloat16", "float16"]
-    threads: Count | Literal["auto"]
+    threads: Count | Literal["auto"]  # of each process
     channels_last: bool | Literal["auto"]
     compile: bool | Literal["auto"]  # torch.compile of the backbone
     checkpoint_seconds: NonNegative  # how often a running training is saved

@@ -111,11 +111,11 @@ class Stage:
         if set(self.phases) & {"supervised", "distill", "semi"}:
             yield "classifier", config, "method"
 
-    def batch_sizes(self, config: Config) -> Iterator[str]:
+    def batch_sizes(self, config: Config) -> Iterator[tuple[str, int]]:
         """The settings that say how many inputs are in memory at a time while it trains, with their values."""
         for name in self.phases:
             if name != "pretrain" or config.checkpoint == "auto":
-                yield f"schedule.{name}.batch_size={getattr(config.schedule, name).batch_size}"
+                yield f"schedule.{name}.batch_size", getattr(config.schedule, name).batch_size
 
     def arm(self, config: Config) -> str:
         """What a run is called in tables that set it beside others."""

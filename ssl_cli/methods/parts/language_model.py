@@ -11,6 +11,7 @@ from ssl_cli.data.text.tokenizer import decoded, texts_of
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Vocabulary
 from ssl_cli.models.backbones.text import ACTIVATIONS, ContextBackbone, TextBackbone
+from ssl_cli.processes import average, weight
 from ssl_cli.randomness import Draws
 
 GUESSES = 5
@@ -114,7 +115,7 @@ def masked_loss(
     loss = mean_cross_entropy(logits, targets)
     numbers = {
         "masked_loss": loss.detach(),
-        "perplexity": loss.detach().exp(),
+        "perplexity": average(loss.detach()).exp(),
         "masked_accuracy": share_right(logits, targets),
     }
     return loss, firsts, numbers
@@ -169,6 +170,11 @@ def mean_of_each_text(each: Tensor, texts: Tensor, count: int) -> Tensor:
     return (sums / texts.bincount(minlength=count).clamp_min(1)).mean()
 
 
+def mean_of_all(each: Tensor) -> Tensor:
+    """The mean over tokens, (M,) → scalar; 0 where there are none. Of several processes each counts by its tokens."""
+    return each.sum() / max(len(each), 1) * weight(len(each))
+
+
 def require_languages(vocabulary: Vocabulary, power: float) -> float | None:
     """The power, or None where each text is seen once an epoch; ValueError if it asks for languages that nothing tells."""
     if power == 1:
@@ -179,14 +185,20 @@ def require_languages(vocabulary: Vocabulary, power: float) -> float | None:
 
 
 def mean_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """(M, C), (M,) → scalar; 0 where there is nothing to predict, as in a batch of very short texts."""
-    return F.cross_entropy(logits, targets, reduction="sum") / max(len(targets), 1)
+    """(M, C), (M,) → scalar; 0 where there is nothing to predict, as in a batch of very short texts.
+
+    Of several processes each counts by how much it predicts.
+    """
+    return F.cross_entropy(logits, targets, reduction="sum") / max(len(targets), 1) * weight(len(targets))
 
 
 @torch.no_grad()
 def share_right(logits: Tensor, targets: Tensor) -> Tensor:
-    """Fraction of correct predictions: (M, C), (M,) → scalar; 0 where there is nothing to predict."""
-    return (logits.argmax(1) == targets).float().sum() / max(len(targets), 1)
+    """Fraction of correct predictions: (M, C), (M,) → scalar; 0 where there is nothing to predict.
+
+    Of several processes each counts by how much it predicts.
+    """
+    return (logits.argmax(1) == targets).float().sum() / max(len(targets), 1) * weight(len(targets))
 
 
 def masked_pictures(

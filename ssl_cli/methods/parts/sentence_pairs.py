@@ -3,8 +3,9 @@
 import torch
 from torch import Tensor
 
-from ssl_cli.data.token_batch import TokenBatch, pack
+from ssl_cli.data.token_batch import TokenBatch, gathered, pack
 from ssl_cli.data.tokens import Vocabulary, flat_positions
+from ssl_cli.processes import own
 from ssl_cli.randomness import Draws
 
 
@@ -14,10 +15,13 @@ def sentence_pairs(batch: TokenBatch, vocabulary: Vocabulary, draws: Draws) -> t
     Texts of one sentence stay as they are. Where both parts are more than a text may have, the longer one is shortened first, as
     in BERT's code: A at its beginning, so that what is beside B stays, and B at its end.
 
+    Where several processes train together, the other text may be that of another one.
+
     Returns:
         N texts, `[CLS] A [PAIR] B [SEP]` with segments 0 and 1; int64 (N,): 1 where B is another text's, 0 where it is the true
         one, −1 where there is no second part.
     """
+    batch, draws = gathered(batch), draws.for_all()
     flat, device = batch.ids.flatten(), batch.device
     count, lengths = len(batch), batch.lasts - batch.firsts + 1
     cut = _cuts(batch, vocabulary, draws)  # places of the marks between A and B; 0 where there is none
@@ -45,7 +49,8 @@ def sentence_pairs(batch: TokenBatch, vocabulary: Vocabulary, draws: Draws) -> t
     which = torch.arange(count, device=device).repeat_interleave(whole)
     segments = ((positions > before[which]) & can[which]).long()
     languages = None if batch.languages is None else batch.languages.flatten()[tokens]
-    return pack(whole.cpu(), ids, positions, segments, languages, batch.longest), is_random
+    pairs = pack(whole.cpu(), ids, positions, segments, languages, batch.longest)
+    return own(pairs), own(is_random)
 
 
 def _cuts(batch: TokenBatch, vocabulary: Vocabulary, draws: Draws) -> Tensor:

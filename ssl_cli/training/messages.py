@@ -1,0 +1,61 @@
+"""What processes that train together say to each other: the leader speaks, all others hear."""
+
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+BEGIN, DONE, LEAVE = -1, -2, -3  # what the leader says beside the numbers of steps
+PATIENCE = timedelta(days=30)  # the leader may evaluate for long; who is gone is noticed by its broken connection
+
+
+def there_are_gpus() -> bool:
+    """Whether processes that `torchrun` has launched may have to exchange what is on GPUs."""
+    return torch.cuda.is_available()
+
+
+def join(store: Any, rank: int, count: int, on_gpus: bool) -> None:
+    """Be one of `count` processes that talk to each other, once all have come.
+
+    Args:
+        store: where they meet; None for where `torchrun` says.
+        rank: of this process.
+        count: of processes.
+        on_gpus: whether they exchange what is on GPUs, and not only in main memory.
+    """
+    backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+
+
+def say(message: int) -> None:
+    """Of the leader: a step's number, or what comes."""
+    dist.broadcast(torch.tensor([message]), 0)
+
+
+def hear() -> int:
+    """What the leader says next."""
+    heard = torch.zeros(1, dtype=torch.int64)
+    dist.broadcast(heard, 0)
+    return int(heard)
+
+
+def say_content(content: bytes) -> None:
+    """Of the leader: bytes of any number."""
+    say(len(content))
+    dist.broadcast(torch.frombuffer(bytearray(content), dtype=torch.uint8), 0)
+
+
+def hear_content() -> bytes:
+    """The bytes that the leader says next."""
+    heard = torch.empty(hear(), dtype=torch.uint8)
+    dist.broadcast(heard, 0)
+    return heard.numpy().tobytes()
+
+
+def says_gone(error: BaseException) -> bool:
+    """Whether an error says that another process does not answer."""
+    said = ("gloo", "nccl", "connection", "broken pipe")
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(word in str(error).lower() for word in said)
+    )
