@@ -188,6 +188,7 @@ def folder(tmp_path):
     return (
         "dataset=folder", f"dataset.root={tmp_path / 'photos'}", f"dataset.cache={tmp_path / 'cache'}", "schedule=smoke",
         "dataset.test_fraction=0", "budget=all", "backbone.width=4", "runtime.threads=1", "augment=none",
+        "backbone=small",
     )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ def of_folder(tmp_path, smoke):
         _load_once.cache_clear()
         return smoke(
             "dataset=folder", f"dataset.root={root}", f"dataset.cache={tmp_path / 'cache'}", "augment=natural", "dataset.size=16",
-            "budget=all", "schedule.pretrain.batch_size=8", *words, folder=folder,
+            "backbone=small", "budget=all", "schedule.pretrain.batch_size=8", *words, folder=folder,
         )  # fmt: skip
 
     return make
