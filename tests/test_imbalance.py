@@ -57,7 +57,8 @@ def test_a_rare_class_is_found_more_often(smoke, tmp_path, how):
         np.save(tmp_path / f"{part}_inputs.npy", images.astype(np.uint8))
         np.save(tmp_path / f"{part}_labels.npy", labels)
     words = (
-        "stage=baseline", "dataset=arrays", f"dataset.root={tmp_path}", "augment=none", "budget=all", "backbone.width=4",
+        "stage=baseline", "dataset=arrays", f"dataset.root={tmp_path}", "augment=none", "budget=all",
+        "backbone=small", "backbone.width=4",
         "schedule.supervised.epochs=40", "schedule.supervised.max_steps=150", "schedule.supervised.optimiser.lr=0.01",
     )  # fmt: skip
     found = {}

@@ -432,16 +432,16 @@ def test_settings_build_the_methods():
 
 
 def test_processes_mask_together_what_one_would():
-    # The second half has the long texts, so that the rows of the halves have other widths than those of the whole.
-    batch = batch_of([[7, 8, 9], [10, 11], [12] * 14, [13] * 9], max_length=40)
-    assert batch[:2].ids.shape[1] < batch.ids.shape[1] < batch.longest == 40
+    # The second process has the long texts, so that the rows of both have other widths than those of the whole.
+    batch = batch_of([[7, 8, 9], [12] * 14, [10, 11], [13] * 9], max_length=40)
+    assert batch[::2].ids.shape[1] < batch.ids.shape[1] < batch.longest == 40
 
     def seen(part, **slices) -> list[list[int]]:
         _, ids = mask_tokens(part, VOCABULARY, 0.6, Draws(0, "test", **slices))
         return parts(replace(part, ids=ids))
 
-    halves = [seen(batch[2 * rank : 2 * rank + 2], rank=rank, processes=2) for rank in range(2)]
-    assert halves[0] + halves[1] == seen(batch) != parts(batch)
+    first, second = (seen(batch[rank::2], rank=rank, processes=2) for rank in range(2))
+    assert [first[0], second[0], first[1], second[1]] == seen(batch) != parts(batch)
 
 
 def test_a_language_model_refuses_views_that_leave_tokens_out():
