@@ -33,19 +33,32 @@ def carry_out(
         command: the words that asked for it; None for those of this process.
         asked: what was asked for while settings were left to the data; see `runs.asked`.
     """
+    from ssl_cli.runs.run import Run
+
+    with _told_when_files_fail(folder, sweep):
+        run = Run(folder, settings, command=command)
+        run.asked = asked
+        _carry_out(run, settings, folder, sweep)
+
+
+def _carry_out(run: "Run", settings: Config, folder: Path, sweep: Path | None) -> None:
     from ssl_cli.runs import failure
     from ssl_cli.runs.files import quoted
-    from ssl_cli.runs.run import Run, logged
+    from ssl_cli.runs.run_log import logged
 
-    run = Run(folder, settings, command=command)
-    run.asked = asked
     if run.result:
         log.info("This run was finished already; nothing is done again.")
         _close(settings, run.result, run, in_sweep=sweep is not None)
         return
     with run.claimed():
         try:
-            with failure.noted(folder), logged(folder), _told_when_memory_is_short(settings), _without_helpers():
+            with (
+                failure.noted(folder),
+                _told_when_files_fail(folder, sweep),
+                logged(folder),
+                _told_when_memory_is_short(settings),
+                _without_helpers(),
+            ):
                 if sweep is None and run.is_new:
                     _mention_unfinished(folder)
                 _function(settings.stage.function)(settings, run)
@@ -77,6 +90,27 @@ def settle(config: Config, settings: Any, words: Sequence[str], folder: Path, al
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
         raise
+
+
+@contextlib.contextmanager
+def _told_when_files_fail(folder: Path, sweep: Path | None) -> Generator[None]:
+    """A disk that is full, read-only or broken is said in a sentence, with how the run goes on afterwards."""
+    from ssl_cli.runs.files import quoted, what_failed
+
+    try:
+        yield
+    except BrokenPipeError:  # whoever read what is printed is gone
+        raise
+    except OSError as error:
+        again = f"; then go on with: ssl-cli resume={quoted(sweep or folder)}" if _has_begun(folder) else ""
+        raise TrainingError(what_failed(error, folder) + again) from error
+
+
+def _has_begun(folder: Path) -> bool:
+    try:
+        return (folder / "config.yaml").is_file()
+    except OSError:
+        return False
 
 
 @contextlib.contextmanager

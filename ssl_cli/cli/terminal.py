@@ -2,13 +2,16 @@
 
 import logging
 import os
+import re
 import sys
+from pathlib import Path
 
 from ssl_cli.errors import ConfigError, Interrupted, TrainingError
 
 log = logging.getLogger("ssl_cli")
 
 MISTAKE, FAILED = 2, 1
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")  # all but tab and line feed
 
 
 class Exits:
@@ -27,11 +30,24 @@ class Exits:
             sys.exit(FAILED)
         if isinstance(error, Interrupted):
             sys.exit(128 + error.signal_number)
+        if isinstance(error, BrokenPipeError):  # as with `| head`: whoever read the output has enough of it
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + 13)  # SIGPIPE
+        if isinstance(error, OSError):
+            from ssl_cli.runs.files import what_failed
+
+            _complain(what_failed(error, Path.cwd()))
+            sys.exit(FAILED)
 
 
 def _complain(sentence: str) -> None:
     red, plain = ("\033[31m", "\033[0m") if sys.stderr.isatty() and "NO_COLOR" not in os.environ else ("", "")
-    print(f"{red}ssl-cli: {sentence}{plain}", file=sys.stderr)
+    print(f"{red}ssl-cli: {_harmless(sentence)}{plain}", file=sys.stderr)
+
+
+def _harmless(text: str) -> str:
+    """A text in which names and values from a file cannot steer the terminal: what would is spelt out."""
+    return CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def interrupt(number: int, _frame: object) -> None:
@@ -46,7 +62,7 @@ def log_to_terminal() -> None:
         def emit(self, record: logging.LogRecord) -> None:
             from tqdm import tqdm
 
-            tqdm.write(self.format(record), file=sys.stdout)
+            tqdm.write(_harmless(self.format(record)), file=sys.stdout)
             sys.stdout.flush()
 
     log.setLevel(logging.INFO)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from ssl_cli.report.figure import optional
 from ssl_cli.report.texts import drawable, font_of
 from ssl_cli.runs.files import write
 
@@ -13,6 +14,7 @@ SIDE, GAP, LINE = 128, 12, 17  # pixels
 COLUMNS = 8
 
 
+@optional
 def save_contact_sheet(tiles: Sequence[tuple[Image.Image, str, str]], path: Path) -> None:
     """Write the pictures, in colour or grey, with their lines, of which what is too wide is cut."""
     columns = min(COLUMNS, len(tiles))

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from ssl_cli.report.figure import figure_of, save_figure, written
+from ssl_cli.report.figure import figure_of, optional, save_figure, written
 
 COLOURED = 19  # classes with a colour of their own, the most frequent ones; others are grey
 COMPONENTS = 50  # of the features that t-SNE sees, as its authors advise
@@ -39,6 +39,7 @@ def places_of(features: np.ndarray, kind: str, seed: int) -> np.ndarray:
     return found
 
 
+@optional
 def save_map(places: np.ndarray, predicted: Tensor | None, classes: tuple[str, ...], title: str, path: Path) -> None:
     """Draw the points, in the colours of their predicted classes, int64 (N,), where there are some."""
     figure, axes = figure_of(1, 1, width=7.5, height=6)
@@ -52,6 +53,7 @@ def save_map(places: np.ndarray, predicted: Tensor | None, classes: tuple[str, .
     save_figure(figure, path)
 
 
+@optional
 def save_maps(
     panels: Sequence[tuple[str, np.ndarray]], labels: Tensor, classes: tuple[str, ...], below: str, path: Path
 ) -> None:

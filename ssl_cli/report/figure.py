@@ -1,15 +1,43 @@
 """What every chart is made of: a figure, names that fit into it, and its file."""
 
 import io
+import logging
 import textwrap
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec
 
+from ssl_cli.errors import ConfigError, TrainingError
 from ssl_cli.runs.files import write
 
+log = logging.getLogger("ssl_cli")
+
+_Arguments = ParamSpec("_Arguments")
 LONGEST = 24  # letters of a name; more is cut
 ROW = 36  # letters on a line of the name of an arm, which has several
 ROWS = 4  # lines of it; more is cut
+
+
+def optional(draw: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
+    """A picture without which a run is as good: where it cannot be drawn, a warning says so, and hours of training are not lost.
+
+    A disk that is full is not the picture's fault, and ends the run as elsewhere.
+    """
+
+    @wraps(draw)
+    def drawn(*arguments: _Arguments.args, **named: _Arguments.kwargs) -> None:
+        try:
+            draw(*arguments, **named)
+        except (OSError, MemoryError, ConfigError, TrainingError):
+            raise
+        except Exception as error:
+            paths = [value for value in (*arguments, *named.values()) if isinstance(value, Path)]
+            name = next((path.name for path in paths if path.suffix), draw.__name__)
+            said = (str(error).strip() or type(error).__name__).splitlines()[0]
+            log.warning("%s could not be drawn (%s: %s); all else goes on.", name, type(error).__name__, said)
+
+    return drawn
 
 
 def figure_of(columns: int, rows: int, width: float, height: float):

@@ -16,12 +16,14 @@ from ssl_cli.data.tokens import Tokens
 from ssl_cli.data.types import Batch, Dataset, Inputs, as_tensor, as_texts
 from ssl_cli.randomness import Draws
 from ssl_cli.report import plots
+from ssl_cli.report.figure import optional
 from ssl_cli.report.texts import save_texts
 from ssl_cli.runs.files import write
 
 PRETEXT_INPUTS = 1000  # training inputs in a pretext task's confusion matrix
 
 
+@optional
 def save_views(batch: Batch, views: Any, count: int, seed: int, path: Path) -> None:
     """Ten inputs, each above `count` views of it, with more draws if a method uses fewer than four.
 
@@ -59,6 +61,7 @@ def _text_views(batch: Batch, views: Any, count: int, seed: int) -> list[tuple[s
     return [(name, said[item]) for item in range(len(inputs)) for name, said in shown.items()]
 
 
+@optional
 def save_pretext(inputs: Inputs, views: Any, method: Any, seed: int, machine: Any, path: Path) -> None:
     """The method's `pictures` of ten inputs, if there are any."""
     seen = views(inputs[:10], method.n_views, Draws(seed, "shown views", 0, machine.device))
@@ -74,6 +77,7 @@ def save_pretext(inputs: Inputs, views: Any, method: Any, seed: int, machine: An
         save_rows({name: images.float().cpu() / views.scale for name, images in shown.items()}, path)
 
 
+@optional
 def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, path: Path) -> None:
     """One row per surrogate class, for ten of them: up to ten inputs without augmentation, and views of them if there are fewer.
 
@@ -97,6 +101,7 @@ def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, path:
     save_rows(shown, path)
 
 
+@optional
 def save_answers(dataset: Dataset, views: Any, method: Any, seed: int, machine: Any, path: Path) -> None:
     """The confusion matrix of the pretext task on up to 1,000 training inputs, if it has a few classes."""
     spaced = torch.linspace(0, len(dataset.train) - 1, min(len(dataset.train), PRETEXT_INPUTS)).long()
@@ -121,6 +126,7 @@ def _enlarged(images: Tensor, size: torch.Size) -> Tensor:
     return images if images.shape[2:] == size else F.interpolate(images, size, mode="nearest")
 
 
+@optional
 def save_rows(shown: dict[str, Tensor], path: Path) -> None:
     """Rows of small images (N, C, H, W) in 0–1, with their names. With Pillow, which is imported far faster than matplotlib."""
     from PIL import Image, ImageDraw, ImageFont

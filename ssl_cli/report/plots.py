@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ssl_cli.data.intervals import wilson_interval
 from ssl_cli.report import arms
-from ssl_cli.report.figure import figure_of, save_figure, wrapped, written
+from ssl_cli.report.figure import figure_of, optional, save_figure, wrapped, written
 from ssl_cli.runs.metrics import read_metrics
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ NAMED = 40  # classes whose names there is room for
 BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
 
 
+@optional
 def save_curves(folder: Path, path: Path) -> None:
     """Loss, learning rate and accuracies over the steps of a run."""
     lines = read_metrics(folder)
@@ -46,6 +47,7 @@ def save_curves(folder: Path, path: Path) -> None:
     save_figure(figure, path)
 
 
+@optional
 def save_confusion(
     counts: "Tensor", classes: tuple[str, ...], path: Path, down: str, across: str, measure: str
 ) -> None:
@@ -79,6 +81,7 @@ def save_confusion(
     save_figure(figure, path)
 
 
+@optional
 def save_arms(
     rows: list[dict[str, Any]], path: Path, measure: str = "test accuracy", test_inputs: int | None = None
 ) -> None:
@@ -127,6 +130,7 @@ def _bar(row: dict[str, Any], test_inputs: int | None) -> tuple[float, float]:
     return max(0.0, mean - 100 * low), max(0.0, 100 * high - mean)
 
 
+@optional
 def save_layers(rows: list[dict[str, Any]], path: Path) -> None:
     """Accuracy of both probes by layer, for random and for pre-trained weights."""
     figure, axes = figure_of(1, 1, width=7.5, height=4.2)
@@ -148,6 +152,7 @@ def save_layers(rows: list[dict[str, Any]], path: Path) -> None:
     save_figure(figure, path)
 
 
+@optional
 def save_benchmark(rows: list[dict[str, Any]], path: Path) -> None:
     """One line per method with a dot per measure and error bars of one standard deviation, sorted by fine-tuned accuracy."""
     kinds = {"knn": ("kNN", GREY, "s"), "linear": ("linear", ORANGE, "^"), "finetuned": ("fine-tuned", BLUE, "o")}
@@ -171,6 +176,7 @@ def save_benchmark(rows: list[dict[str, Any]], path: Path) -> None:
     save_figure(figure, path)
 
 
+@optional
 def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) -> None:
     """Accuracy over a swept setting (`x` of each row), one `line` per other setting, with a band of one standard deviation.
 
@@ -204,6 +210,7 @@ def save_lines(rows: list[dict[str, Any]], name: str, path: Path, measure: str) 
     save_figure(figure, path)
 
 
+@optional
 def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float]], path: Path) -> None:
     """Accuracy, and macro-F1 below it, over strength: panels of corruptions, a line per arm, a band of one standard deviation."""
     rows = arms.in_order(rows)
@@ -229,6 +236,7 @@ def save_corruptions(rows: list[dict[str, Any]], strengths: dict[str, list[float
     save_figure(figure, path)
 
 
+@optional
 def save_dots(lines: list[str], means: dict[str, list[dict[str, Any]]], measure: str, path: Path) -> None:
     """One line per name, the first at the top, with a dot per arm (its `means` by name) and its standard deviation."""
     figure, axes = figure_of(1, 1, width=7.5, height=1.6 + 0.3 * len(lines))
@@ -250,6 +258,7 @@ def save_dots(lines: list[str], means: dict[str, list[dict[str, Any]]], measure:
     save_figure(figure, path)
 
 
+@optional
 def save_lengths(lengths: "Tensor", cuts: dict[str, int], path: Path) -> None:
     """Histogram of the lengths of texts in tokens, int64 (N,), and where views cut them (by what does), if any is that long."""
     most = max(int(lengths.max()), 2)

@@ -5,6 +5,7 @@ import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ssl_cli.report.figure import optional
 from ssl_cli.runs.files import write
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ WIDTH = 110  # letters of a line
 LINES = 3  # of a text; more is cut
 
 
+@optional
 def save_texts(rows: list[tuple[str, str]], path: Path) -> None:
     """Lines of a name and a text; an empty name continues a group, and groups have a space between them."""
     from PIL import Image, ImageDraw

@@ -1,6 +1,8 @@
 """Files that are there whole or not at all, and that never lead outside their folder; paths as people type them."""
 
+import contextlib
 import csv
+import errno
 import hashlib
 import io
 import os
@@ -28,8 +30,11 @@ def write(path: Path, content: bytes | str) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # of an open file, which says nothing of its name
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -85,6 +90,18 @@ def sha256(path: Path) -> str:
     """The hash of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def what_failed(error: OSError, folder: Path) -> str:
+    """Why a file could not be written or read, and what can be done, for a run in `folder` where the error names no file."""
+    name = error.filename if isinstance(error.filename, (str, os.PathLike)) else None
+    path = printable(short(Path(name))) if name else f"a file of {printable(short(folder))}"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT) or error.errno is None:
+        why = str(error) if error.errno is None else "the disk is full; free some space"
+        return f"{path}: cannot be written ({why})" if error.errno is None else f"{path}: cannot be written: {why}"
+    if error.errno == errno.EROFS:
+        return f"{path}: cannot be written: its disk is read-only"
+    return f"{path}: cannot be read or written ({error.strerror})"
 
 
 def short(folder: Path) -> str:

@@ -4,11 +4,10 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ssl_cli.config.build import plain
 from ssl_cli.config.schema import BackboneComponent, Config, HeadComponent
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs.own import own_settings
 from ssl_cli.runs.result import FORMAT, finished_runs, read_result
 from ssl_cli.runs.saved import saved_settings
 from ssl_cli.runs.weights import read_weights
@@ -72,17 +71,21 @@ def finished_pretraining(
         ConfigError: it is not finished, is no pre-training, or was trained with another network or range of pixels.
     """
     finished_at(key, folder, ("pre-training",), f"{otherwise} or the folder of a pre-training")
-    theirs = yaml.safe_load((folder / "config.yaml").read_text())
-    problems: list[str] = []
     asked = f"{key}={folder}"
-    if theirs["augment"]["scale"] != scale:
-        problems.append(
-            f"augment.scale={_number(scale)}: {asked} was trained with {_number(theirs['augment']['scale'])}"
-        )
+    theirs = own_settings(asked, folder)
+    try:
+        trained_with: float | None = theirs["augment"]["scale"]
+        others = {"backbone": {**theirs["backbone"]}, "head": {**theirs["head"]["projection"]}}
+        names = {group: theirs[group]["name"] for group in others}
+        said = _number(trained_with)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"{asked}: its config.yaml is not one that a run writes, or of another version") from error
+    problems: list[str] = []
+    if trained_with != scale:
+        problems.append(f"augment.scale={_number(scale)}: {asked} was trained with {said}")
     for group, own in (("backbone", backbone), ("head", projection)):
-        other = theirs[group] if group == "backbone" else theirs[group]["projection"]
-        if own is not None and {**plain(own), "name": ""} != {**other, "name": ""}:
-            problems.append(f"{group}={own.name}: {asked} was trained with {theirs[group]['name']} and its settings")
+        if own is not None and {**plain(own), "name": ""} != {**others[group], "name": ""}:
+            problems.append(f"{group}={own.name}: {asked} was trained with {names[group]} and its settings")
     if problems:
         raise ConfigError(*problems)
     return folder
@@ -99,7 +102,11 @@ def find_pretraining(root: Path, wanted: str) -> Path | None:
 
 def is_usable(folder: Path, wanted: str) -> bool:
     """Whether a folder holds the finished pre-training of an identity, with weights that something can start from."""
-    result = read_result(folder)
+    try:
+        result = read_result(folder)
+    except ConfigError as error:
+        log.warning("A pre-training is not used: %s.", error)
+        return False
     if result is None or (result.get("format"), result.get("identity")) != (FORMAT, wanted):
         return False
     try:

@@ -26,8 +26,12 @@ class Metrics:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        try:
+            self._file.close()
+        except OSError:  # what is left cannot be written either, which was said
+            if kind is None:
+                raise
 
     def saved_size(self) -> int:
         """Bytes written so far, all of them on the disk."""
@@ -38,8 +42,11 @@ class Metrics:
         """One line."""
         claim.check_held(self._folder)
         rounded = {key: float(f"{value:.7g}") for key, value in values.items()}
-        self._file.write((json.dumps({"step": step, **rounded}) + "\n").encode())
-        self._file.flush()
+        try:
+            self._file.write((json.dumps({"step": step, **rounded}) + "\n").encode())
+            self._file.flush()
+        except OSError as error:  # of an open file, which says nothing of its name
+            raise OSError(error.errno, error.strerror, str(self._folder / "metrics.jsonl")) from error
 
 
 def read_metrics(folder: Path) -> list[dict[str, float]]:

@@ -4,6 +4,7 @@ A checkpoint serves to go on with a training. A finished run has none to go on w
 resumed from its weights and its result, which are never removed.
 """
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -70,15 +71,19 @@ def sources_of(run: SeenRun) -> Iterator[Path]:
     values: list[Any] = [value for _, value in flattened(run.settings)]
     start = run.folder / "start.json"
     if is_file(start):
-        values.append(_chosen(start))
+        values.append(_chosen(start, run.folder))
     for value in values:
         if isinstance(value, str) and value and "\0" not in value and len(value) < 4096:
             yield Path(os.path.abspath(base / value))  # noqa: PTH100  no link is followed
 
 
-def _chosen(path: Path) -> str:
-    """What start.json says, which is one string."""
-    return path.read_text(errors="replace").strip().strip('"') if path.stat().st_size < 10_000 else ""
+def _chosen(path: Path, folder: Path) -> str:
+    """The folder that start.json names, which is one string, relative to the run's; empty where it cannot be read."""
+    try:
+        said = json.loads(path.read_text()) if path.stat().st_size < 10_000 else ""
+    except (OSError, ValueError):
+        return ""
+    return os.path.join(folder, said) if isinstance(said, str) and said else ""  # noqa: PTH118  may hold anything
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -1,14 +1,25 @@
 """What `result.json` holds: one shape for all stages, which each extends by what is its own."""
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ssl_cli.errors import ConfigError
+from ssl_cli.runs.own import Kinds, own_object
+
 # Raised whenever a key changes its name or its meaning, so that an older file is refused by one sentence and not misread.
 FORMAT = 2
+# What other parts of this program read of any run, so that a damaged file is told from a whole one.
+MUST_HOLD: Kinds = {"run_id": str, "stage": str, "identity": str, "seconds": (int, float)}
+IF_THERE: Kinds = {
+    "ends_in": str, "arm": str, "seed": int, "dataset": str, "backbone": str, "labels": int, "test_accuracy": (int, float),
+    "images_per_second": (int, float), "backbone_parameters": int, "environment": dict, "protocol": str, "caveats": list,
+    "weights": dict, "finished": str, "steps": int, "loss": (int, float), "knn_accuracy": (int, float),
+    "macro_f1": (int, float), "balanced_accuracy": (int, float), "validation_accuracy": (int, float), "epochs": (int, float),
+    "rows": list, "pretraining": dict, "method": str, "collapsed": bool,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,25 +54,35 @@ class Result:
 
 
 def read_result(folder: Path) -> dict[str, Any] | None:
-    """The numbers of a finished run, else None."""
+    """The numbers of a finished run, else None; whole ones, unless it is a run of another version.
+
+    Raises:
+        ConfigError: the file is damaged.
+    """
     path = folder / "result.json"
-    return json.loads(path.read_text()) if path.exists() else None
+    found = own_object(path, {"format": int})
+    return own_object(path, MUST_HOLD, IF_THERE) if found is not None and found["format"] == FORMAT else found
 
 
 def finished_result(folder: Path) -> dict[str, Any]:
     """The numbers of a run that is known to be finished.
 
     Raises:
-        FileNotFoundError: it is not.
+        ConfigError: it is not, or the file is damaged.
     """
-    return json.loads((folder / "result.json").read_text())
+    found = read_result(folder)
+    if found is None:
+        raise ConfigError(f"{folder}: is not finished; go on with it by resume={folder}")
+    return found
 
 
 def finished_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """All finished runs below a folder, in the order of their paths; the jobs of a sweep in that of their numbers."""
     for path in sorted(root.rglob("result.json"), key=numbers_first):
-        with contextlib.suppress(json.JSONDecodeError, OSError):
-            yield path.parent, json.loads(path.read_text())
+        with contextlib.suppress(ConfigError):
+            found = read_result(path.parent)
+            if found is not None:
+                yield path.parent, found
 
 
 def numbers_first(path: Path) -> list[tuple[bool, int, str]]:

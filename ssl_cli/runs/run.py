@@ -6,6 +6,7 @@ machine.json       device and precision it computes with, decided at its beginni
 metrics.jsonl      a line each log step; nothing in it depends on the clock
 checkpoint.pt      everything a resume needs
 progress.json      seconds and inputs so far, saved with the checkpoint; how many steps there are to be
+data.json          how many inputs there are, and a hash of them, so that a resumed run notices others
 labels.csv         which items' labels were seen; classes.csv: which class stands in for an item's label in pre-training
 skipped.csv        files that were left out, and why; split.csv: which are for the test where the program chose
 *.safetensors      the trained weights
@@ -33,18 +34,21 @@ from typing import Any, cast
 
 import yaml
 
+from ssl_cli import __version__
 from ssl_cli.config.build import plain
 from ssl_cli.config.overrides import key_of
 from ssl_cli.errors import ConfigError, TrainingError
 from ssl_cli.runs import checkpoint, claim
-from ssl_cli.runs.files import open_to_append, others, remove_partials, sha256, short, write
+from ssl_cli.runs.files import others, remove_partials, sha256, short, write
 from ssl_cli.runs.metrics import Metrics
+from ssl_cli.runs.own import damaged, own_object
 from ssl_cli.runs.result import FORMAT, Result, read_result
 from ssl_cli.runs.typed import command_line
 
 log = logging.getLogger("ssl_cli")
 
 MACHINE = "machine.json"
+PROGRESS = ("seconds", "training_seconds", "inputs", "from_step", "from_seconds", "steps")
 
 
 class Run:
@@ -100,12 +104,20 @@ class Run:
                 "command": self._command,
                 "began": _now(),
                 "folder": str(Path.cwd()),
+                "ssl_cli": __version__,
             }
-            write(folder / "run.json", json.dumps(born, indent=1))
-            write(config, text)
-        elif config.read_text() != text:
+            try:
+                write(folder / "run.json", json.dumps(born, indent=1))
+                write(config, text)
+            except OSError:
+                self.discard()
+                raise
+        elif config.is_dir() or config.read_bytes() != text.encode():
             raise ConfigError(f"hydra.run.dir={folder}: already holds a run with other settings; choose a new folder")
-        self.id = json.loads((folder / "run.json").read_text())["run_id"]
+        self._born = own_object(folder / "run.json", {"run_id": str, "command": list})
+        if self._born is None:
+            raise damaged(folder / "run.json", "it is missing")
+        self.id: str = self._born["run_id"]
         self._seconds_before = self.progress().get("seconds", 0.0)
         self._opened = time.perf_counter()
 
@@ -159,7 +171,7 @@ class Run:
         Args:
             words: a stage, options and overrides that come first; `KEY=` alone leaves a setting out.
         """
-        typed: list[str] = json.loads((self.folder / "run.json").read_text())["command"]
+        typed = [word for word in self._born["command"] if isinstance(word, str)]
         minutes = [word for word in typed if key_of(word) == "schedule.minutes"]
         if minutes and not any(key_of(word) in ("schedule", "schedule.minutes") for word in words):
             # another measurement would be another training
@@ -217,8 +229,7 @@ class Run:
 
     def progress(self) -> dict[str, float]:
         """The clock's numbers of the last checkpoint, and how far the training is to go."""
-        path = self.folder / "progress.json"
-        return json.loads(path.read_text()) if path.exists() else {}
+        return own_object(self.folder / "progress.json", if_there=dict.fromkeys(PROGRESS, (int, float))) or {}
 
     def _note(self, **numbers: float) -> None:
         noted = {**self.progress(), "seconds": self.seconds, **numbers}
@@ -269,19 +280,6 @@ def _rebuilt(value: Any) -> Any:
         items = map(_rebuilt, cast(Sequence[Any], value))
         return list(items) if isinstance(value, list) else tuple(items)
     return sys.intern(value) if isinstance(value, str) else value
-
-
-@contextlib.contextmanager
-def logged(folder: Path) -> Generator[None]:
-    """What is logged meanwhile also goes to the folder's run.log."""
-    handler = logging.StreamHandler(io.TextIOWrapper(open_to_append(folder / "run.log"), encoding="utf-8"))
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-    log.addHandler(handler)
-    try:
-        yield
-    finally:
-        log.removeHandler(handler)
-        handler.stream.close()
 
 
 def _now() -> str:

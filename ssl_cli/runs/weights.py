@@ -23,7 +23,7 @@ def read_weights(folder: Path, name: str) -> dict[str, Tensor]:
     """
     path = folder / f"{name}.safetensors"
     where = f"{short(folder)}: {path.name}"
-    if not path.exists():
+    if not path.is_file():
         raise ConfigError(f"{where} is missing")
     hashes: dict[str, str] = (read_result(folder) or {}).get("weights") or {}
     recorded = hashes.get(path.name)

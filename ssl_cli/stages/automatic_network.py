@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from torch import Tensor
 
 from ssl_cli.config.automatic import values_of
 from ssl_cli.data.images.mirror import is_grey
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.files import short
+from ssl_cli.runs.own import own_settings
 from ssl_cli.runs.saved import saved_settings
 
 SHORTEST = 24  # pixels of the shorter side, below which views of fewer pixels leave a residual network too little
@@ -55,4 +55,4 @@ def _network_of(folder: Path) -> dict[str, Any] | None:
         saved_settings(f"checkpoint={folder}", folder)  # a stranger's may name nothing that is not trusted
     except (ConfigError, OSError):
         return None
-    return yaml.safe_load((folder / "config.yaml").read_text())["backbone"]
+    return own_settings(f"checkpoint={folder}", folder)["backbone"]

@@ -9,6 +9,7 @@ from ssl_cli.data.budget import Chosen, drawn
 from ssl_cli.data.types import Dataset
 from ssl_cli.models.backbones.base import Backbone
 from ssl_cli.report.feature_map import places_of, save_maps
+from ssl_cli.report.figure import optional
 from ssl_cli.stages.networks import fresh_backbone, plain_of, pretrained_backbone
 from ssl_cli.training.device import Machine
 from ssl_cli.training.evaluate import NEIGHBOURS, knn_accuracy, outputs
@@ -19,6 +20,7 @@ BANK = 5000  # labels that vote
 NAME = "feature_map.png"
 
 
+@optional
 def save_feature_maps(
     config: Config, folder: Path, dataset: Dataset, chosen: Chosen, start: Path, here: Machine
 ) -> None:

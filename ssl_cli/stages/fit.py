@@ -30,6 +30,7 @@ from ssl_cli.stages.fit_machine import check_shared, machine_problems, share_pro
 from ssl_cli.stages.fit_resolution import check_resolution
 from ssl_cli.stages.networks import language_model_of, views_of
 from ssl_cli.stages.remember import remember
+from ssl_cli.stages.same_data import check_same_data
 
 log = logging.getLogger("ssl_cli")
 
@@ -47,7 +48,7 @@ def open_dataset(config: Config, run: Run) -> Dataset:
     Of files, `skipped.csv` says which were left out, and `split.csv` which are for the test where the program chose them.
 
     Raises:
-        ConfigError: they cannot be read, or do not fit.
+        ConfigError: they cannot be read, do not fit, or are others than those that the run began with.
     """
     undecided = open_groups(config)
     if undecided:
@@ -60,6 +61,7 @@ def open_dataset(config: Config, run: Run) -> Dataset:
     dataset = load(config.dataset)
     if described(config.dataset) is None:
         check_fit(config, dataset)
+    check_same_data(run, dataset)
     if dataset.files is not None:
         _save_files(dataset, dataset.files, run.folder)
     remember(config, run)

@@ -4,11 +4,10 @@ import csv
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import yaml
-
 from ssl_cli.data.types import Dataset
 from ssl_cli.models.huggingface.reading import is_folder
 from ssl_cli.runs.files import short
+from ssl_cli.runs.own import own_settings
 from ssl_cli.runs.result import read_result
 
 BEHIND = ("init_from", "pretraining")  # where a result says which run its own began with
@@ -53,7 +52,7 @@ def _trained_on(run: Path, root: str) -> set[str]:
     settings, split = run / "config.yaml", run / "split.csv"
     if not settings.exists() or not split.exists():
         return set()
-    theirs = yaml.safe_load(settings.read_text(encoding="utf-8")).get("dataset") or {}
+    theirs = own_settings(f"the run in {run}", run).get("dataset") or {}
     if Path(str(theirs.get("root"))).resolve() != Path(root).resolve():
         return set()
     with split.open(encoding="utf-8", newline="") as file:

@@ -1,9 +1,6 @@
 """The folder of weights that a run begins with: a finished pre-training, or a model of the library transformers."""
 
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from ssl_cli.config.build import named, plain
 from ssl_cli.config.schema import Config, HeadComponent
@@ -11,6 +8,7 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.models.backbones.transformer import Transformer
 from ssl_cli.models.huggingface.reading import differences, is_folder, read_model
 from ssl_cli.runs.finished import finished_pretraining
+from ssl_cli.runs.own import own_settings
 
 
 def source_at(key: str, folder: Path, otherwise: str, config: Config, projection: HeadComponent | None) -> Path:
@@ -59,7 +57,9 @@ def _has_embeddings(key: str, folder: Path, config: Config) -> bool:
     """
     if not (folder / "config.yaml").exists():
         return False
-    theirs: dict[str, Any] = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")).get("backbone") or {}
+    theirs = own_settings(f"{key}={folder}", folder).get("backbone")
+    if not isinstance(theirs, dict):
+        return False  # which is said where the settings are checked
     if theirs.get("_target_") not in getattr(named(config.backbone), "embeddings_from", ()):
         return False
     dim = plain(config.backbone).get("dim")

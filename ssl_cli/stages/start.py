@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -61,8 +62,8 @@ def find_or_pretrain(config: Config, run: Run, dataset: Dataset, machine: Machin
     check_sources(config)
     wanted = pretraining_identity(config, dataset, machine)
     choice = run.folder / START  # a resumed run starts from what it started from
-    if choice.exists():
-        chosen = Path(str(json.loads(choice.read_text())))
+    chosen = _chosen(choice)
+    if chosen is not None:
         if is_usable(chosen, wanted):
             return chosen
         log.warning("%s names %s, which is no pre-training with these settings; it is not used.", START, chosen)
@@ -105,8 +106,24 @@ def _made_now(config: Config, run: Run, wanted: str, dataset: Dataset, machine: 
     return inside.folder
 
 
+def _chosen(choice: Path) -> Path | None:
+    """The folder that a run began with; None where nothing is noted, or what is noted can no longer be read."""
+    if not choice.is_file():
+        return None
+    try:
+        return Path(os.path.normpath(choice.parent.resolve() / str(json.loads(choice.read_text()))))
+    except (ValueError, RecursionError):
+        log.warning("%s is damaged, so that what the run started from is looked for anew.", choice)
+        return None
+
+
 def _note_start(run: Run, start: Path) -> None:
-    write(run.folder / START, json.dumps(str(start)))
+    """Relative where it can be, so that the two folders may be moved together."""
+    try:
+        place = os.path.relpath(start.resolve(), run.folder.resolve())
+    except ValueError:  # on another drive of Windows
+        place = str(start.absolute())
+    write(run.folder / START, json.dumps(place))
 
 
 def _near(root: Path) -> list[Path]:

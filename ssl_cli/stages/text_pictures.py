@@ -9,6 +9,7 @@ from ssl_cli.data.text.tokenizer import texts_of
 from ssl_cli.data.tokens import Tokens
 from ssl_cli.data.types import UNKNOWN, Dataset, Split, as_texts
 from ssl_cli.report import plots
+from ssl_cli.report.figure import optional
 from ssl_cli.report.texts import save_texts
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.networks import plain_of, views_of
@@ -19,6 +20,7 @@ ASKED, NEAREST = 6, 3  # test texts, and training texts near each
 BANK = 2000  # training texts that can be near
 
 
+@optional
 def save_lengths(config: Config, dataset: Dataset, run: Run) -> None:
     """`lengths.png`: how long training texts are, and where the views of pre-training and of training on labels cut them."""
     if not isinstance(dataset.train.inputs, Tokens):
@@ -28,6 +30,7 @@ def save_lengths(config: Config, dataset: Dataset, run: Run) -> None:
     plots.save_lengths(dataset.train.inputs.lengths + 2, cuts, run.folder / "lengths.png")
 
 
+@optional
 def save_nearest(config: Config, dataset: Dataset, backbone: nn.Module, here: Machine, run: Run) -> None:
     """`nearest.png`: test texts, each above the training texts whose features have the largest cosine with its own."""
     if not isinstance(dataset.train.inputs, Tokens) or not len(dataset.test):

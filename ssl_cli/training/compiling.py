@@ -13,6 +13,7 @@ from torch import nn
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.types import View
 from ssl_cli.runs.files import write
+from ssl_cli.runs.own import own_object
 from ssl_cli.runs.run import Run
 from ssl_cli.training.device import Machine
 
@@ -38,9 +39,8 @@ def compile_if_faster(
     if machine.processes > 1:
         return {"compiled": False, "reason": "several processes train together"}
     kept = run.folder / "compile.json"
-    if kept.exists():
-        decision = json.loads(kept.read_text())
-    else:
+    decision = own_object(kept, {"compiled": bool})
+    if decision is None:
         decision = _decided(backbone, inputs, steps, machine.compile, machine)
         write(kept, json.dumps(decision, indent=1) + "\n")
     if decision["compiled"]:

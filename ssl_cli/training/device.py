@@ -5,6 +5,7 @@ import ctypes
 import json
 import os
 import platform
+import re
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
@@ -12,14 +13,18 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from ssl_cli.config.build import plain
 from ssl_cli.config.schema import Runtime
+from ssl_cli.config.typecheck import anything, typed
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.files import write
+from ssl_cli.runs.own import damaged, own_object
 from ssl_cli.runs.run import MACHINE, Run
 from ssl_cli.training import launch
 from ssl_cli.training.threads import own_threads
 
 _Module = TypeVar("_Module", bound=nn.Module)
+DEVICES = r"(cpu|cuda|mps|xpu)(:\d{1,4})?"
 REDUCED = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -169,15 +174,22 @@ def machine_of(run: Run, runtime: Runtime) -> Machine:
     Raises:
         ConfigError: the device is not there (any more).
     """
-    kept = run.folder / MACHINE
-    if not kept.exists():
+    decided = own_object(run.folder / MACHINE)
+    if decided is None:
         here = machine(runtime)
         device = here.device.type if here.processes > 1 else str(here.device)  # each process has another one of them
-        write(kept, json.dumps({**asdict(here), "device": device}, indent=1) + "\n")
+        write(run.folder / MACHINE, json.dumps({**asdict(here), "device": device}, indent=1) + "\n")
         return here
-    decided = json.loads(kept.read_text())
-    del decided["processes"]  # a run may go on with others: what it computes is the same but for rounding
-    return machine(replace(runtime, **decided))
+    decided.pop("processes", None)  # a run may go on with others: what it computes is the same but for rounding
+    problems: list[str] = []
+    settings = typed({**plain(runtime), **decided}, Runtime, "", problems, anything)
+    if not isinstance(settings, Runtime) or not re.fullmatch(DEVICES, settings.device):
+        problems.append("its device is none")
+    if problems or not isinstance(settings, Runtime):
+        raise damaged(run.folder / MACHINE, "; ".join(problems))
+    if isinstance(settings.threads, int):  # of another machine, maybe
+        settings = replace(settings, threads=min(settings.threads, max(os.cpu_count() or 1, 1)))
+    return machine(settings)
 
 
 def prepare_process(here: Machine) -> None:

@@ -37,10 +37,17 @@ def arrays(root: Path, facts: ImageFacts) -> Dataset:
             "subtract it from both files"
         )
     count = int(max(train_labels.max(), test_labels.max())) + 1
-    classes = tuple(names.read_text().split("\n")[:count]) if names.exists() else tuple(map(str, range(count)))
+    classes = tuple(_names(root, names)[:count]) if names.exists() else tuple(map(str, range(count)))
     return Dataset(
         Split(train_inputs, train_labels), Split(test_inputs, test_labels), classes, _cases(root, train_inputs)
     )
+
+
+def _names(root: Path, path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"dataset.root={root}: {path.name} is no text in UTF-8, with a name in each line") from error
 
 
 def _cases(root: Path, inputs: Tensor) -> Tensor | None:
@@ -55,7 +62,7 @@ def _mapped(root: Path, name: str) -> Tensor:
         raise ConfigError(f"dataset.root={root}: {name} is missing there")
     try:
         array = np.load(path, mmap_mode="c")  # private pages: nothing here writes, and torch wants to be able to
-    except (OSError, ValueError, EOFError) as error:
+    except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
         why = "Python objects, as where images differ in size" if "object" in str(error).lower() else "no whole array"
         raise ConfigError(f"dataset.root={root}: {name} holds {why}; {WANTED}") from error
     if array.ndim == 4 and array.shape[-1] == 4 and array.shape[1] > 4:
@@ -76,7 +83,12 @@ def _labels(root: Path, name: str, count: int, optional: bool) -> Tensor:
         return torch.full((count,), UNKNOWN)
     if not path.is_file():
         raise ConfigError(f"dataset.root={root}: {name} is missing there")
-    labels = np.load(path)
+    try:
+        labels = np.load(path)
+    except (OSError, ValueError, EOFError, MemoryError, OverflowError) as error:
+        raise ConfigError(
+            f"dataset.root={root}: {name} holds no whole array; it must be {count:,} integers, −1 where unknown"
+        ) from error
     if not np.issubdtype(labels.dtype, np.integer) or labels.shape != (count,) or labels.min() < UNKNOWN:
         raise ConfigError(
             f"dataset.root={root}: {name} holds {labels.dtype} of shape {labels.shape}; it must be {count:,} integers, "

@@ -82,7 +82,11 @@ class ImageCache:
             pixels = np.load(
                 self.folder / f"{name}.npy", mmap_mode="c"
             )  # private pages: torch wants to be able to write
-        except (OSError, ValueError, EOFError):
+        except (OSError, ValueError, EOFError, OverflowError, MemoryError):
+            return None
+        if not (
+            isinstance(about, dict) and isinstance(about.get("reasons"), list) and isinstance(about.get("notes"), dict)
+        ):
             return None
         shape = (about["reasons"].count(None), self.reading.channels, self.reading.height, self.reading.width)
         return (pixels, about["notes"]) if pixels.shape == shape and pixels.dtype == np.uint8 else None
@@ -124,7 +128,9 @@ class ImageCache:
     def _known(self) -> dict[tuple[str, int, int], Decoded]:
         known: dict[tuple[str, int, int], Decoded] = {}
         for path in self.folder.glob("*.json"):
-            with contextlib.suppress(OSError, ValueError, KeyError):  # another process has just replaced it
+            with contextlib.suppress(
+                OSError, ValueError, KeyError, TypeError, AttributeError
+            ):  # another process has just replaced it
                 about = json.loads(path.read_text())
                 if not path.with_suffix(".npy").exists():
                     continue

@@ -74,7 +74,12 @@ def folder(
     else:
         raise ConfigError(f"dataset.cache={cache}: {kept.folder} changes while it is read; remove it and try again")
     pixels, notes = there
-    return _dataset(root, pixels, notes, reading, strict, may_lack_test=not test_fraction)
+    try:
+        return _dataset(root, pixels, notes, reading, strict, may_lack_test=not test_fraction)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ConfigError(
+            f"dataset.cache={cache}: {kept.folder} is damaged; remove this folder, and images are decoded anew"
+        ) from error
 
 
 def _name(items: Sequence[Item], test_fraction: float) -> str:

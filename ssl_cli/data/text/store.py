@@ -1,6 +1,7 @@
 """Texts are tokenised once, into a folder of the cache whose name is a hash of all that shapes it, and mapped from there."""
 
 import csv
+import errno
 import hashlib
 import json
 import shutil
@@ -60,7 +61,7 @@ def _make(corpus: Corpus, bpe: Bpe, given: Any, folder: Path) -> None:
         total = int(known.kept.sum())
         language = known.language if known.languages else None
         tokenizer = _trained(corpus, known.kept & (known.part == TRAIN), language, bpe) if given is None else given
-        tokenizer.save(str(work / "tokenizer.json"))
+        (work / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
         vocabulary = vocabulary_of(tokenizer, known.languages, corpus.has_sentences)
         lengths = array("q")
         with (work / "tokens.bin").open("wb") as file:
@@ -76,6 +77,10 @@ def _make(corpus: Corpus, bpe: Bpe, given: Any, folder: Path) -> None:
         about = {"classes": known.classes, "languages": known.languages, "tokens": sum(lengths)}
         (work / "about.json").write_text(json.dumps(about))
         _put(work, folder)
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, None)
+        why = "the disk is full; free some space, or choose a folder on another disk" if full else error.strerror
+        raise ConfigError(f"dataset.cache={folder.parent.parent}: cannot be written ({why})") from error
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -157,15 +162,26 @@ def token_ids(tokenizer: Any, texts: list[Text], sentence: int | None, pair: int
 
 
 def _read(folder: Path, has_sentences: bool) -> Dataset:
+    try:
+        return _whole(folder, has_sentences)
+    except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, RecursionError, IndexError) as error:
+        raise ConfigError(f"{folder}: is damaged; remove this folder, and the texts are tokenised anew") from error
+
+
+def _whole(folder: Path, has_sentences: bool) -> Dataset:
     about = json.loads((folder / "about.json").read_text())
     flat = torch.empty(0, dtype=torch.int32)
     path, total = folder / "tokens.bin", about["tokens"]
     if path.stat().st_size != 4 * total:
-        raise ConfigError(f"{folder}: its tokens are damaged; remove the folder, and they are made again")
+        raise ValueError("tokens are missing")
     if total:
         flat = torch.from_file(str(path), shared=False, size=total, dtype=torch.int32)
     numbers = {name: torch.from_numpy(np.load(folder / f"{name}.npy")) for name in NUMBERS}
-    languages = tuple(about["languages"])
+    if int(numbers["length"].sum()) != total or int(numbers["length"].min()) < 0:
+        raise ValueError("lengths are not those of the tokens")
+    if len({len(each) for each in numbers.values()}) != 1:
+        raise ValueError("numbers of different texts")
+    languages = tuple(map(str, about["languages"]))
     tokens = Tokens(
         flat,
         numbers["length"].cumsum(0) - numbers["length"],
@@ -178,7 +194,9 @@ def _read(folder: Path, has_sentences: bool) -> Dataset:
     def split(which: Tensor) -> Split:
         return Split(tokens[which], numbers["label"][which])
 
-    classes = tuple(about["classes"])
+    classes = tuple(map(str, about["classes"]))
+    if int(numbers["label"].max()) >= max(len(classes), 1):
+        raise ValueError("a class without a name")
     cases = _cases(numbers["case"][train])
     return Dataset(split(train), split(test), classes, cases, vocabulary=vocabulary, files=_left_out(folder))
 
