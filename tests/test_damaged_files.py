@@ -342,7 +342,9 @@ def test_a_run_does_not_go_on_with_other_data(world):
     content = removed.read_bytes()
     removed.unlink()
     code, said = world.type("resume=half")
-    expected = "half: the training data of dataset=folder are not those that this run began with (60 inputs then, 59 now)"
+    expected = (
+        "half: the training data of dataset=folder are not those that this run began with (60 inputs then, 59 now)"
+    )
     assert (code, expected in said) == (2, True), said
     removed.write_bytes(content)
     code, said = world.type("resume=half")

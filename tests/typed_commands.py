@@ -59,7 +59,8 @@ def commands() -> Generator[Commands]:
         env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
     ) as process:  # fmt: skip
         yield Commands(process)
-        process.stdin and process.stdin.close()
+        assert process.stdin is not None
+        process.stdin.close()
 
 
 def serve() -> None:

@@ -47,10 +47,10 @@ def _command() -> None:
     signal.signal(signal.SIGINT, interrupt)
     log_to_terminal()
     arguments = sys.argv[1:]
-    if arguments == ["--version"]:
-        print(f"ssl-cli {__version__}")
-        return
     with Exits():
+        if arguments == ["--version"]:
+            print(f"ssl-cli {__version__}")
+            return
         if arguments and arguments[0] in COMMANDS:
             carry_out_command(arguments[0], arguments[1:])
             return

@@ -21,6 +21,12 @@ class Exits:
         pass
 
     def __exit__(self, _kind: type | None, error: BaseException | None, _trace: object) -> None:
+        if not isinstance(error, BrokenPipeError):
+            try:
+                sys.stdout.flush()
+            except BrokenPipeError as broken:
+                error = error or broken
+                _no_output()
         if isinstance(error, ConfigError):
             for problem in error.problems:
                 _complain(problem)
@@ -31,13 +37,18 @@ class Exits:
         if isinstance(error, Interrupted):
             sys.exit(128 + error.signal_number)
         if isinstance(error, BrokenPipeError):  # as with `| head`: whoever read the output has enough of it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _no_output()
             sys.exit(128 + 13)  # SIGPIPE
         if isinstance(error, OSError):
             from ssl_cli.runs.files import what_failed
 
             _complain(what_failed(error, Path.cwd()))
             sys.exit(FAILED)
+
+
+def _no_output() -> None:
+    """What is still to be printed goes nowhere, instead of failing once more at the very end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(sentence: str) -> None:

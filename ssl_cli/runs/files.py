@@ -94,11 +94,13 @@ def sha256(path: Path) -> str:
 
 def what_failed(error: OSError, folder: Path) -> str:
     """Why a file could not be written or read, and what can be done, for a run in `folder` where the error names no file."""
-    name = error.filename if isinstance(error.filename, (str, os.PathLike)) else None
-    path = printable(short(Path(name))) if name else f"a file of {printable(short(folder))}"
-    if error.errno in (errno.ENOSPC, errno.EDQUOT) or error.errno is None:
-        why = str(error) if error.errno is None else "the disk is full; free some space"
-        return f"{path}: cannot be written ({why})" if error.errno is None else f"{path}: cannot be written: {why}"
+    path = f"a file of {printable(short(folder))}"
+    if error.filename:
+        path = printable(short(Path(os.fsdecode(error.filename))))
+    if error.errno is None:  # NumPy's
+        return f"{path}: cannot be written ({error})"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{path}: cannot be written: the disk is full; free some space"
     if error.errno == errno.EROFS:
         return f"{path}: cannot be written: its disk is read-only"
     return f"{path}: cannot be read or written ({error.strerror})"

@@ -114,10 +114,11 @@ class Run:
                 raise
         elif config.is_dir() or config.read_bytes() != text.encode():
             raise ConfigError(f"hydra.run.dir={folder}: already holds a run with other settings; choose a new folder")
-        self._born = own_object(folder / "run.json", {"run_id": str, "command": list})
-        if self._born is None:
+        known = own_object(folder / "run.json", {"run_id": str, "command": list})
+        if known is None:
             raise damaged(folder / "run.json", "it is missing")
-        self.id: str = self._born["run_id"]
+        self.id: str = known["run_id"]
+        self._typed = [word for word in cast(list[Any], known["command"]) if isinstance(word, str)]
         self._seconds_before = self.progress().get("seconds", 0.0)
         self._opened = time.perf_counter()
 
@@ -171,7 +172,7 @@ class Run:
         Args:
             words: a stage, options and overrides that come first; `KEY=` alone leaves a setting out.
         """
-        typed = [word for word in self._born["command"] if isinstance(word, str)]
+        typed = self._typed
         minutes = [word for word in typed if key_of(word) == "schedule.minutes"]
         if minutes and not any(key_of(word) in ("schedule", "schedule.minutes") for word in words):
             # another measurement would be another training
