@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -241,3 +242,17 @@ def test_whoever_reads_only_the_first_line_sees_no_traceback(tmp_path, word):
     )
     os.close(writing)
     assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_each_row_of_the_page_on_reliability_has_a_test():
+    root = Path(__file__).parent
+    page = (root.parent / "docs/reliability.md").read_text(encoding="utf-8")
+    rows = [row for row in page.splitlines() if row.startswith("|") and not row.startswith(("| fault", "|---"))]
+    there = set(
+        re.findall(r"^def (test_\w+)", "\n".join(path.read_text() for path in root.glob("test_*.py")), re.MULTILINE)
+    )
+    assert len(rows) > 20
+    for row in rows:
+        named = re.findall(r"`(test_\w+)`", row)
+        assert named, row
+        assert set(named) <= there, row
