@@ -126,17 +126,17 @@ def _type(folder: str, words: list[str], said: str, stop_after: int | None = Non
 
 
 def _stop_after(steps: int) -> None:
-    from ssl_cli.training import loop
+    from ssl_cli.training import step as one_step
 
-    step, taken = loop.take_step, []
+    take, taken = one_step.take_step, []
 
     def counted(*everything: Any) -> Any:
         taken.append(None)
         if len(taken) == steps:
             os.kill(os.getpid(), signal.SIGINT)
-        return step(*everything)
+        return take(*everything)
 
-    loop.take_step = counted
+    one_step.take_step = counted
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What a run was asked for, kept in its folder once its data are read, so that a sweep that asks the same finds it."""
 
-import json
 from collections.abc import Iterable
 
 from ssl_cli.config.schema import Config
@@ -8,6 +7,7 @@ from ssl_cli.data.dataset import load
 from ssl_cli.data.stamp import machine_stamp
 from ssl_cli.runs.asked import Asked, asked_for
 from ssl_cli.runs.identity import record
+from ssl_cli.runs.own import own_object
 from ssl_cli.runs.run import MACHINE, Run
 from ssl_cli.training.device import precision_of
 
@@ -25,8 +25,8 @@ def remember(config: Config, run: Run) -> None:
     """Keep in a run's folder what it was asked for, so that a sweep finds it."""
     if run.is_inside or not config.stage.trains:
         return
-    decided = run.folder / MACHINE
-    precision = json.loads(decided.read_text())["precision"] if decided.exists() else precision_of(config.runtime)
+    decided = own_object(run.folder / MACHINE, {"precision": str})
+    precision: str = decided["precision"] if decided else precision_of(config.runtime)
     own, stamps = _read(asked_for(config), config, precision)
     record(run.folder, [own, *run.asked], stamps)
 

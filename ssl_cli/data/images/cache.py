@@ -139,6 +139,8 @@ class ImageCache:
                     zip(about["paths"], about["sizes"], about["changed"], strict=True),
                     about["hashes"], about["looks"], about["reasons"], strict=True,
                 ):  # fmt: skip
+                    if not isinstance(reason, str | None):
+                        raise TypeError("a reason is a sentence")
                     known[version] = Decoded(found, look, reason, None if reason else (path.stem, row))
                     row += reason is None
         return known
