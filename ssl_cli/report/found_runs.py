@@ -9,6 +9,7 @@ from ssl_cli.runs.below import SeenRun, Show, jobs_and_parts, runs_below
 from ssl_cli.runs.files import printable, short
 from ssl_cli.runs.reading import number
 from ssl_cli.runs.result import FORMAT, numbers_first
+from ssl_cli.runs.sweep_jobs import answering
 from ssl_cli.runs.typed import words_by_run
 
 LONGEST = 2000  # letters of a name or a sentence
@@ -56,15 +57,16 @@ def read_runs(folders: Iterable[Path], show: Show = iter, without: Path | None =
     """All finished runs in some folders, each once, in the order of their paths.
 
     Args:
-        folders: of runs or sweeps, or any with runs below.
+        folders: of runs or sweeps, or any with runs below; a sweep has the runs that answer its jobs elsewhere too.
         show: as of `runs_below`.
         without: the folder of a run that is not looked at.
     """
     there: dict[Path, SeenRun] = {}
     for root in folders:
-        for run in runs_below(root, show):
-            if run.folder != without:
-                there.setdefault(run.folder.resolve(), run)
+        for place in (root, *answering(root)):
+            for run in runs_below(place, show):
+                if run.folder != without:
+                    there.setdefault(run.folder.resolve(), run)
     runs = sorted(there.values(), key=lambda run: numbers_first(run.folder))
     groups = jobs_and_parts(runs)
     words = words_by_run(job for job, _ in groups)

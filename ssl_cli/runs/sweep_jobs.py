@@ -93,6 +93,12 @@ def job_folders(sweep: Path) -> dict[str, Path]:
     return {name: sweep / name if reference is None else reference.run for name, reference in found.items()}
 
 
+def answering(root: Path) -> list[Path]:
+    """The folders of runs elsewhere that answer jobs of the sweeps below a folder, and itself."""
+    found = (referral(place) for place in folders_below(root))
+    return [one.run for one in found if one is not None and not one.run.is_relative_to(root)]
+
+
 def other_jobs_below(root: Path) -> Iterator[OtherJob]:
     """The jobs of sweeps below a folder, and itself, that have no run in their own folder."""
     for place in folders_below(root):
