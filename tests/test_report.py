@@ -26,6 +26,7 @@ from ssl_cli.report.results_table import shown_cells
 from ssl_cli.report.section_part import report_on
 from ssl_cli.report.sections import sections_of
 from ssl_cli.report.verdict import section_curves
+from ssl_cli.runs.referred import refer
 
 HOSTILE = "<script>alert(1)</script> & $x_$ \x1b[31m"
 
@@ -199,6 +200,14 @@ def test_a_command_that_would_be_refused_is_not_shown(tmp_path):
     assert report_on(section).verdict.steps == []
 
 
+def test_an_experiment_that_is_a_sweep_is_proposed_as_one_alone(tmp_path):
+    write_run(tmp_path / "0", words=("experiment=label_curve",))
+    (section,) = sections_of(read_runs([tmp_path]).runs)
+    commands = [command for _, command in report_on(section).verdict.steps]
+    assert commands
+    assert all(command.startswith("ssl-cli -m ") for command in commands)
+
+
 def test_runs_of_other_data_or_another_test_are_not_averaged(reported, tmp_path):
     write_run(tmp_path / "runs/0", 0.2, inputs=100)
     write_run(tmp_path / "runs/1", 0.4, inputs=60, seed=1)
@@ -254,6 +263,14 @@ def test_of_runs_that_were_made_twice_the_later_one_counts(reported, tmp_path):
 def test_folders_inside_each_other_have_each_run_once(reported, tmp_path):
     write_sweep(tmp_path / "runs", budgets=(20,), seeds=1)
     reported("runs", "runs/baseline-20-0", ".")
+    assert len(table_of(tmp_path)) == 2
+
+
+def test_runs_elsewhere_that_answer_jobs_of_a_sweep_are_read_once(reported, tmp_path):
+    write_sweep(tmp_path / "runs", budgets=(20,), seeds=1)
+    for job, run in enumerate(("baseline-20-0", "finetune-20-0", "baseline-20-0")):
+        refer(tmp_path / "later" / str(job), tmp_path / "runs" / run, {})
+    reported("later")
     assert len(table_of(tmp_path)) == 2
 
 

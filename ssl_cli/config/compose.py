@@ -149,6 +149,13 @@ def sweep_settings(overrides: Sequence[str], extra_folder: str | None = None, na
             raise ConfigError(first_line(error)) from error
 
 
+def check_is_one_run(overrides: Sequence[str], extra_folder: str | None = None, name: str | None = None) -> None:
+    """Raises ConfigError where an experiment is a sweep, of which a single run would be something else."""
+    chosen = [word for word in overrides if key_of(word) == "experiment"]
+    if chosen and sweep_settings(overrides, extra_folder, name).hydra.sweeper.params:
+        raise ConfigError(f"{chosen[-1]}: is a sweep; add -m")
+
+
 def folder_of(
     kind: str, overrides: Sequence[str], extra_folder: str | None = None, name: str | None = None
 ) -> tuple[str, Path]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from ssl_cli.config.compose import precheck
+from ssl_cli.config.compose import check_is_one_run, precheck
 from ssl_cli.config.overrides import key_of, parsed_override, reading
 from ssl_cli.errors import ConfigError
 from ssl_cli.report.intervals import fewest_seeds
@@ -195,7 +195,8 @@ def _again(why: str, runs: Sequence[Counted], *words: str) -> Iterator[Step]:
 
 def _would_run(command: str) -> bool:
     """Whether the command line would be accepted; of a sweep, whether its last job would, which has the most labels."""
-    words = [word if "=" in word else f"stage={word}" for word in shlex.split(command)[1:] if word != "-m"]
+    typed = shlex.split(command)[1:]
+    words = [word if "=" in word else f"stage={word}" for word in typed if word != "-m"]
     problems: list[str] = []
     with reading(None):
         parsed = [override for word in words if (override := parsed_override(word, problems)) is not None]
@@ -207,6 +208,8 @@ def _would_run(command: str) -> bool:
     ]
     try:
         precheck([word or "" for word in last], multirun=False)
+        if "-m" not in typed:
+            check_is_one_run(words)
     except ConfigError:
         return False
     return not problems
