@@ -10,6 +10,7 @@ from ssl_cli.config import plugins
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.config.overrides import jobs, parsed_override, reading
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs.referred import refer
 
 HAS_OPTUNA = plugins.is_there(plugins.EXTRAS["hydra/sweeper", "optuna"][1])
 SWEEPER = {"_target_": "a.OptunaSweeper", "direction": "maximize", "n_trials": 4, "n_jobs": 1}
@@ -101,11 +102,12 @@ def test_the_best_settings_and_what_they_cost_are_said_and_saved(tmp_path, caplo
                   "seconds": 10.0}  # fmt: skip
         (folder / "result.json").write_text(json.dumps(result))
     caplog.set_level("INFO", logger="ssl_cli")
+    refer(tmp_path / "3", tmp_path / "1", {})  # was tried twice, and trained once
     summarise(tmp_path, ["backbone.width=4,8,16", "seed=0"])
     saved = json.loads((tmp_path / "search.json").read_text())
     assert (saved["best"]["job"], saved["best"]["settings"]) == ("1", {"backbone.width": 8})
-    assert saved["cost"] == {"labels": 100, "labels_to_choose_by": 20, "jobs": 3, "seconds": 30.0}
-    assert "Best of 3 by validation accuracy: 80.0 % with backbone.width=8" in caplog.text
+    assert saved["cost"] == {"labels": 100, "labels_to_choose_by": 20, "jobs": 4, "seconds": 30.0}
+    assert "Best of 4 by validation accuracy: 80.0 % with backbone.width=8" in caplog.text
     assert "100 labels, 20 of which chose the settings, and 30 s of work" in caplog.text
 
 

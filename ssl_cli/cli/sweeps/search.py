@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from ssl_cli.config.build import plain
 from ssl_cli.config.schema import Config
 from ssl_cli.config.typecheck import shown
+from ssl_cli.config.words import with_params
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.sweep_jobs import RECORD
 
@@ -96,7 +97,11 @@ class SearchSummary(Callback):
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Hydra's call when all jobs are done."""
         if is_search(config.hydra.sweeper):
-            summarise(Path(config.hydra.sweep.dir).absolute(), list(config.hydra.overrides.task))
+            summarise(Path(config.hydra.sweep.dir).absolute(), _words(config.hydra))
+
+
+def _words(hydra: Any) -> list[str]:
+    return with_params(hydra.sweeper.get("params") or {}, list(hydra.overrides.task))
 
 
 def summarise(folder: Path, words: Sequence[str]) -> None:
@@ -104,7 +109,7 @@ def summarise(folder: Path, words: Sequence[str]) -> None:
 
     Args:
         folder: the sweep's.
-        words: that it was typed with.
+        words: that it was typed with, and those that its settings bring.
     """
     from ssl_cli.runs.files import short, write
     from ssl_cli.runs.result import read_result
@@ -115,7 +120,9 @@ def summarise(folder: Path, words: Sequence[str]) -> None:
         for one in OverridesParser.create().parse_overrides(list(words))
         if one.is_sweep_override()
     ]
-    jobs = []
+    jobs: list[dict[str, Any]] = []
+    runs: dict[str, Path] = {}
+    seconds: dict[Path, float] = {}  # of one run, that answers several jobs, once
     for name, run in job_folders(folder).items():
         result = read_result(run) or {}
         accuracy = objective(result)
@@ -123,26 +130,26 @@ def summarise(folder: Path, words: Sequence[str]) -> None:
             settings = OmegaConf.load(run / "config.yaml")
             tried = {key: _value(settings, key.lstrip("+~")) for key in searched}
             jobs.append({"job": name, "settings": tried, "accuracy": accuracy, **_numbers(result)})
+            runs[name], seconds[run] = run, result["seconds"]
     if not jobs:
         return
     best = max(jobs, key=lambda job: job["accuracy"])
-    seconds = round(sum(job["seconds"] for job in jobs), 1)
     cost = {
         "labels": best["labels"],
         "labels_to_choose_by": best["labels_to_choose_by"],
         "jobs": len(jobs),
-        "seconds": seconds,
+        "seconds": round(sum(seconds.values()), 1),
     }
     write(folder / FILE, json.dumps({"best": best, "cost": cost, "jobs": jobs}, indent=1, default=str) + "\n")
     log.info(
         "Best of %s by %s: %.1f %% with %s (%s)",
         len(jobs), best["measure"], 100 * best["accuracy"],
-        " ".join(f"{key}={shown(value)}" for key, value in best["settings"].items()), short(folder / best["job"]),
+        " ".join(f"{key}={shown(value)}" for key, value in best["settings"].items()), short(runs[best["job"]]),
     )  # fmt: skip
     log.info(
         "The search took %s labels, %s of which chose the settings, and %.0f s of work. The accuracy it chose by is the "
         "highest of %s, and so too high; %s",
-        f"{cost['labels']:,}", f"{cost['labels_to_choose_by']:,}", seconds, len(jobs), _tested(best),
+        f"{cost['labels']:,}", f"{cost['labels_to_choose_by']:,}", cost["seconds"], len(jobs), _tested(best),
     )  # fmt: skip
 
 
