@@ -1,9 +1,12 @@
 """What reaches the terminal, and the exit codes."""
 
+import contextlib
 import logging
 import os
 import re
+import signal
 import sys
+from collections.abc import Generator
 from pathlib import Path
 
 from ssl_cli.errors import ConfigError, Interrupted, TrainingError
@@ -64,6 +67,17 @@ def _harmless(text: str) -> str:
 def interrupt(number: int, _frame: object) -> None:
     """Handle a signal: what is under way ends as `Interrupted`."""
     raise Interrupted(number)
+
+
+@contextlib.contextmanager
+def stopped_by_signals() -> Generator[None]:
+    """SIGTERM and Ctrl-C end what is under way, whoever deals with them otherwise."""
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def log_to_terminal() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.cli.terminal import Exits
+from ssl_cli.cli.terminal import Exits, stopped_by_signals
 
 PROCESS = secrets.token_hex(8)  # this process, as no other one on any machine
 
@@ -42,7 +42,7 @@ class Jobs:
         return given
 
     def _here(self, settings: Any) -> Path:
-        with Exits():
+        with Exits(), stopped_by_signals():  # also where a launcher needs no other process for one job at a time
             return self.carry_out(settings)
 
     def _elsewhere(self, settings: Any) -> Path | None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from ssl_cli.cli.sweeps.reports import End, Report, must_stop, says_into
-from ssl_cli.cli.terminal import interrupt
+from ssl_cli.cli.terminal import stopped_by_signals
 from ssl_cli.errors import Interrupted
 
 log = logging.getLogger("ssl_cli")
@@ -91,13 +91,11 @@ def _stopped_on_request(reports: Path) -> Generator[None]:
                 os.kill(os.getpid(), signal.SIGTERM)
                 return
 
-    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     watcher = threading.Thread(target=look, name="ssl_cli stop", daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        watcher.join()
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with stopped_by_signals():
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
