@@ -22,6 +22,7 @@ from ssl_cli.errors import Interrupted, TrainingError
 from ssl_cli.runs.below import seen
 from ssl_cli.runs.claim import holder_of
 from ssl_cli.runs.files import quoted
+from ssl_cli.runs.referred import referral
 from ssl_cli.runs.state import own_status
 
 log = logging.getLogger("ssl_cli")
@@ -73,9 +74,7 @@ class Watched:
     def wait_for_jobs(self) -> None:
         """Until those that were asked to end have, or do not within half a minute."""
         deadline = time.monotonic() + PATIENCE
-        while time.monotonic() < deadline and any(
-            holder_of(self._sweep / path.stem) for path in self.reports.glob("*.log")
-        ):
+        while time.monotonic() < deadline and any(holder_of(self._run_of(path)) for path in self.reports.glob("*.log")):
             time.sleep(LOOK)
 
     def request_stop(self, number: int, _frame: object) -> None:
@@ -120,7 +119,7 @@ class Watched:
         """The steps of the jobs that are trained now."""
         said = []
         for path in sorted(self.reports.glob("*.log")):
-            folder = self._sweep / path.stem
+            folder = self._run_of(path)
             if int(path.stem) in self._done or not folder.is_dir():
                 continue
             inner = max(folder.rglob("metrics.jsonl"), key=os.path.getmtime, default=folder / "metrics.jsonl").parent
@@ -128,6 +127,12 @@ class Watched:
             if status.step is not None:
                 said.append(f"{path.stem}: {status.step:,}" + (f"/{status.steps:,}" if status.steps else ""))
         return ", ".join(said)
+
+    def _run_of(self, path: Path) -> Path:
+        """The folder of the run that the job of a log is at, which may be one that another sweep has begun."""
+        folder = self._sweep / path.stem
+        reference = referral(folder)
+        return folder if reference is None else reference.run
 
     def broken(self) -> list[Report]:
         """Of the jobs that could not say in their folders how they ended."""
