@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
+from ssl_cli.cli.sweeps.jobs import Jobs
 from ssl_cli.cli.sweeps.launchers import check_launcher, launcher_of
 from ssl_cli.config import plugins
 from ssl_cli.config.compose import precheck
@@ -163,6 +164,7 @@ def check_quick(done: subprocess.CompletedProcess, folder: Path) -> None:
         "all runs of the sweep",
     ):
         assert line in done.stdout
+    assert "budget.labels=20,40" in json.loads((folder / "sweep/0/run.json").read_text())["command"]
     assert hidden(folder) == []
 
 
@@ -246,6 +248,20 @@ def test_how_many_jobs_share_the_cores(monkeypatch, settings, jobs, at_once):
     launcher = launcher_of(settings)
     assert launcher is not None
     assert launcher.at_once(settings, jobs) == at_once
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_job_that_a_launcher_runs_in_this_process_ends_on_ctrl_c(tmp_path, number):
+    asked = []
+    before = signal.signal(number, lambda *_: asked.append(number))  # as while jobs in other processes are watched
+    try:
+        with pytest.raises(SystemExit) as ended:
+            Jobs(lambda _: os.kill(os.getpid(), number), reports=tmp_path)(None)
+        assert ended.value.code == 128 + number
+        os.kill(os.getpid(), number)
+        assert asked == [number]
+    finally:
+        signal.signal(number, before)
 
 
 def test_an_interval_without_a_search_is_refused():

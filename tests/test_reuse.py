@@ -18,6 +18,7 @@ from ssl_cli.cli import main as command
 from ssl_cli.config.compose import composed_jobs, sweep_settings
 from ssl_cli.config.words import for_hydra, with_params
 from ssl_cli.data import dataset
+from ssl_cli.runs import claim
 
 SMALL = ("dataset=synthetic", "schedule=smoke", "backbone.width=4", "runtime.threads=1", "runtime.precision=float32")
 BASELINES = ("-m", "baseline", *SMALL, "budget.labels=20")
@@ -238,6 +239,46 @@ def test_the_label_curve_is_a_sweep_whose_values_can_be_typed(typed):
     assert {job.config.seed for job in jobs} == {3, 4}
     done = typed("experiment=label_curve")
     assert (done.code, done.said) == (2, "ssl-cli: experiment=label_curve: is a sweep; add -m\n")
+
+
+def test_jobs_in_folders_of_their_own_names_are_looked_for_anew_in_each_sweep(typed, tmp_path):
+    own = ("hydra.sweep.dir=mine", "hydra.sweep.subdir=seed${seed}", "seed=0")
+    assert typed("baseline", *SMALL, "budget.labels=20", "seed=0").code == 0
+    done = typed("-m", "baseline", *SMALL, *own, "budget.labels=20")
+    assert (done.code, trained(tmp_path / "mine")) == (0, set()), done.said
+    done = typed("-m", "baseline", *SMALL, *own, "budget.labels=30")
+    assert done.code == 0, done.said
+    assert trained(tmp_path / "mine") == {"seed0/backbone.safetensors", "seed0/classifier.safetensors"}
+
+
+@pytest.mark.parametrize("why", ["another process goes on with it", "it cannot be read"])
+def test_an_unfinished_run_that_cannot_be_gone_on_with_is_no_silent_end_of_a_job(typed, tmp_path, monkeypatch, why):
+    assert typed(*BASELINES, "seed=0").code == 0
+    old = sweeps(tmp_path)[0] / "0"
+    (old / "result.json").unlink()
+    program = (
+        "import time; from pathlib import Path; from ssl_cli.runs.claim import claimed\n"
+        f"with claimed(Path({str(old)!r})): print(flush=True); time.sleep(99)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    try:
+        if why == "it cannot be read":
+            (old / "config.yaml").write_text("seed: [")
+        else:
+            assert other.stdout is not None
+            other.stdout.readline()
+        monkeypatch.setattr(claim, "holder_of", lambda _: None)  # as it was a moment before
+        done = typed(*BASELINES, "seed=0")
+    finally:
+        other.kill()
+        other.communicate()
+    new = sweeps(tmp_path)[1]
+    if why == "it cannot be read":
+        assert done.code == 2, done.said
+        assert "ssl-cli: Job 0 (seed=0): " in done.said or "ssl-cli: Job 0: " in done.said
+    else:
+        assert done.code == 0, done.said
+        assert trained(new) == {"0/backbone.safetensors", "0/classifier.safetensors"}
 
 
 def test_a_sweep_takes_no_folder_of_one_with_other_settings(typed, tmp_path):

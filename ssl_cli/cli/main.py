@@ -116,7 +116,7 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
     else:
         _check(asked, allowed)
     sys.argv = [sys.argv[0], *options, *asked.overrides]
-    jobs = Jobs(_job(allowed, asked.multirun))
+    jobs = Jobs(_job(allowed, asked.multirun, sweep is not None and sweep.is_known))
     program = hydra.main(config_path=str(settings_folder()), config_name=overrides.NAME, version_base="1.3")(jobs)
     if asked.shell_completion and any(word.startswith("query=") for word in asked.overrides):
         from ssl_cli.cli import completion
@@ -128,7 +128,8 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
         program()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what a sweeper or a launcher raises comes out as it is
-    with started(asked, jobs, [job.config for job in sweep.jobs], sweep.folder):
+    configs = [job.config for job in sweep.jobs]
+    with started(asked, jobs, configs, len(sweep.to_train), sweep.folder):
         program()
     sweep.raise_failures()
 
@@ -157,32 +158,36 @@ def _check(asked: argparse.Namespace, allowed: Allowed) -> None:
     where = (asked.config_dir, asked.config_name)
     jobs = compose.composed_jobs(asked.overrides, False, *where, allowed)
     if not asked.cfg:
-        _check_is_one_run(asked)
+        compose.check_is_one_run(asked.overrides, *where)
         _check_fit([job.config for job in jobs])
         check_can_be_made(*compose.folder_of("run", asked.overrides, *where))
 
 
-def _check_is_one_run(asked: argparse.Namespace) -> None:
-    """Raises ConfigError where an experiment is a sweep, of which a single run would be something else."""
-    chosen = [word for word in asked.overrides if overrides.key_of(word) == "experiment"]
-    if chosen and compose.sweep_settings(asked.overrides, asked.config_dir, asked.config_name).hydra.sweeper.params:
-        raise ConfigError(f"{chosen[-1]}: is a sweep; add -m")
+def _job(allowed: Allowed, in_sweep: bool, is_looked_for: bool) -> Callable[[Any], Path]:
+    """One job with its settings, maybe in another process; the folder of its run.
 
-
-def _job(allowed: Allowed, in_sweep: bool) -> Callable[[Any], Path]:
-    """One job with its settings, maybe in another process; the folder of its run."""
-    trusted = trust.granted()
+    Args:
+        allowed: which components the settings may name.
+        in_sweep: whether it is a job of a sweep.
+        is_looked_for: whether the run that answers it was looked for before the sweep began.
+    """
+    trusted, command = trust.granted(), sys.argv[1:]
 
     def carry_out_one(settings: Any) -> Path:
         from hydra.core.hydra_config import HydraConfig
 
         from ssl_cli.cli.sweep_job import carry_out_job
+        from ssl_cli.runs.referred import forget
 
         job = HydraConfig.get()
         folder, words = Path(job.runtime.output_dir), list(job.overrides.task)
         trust.grant(trusted)
         if in_sweep:
-            return carry_out_job(settings, words, folder, Path(job.sweep.dir).absolute(), allowed)
+            if not is_looked_for:
+                forget(
+                    folder
+                )  # what answered the job of that name in an earlier sweep, which may have been another one
+            return carry_out_job(settings, words, command, folder, Path(job.sweep.dir).absolute(), allowed)
         config = compose.check(compose.resolved(settings), allowed)
         trust.trust_components_of(config)
         carry_out(settle(config, settings, words, folder, allowed), folder)

@@ -77,6 +77,11 @@ class Sweep:
         return bool(self.jobs) and not self.to_train
 
     @property
+    def is_known(self) -> bool:
+        """Whether it is known beforehand which jobs there are, and in which folders."""
+        return all(job.folder is not None for job in self.jobs)
+
+    @property
     def data_of_all(self) -> DatasetComponent | None:
         """The data that all jobs read which are to be trained, if they are trained in this process; None where they differ."""
         here = "basic_launcher" in self.settings.hydra.launcher._target_
@@ -94,7 +99,7 @@ class Sweep:
                 refer(job.folder, other, {})
             else:
                 forget(job.folder)
-        if all(job.folder is not None for job in self.jobs):
+        if self.is_known:
             self._say_what_is_trained()
 
     def _say_what_is_trained(self) -> None:
@@ -149,7 +154,7 @@ def prepare(asked: argparse.Namespace, allowed: Allowed) -> Sweep:
         compose.composed_jobs(asked.overrides, True, *where, allowed)  # which says more
         raise
     is_own = is_plain(cast(dict[str, Any], OmegaConf.to_container(settings.hydra, resolve=False)))
-    params = dict(settings.hydra.sweeper.params or {}) if is_own else {}
+    params = dict(settings.hydra.sweeper.get("params") or {})
     composed = compose.composed_jobs(with_params(params, asked.overrides), True, *where, allowed)
     key, folder = compose.folder_of("sweep", asked.overrides, *where)
     check_can_be_made(key, folder)

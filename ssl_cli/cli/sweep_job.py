@@ -22,19 +22,22 @@ from ssl_cli.runs.saved import saved_settings
 log = logging.getLogger("ssl_cli")
 
 
-def carry_out_job(settings: Any, words: Sequence[str], folder: Path, sweep: Path, allowed: Allowed) -> Path:
+def carry_out_job(
+    settings: Any, words: Sequence[str], command: Sequence[str], folder: Path, sweep: Path, allowed: Allowed
+) -> Path:
     """Carry out a job, if no finished run answers it; the folder of its run. What it fails of is kept there, and others go on.
 
     Args:
         settings: as Hydra composed them.
         words: of the job's command line.
+        command: the words of the sweep's, which a process that a launcher starts does not have as its own.
         folder, sweep: of the job, and of the sweep that it belongs to.
         allowed: which components the settings may name.
     """
     if not is_file(folder / "config.yaml"):  # else a refusal that is kept there would make it somebody else's folder
         (folder / failure.NAME).unlink(missing_ok=True)
     try:
-        _carry_out(settings, words, folder, sweep, allowed)
+        _carry_out(settings, words, command, folder, sweep, allowed)
     except (ConfigError, TrainingError) as error:
         _keep(folder, error)
     except Exception as error:
@@ -45,15 +48,16 @@ def carry_out_job(settings: Any, words: Sequence[str], folder: Path, sweep: Path
     return folder if reference is None else reference.run
 
 
-def _carry_out(settings: Any, words: Sequence[str], folder: Path, sweep: Path, allowed: Allowed) -> None:
+def _carry_out(
+    settings: Any, words: Sequence[str], command: Sequence[str], folder: Path, sweep: Path, allowed: Allowed
+) -> None:
     reference = referral(folder)
     if reference is not None and read_result(reference.run):
         return
     config = compose.check(compose.resolved(settings), allowed)
     trust.trust_components_of(config)
     near = (config.outputs, sweep.parent)  # where runs are looked for; nobody is sent elsewhere to write
-    if reference is not None and any(map(reference.run.is_relative_to, near)) and not claim.holder_of(reference.run):
-        _go_on(reference.run, sweep)
+    if reference is not None and any(map(reference.run.is_relative_to, near)) and _goes_on(reference.run, sweep):
         return
     forget(folder)
     asked: list[str] = []
@@ -69,7 +73,7 @@ def _carry_out(settings: Any, words: Sequence[str], folder: Path, sweep: Path, a
         and _look(config, (), folder, sweep)[0]
     ):
         return
-    carry_out(config, folder, sweep, asked=asked)
+    carry_out(config, folder, sweep, command, asked)
 
 
 def _look(config: Config, words: Sequence[str], folder: Path, sweep: Path) -> tuple[bool, list[str]]:
@@ -88,18 +92,31 @@ def _look(config: Config, words: Sequence[str], folder: Path, sweep: Path) -> tu
     if other is None:
         return False, [asked]
     refer(folder, other, stamps)
-    if finished is None:
-        _go_on(other, sweep)
+    if finished is None and not _goes_on(other, sweep):
+        forget(folder)
+        return False, [asked]
     return True, [asked]
 
 
-def _go_on(run: Path, sweep: Path) -> None:
+def _goes_on(run: Path, sweep: Path) -> bool:
+    """Carry out the rest of an unfinished run, if no other process works on it."""
+    if claim.holder_of(run) is not None:
+        return False
     log.info("Goes on with the unfinished run in %s", quoted(run))
-    carry_out(saved_settings(f"resume={run}", run), run, sweep)
+    try:
+        carry_out(saved_settings(f"resume={run}", run), run, sweep)
+    except claim.HeldError:  # another process was faster, such as a job of another sweep
+        log.info("Another process goes on with it.")
+        return False
+    return True
 
 
 def _keep(folder: Path, error: Exception) -> None:
     """Keep the error in the folder of a job that has no run of which it could be said."""
-    if not is_file(folder / "config.yaml") and referral(folder) is None:
+    reference = referral(folder)
+    if reference is not None and not is_file(reference.run / failure.NAME):
+        forget(folder)  # it could not be gone on with at all, which is nothing that is said of it in its folder
+        reference = None
+    if not is_file(folder / "config.yaml") and reference is None:
         folder.mkdir(parents=True, exist_ok=True)
         failure.note(folder, error)

@@ -57,13 +57,16 @@ def check_plugins(asked: argparse.Namespace, configs: Sequence[Config]) -> None:
 
 
 @contextlib.contextmanager
-def started(asked: argparse.Namespace, jobs: Jobs, configs: Sequence[Config], sweep: Path) -> Generator[None]:
+def started(
+    asked: argparse.Namespace, jobs: Jobs, configs: Sequence[Config], to_train: int, sweep: Path
+) -> Generator[None]:
     """Meanwhile a sweep runs: its jobs share this machine's threads, and report what they say and how they end.
 
     Args:
         asked: the command line.
         jobs: what Hydra calls for each job.
         configs: of the jobs.
+        to_train: how many of them no finished run answers.
         sweep: the folder of the sweep.
     """
     hydra = _hydra(asked)
@@ -71,6 +74,7 @@ def started(asked: argparse.Namespace, jobs: Jobs, configs: Sequence[Config], sw
         logging.getLogger(name).setLevel(logging.ERROR)
     if is_search(hydra.sweeper):
         jobs.gives, count, batch = objective, int(hydra.sweeper.n_trials), int(hydra.sweeper.n_jobs)
+        to_train = count
     else:
         count, batch = len(configs), hydra.sweeper.get("max_batch_size")
     launcher = launcher_of(hydra.launcher)
@@ -79,7 +83,7 @@ def started(asked: argparse.Namespace, jobs: Jobs, configs: Sequence[Config], sw
             from ssl_cli.cli.sweeps.watch import watched
 
             jobs.reports = meanwhile.enter_context(watched(sweep, count, launcher.end_waiting)).reports
-            at_once = launcher.at_once(hydra.launcher, min(count, batch or count))
+            at_once = launcher.at_once(hydra.launcher, min(to_train, batch or to_train))
             meanwhile.enter_context(_threads(at_once, configs))
         meanwhile.enter_context(nothing_found())
         yield
