@@ -253,10 +253,15 @@ def test_how_many_jobs_share_the_cores(monkeypatch, settings, jobs, at_once):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_job_that_a_launcher_runs_in_this_process_ends_on_ctrl_c(tmp_path, number):
     asked = []
+
+    def job(_: object) -> Path:
+        os.kill(os.getpid(), number)
+        return tmp_path
+
     before = signal.signal(number, lambda *_: asked.append(number))  # as while jobs in other processes are watched
     try:
         with pytest.raises(SystemExit) as ended:
-            Jobs(lambda _: os.kill(os.getpid(), number), reports=tmp_path)(None)
+            Jobs(job, reports=tmp_path)(None)
         assert ended.value.code == 128 + number
         os.kill(os.getpid(), number)
         assert asked == [number]
