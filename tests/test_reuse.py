@@ -15,6 +15,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
 from ssl_cli.cli import main as command
+from ssl_cli.config import trust
 from ssl_cli.config.compose import composed_jobs, sweep_settings
 from ssl_cli.config.words import for_hydra, with_params
 from ssl_cli.data import dataset
@@ -35,6 +36,8 @@ class Typed:
 def typed(tmp_path, monkeypatch, capsys):
     """The command as a person types it, in this process, which has PyTorch already; by a new process would take seconds each."""
     monkeypatch.chdir(tmp_path)
+    for name in ("_packages", "_folders", "_components"):  # trust that is given here ends here
+        monkeypatch.setattr(trust, name, set(getattr(trust, name)))
 
     def run(*words: str) -> Typed:
         log, handlers = logging.getLogger("ssl_cli"), list(logging.getLogger("ssl_cli").handlers)
