@@ -272,3 +272,10 @@ def test_a_job_that_a_launcher_runs_in_this_process_ends_on_ctrl_c(tmp_path, num
 def test_an_interval_without_a_search_is_refused():
     with pytest.raises(ConfigError, match="an interval is for a search; add hydra/sweeper=optuna, or list the values"):
         precheck(["method.temperature=interval(0.1,1.0)"], multirun=True)
+
+
+def test_a_launcher_of_ones_own_is_taken_to_run_jobs_elsewhere():
+    assert launcher_of({"_target_": "hydra._internal.core_plugins.basic_launcher.BasicLauncher"}) is None
+    own = launcher_of({"_target_": "mine.CloudLauncher"})
+    assert own is not None
+    assert own.at_once({}, 8) is None

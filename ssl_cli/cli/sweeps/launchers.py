@@ -57,6 +57,7 @@ def _cancel_waiting(sweep: Path) -> None:
 
 
 WEEK = 7 * 24 * 60
+BASIC = "BasicLauncher"  # Hydra's own
 LAUNCHERS = {
     "JoblibLauncher": Launcher(_joblib, counts=("n_jobs",)),
     "RayLauncher": Launcher(
@@ -75,8 +76,12 @@ LAUNCHERS = {
 
 
 def launcher_of(settings: Any) -> Launcher | None:
-    """The launcher of Hydra's settings; None where jobs run one after the other in this process, or it is an unknown one."""
-    return LAUNCHERS.get(str(settings.get("_target_")).rpartition(".")[2])
+    """The launcher of Hydra's settings; None where jobs run one after the other in this process.
+
+    Of one that is not known here, it is taken that its jobs run elsewhere, and that whoever runs them shares out the cores.
+    """
+    name = str(settings.get("_target_")).rpartition(".")[2]
+    return None if name == BASIC else LAUNCHERS.get(name, Launcher(lambda *_: None))
 
 
 def check_launcher(settings: Any) -> None:
