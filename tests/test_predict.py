@@ -203,7 +203,8 @@ def test_the_command_refuses_a_comparison_and_names_its_arms(cli, trained, tmp_p
     for arm in ("labels-only", "same-head"):
         shutil.copytree(trained, whole / "seed0" / arm)
     shutil.copy(trained / "config.yaml", whole / "config.yaml")
-    (whole / "result.json").write_text(json.dumps({"format": 2, "ends_in": "comparison", "rows": []}))
+    own = json.loads((trained / "result.json").read_text())
+    (whole / "result.json").write_text(json.dumps({**own, "ends_in": "comparison", "rows": []}))
     done = cli("predict", "stage.run=compared", "stage.inputs=.")
     assert done.returncode == 2
     assert "is a comparison of 2 classifiers; name one of them: " in done.stderr
