@@ -26,7 +26,6 @@ from ssl_cli.config.overrides import (
     is_of_hydra,
     jobs,
     key_of,
-    overrides_without_effect,
     parsed_override,
     reading,
 )
@@ -201,7 +200,7 @@ def _job(overrides: list[str], name: str, allowed: Allowed) -> Config:
     try:
         values = resolved(settings)
         stage = typed(values.get("stage"), Stage, "stage", [], allowed)
-        if isinstance(stage, Stage) and (ignored := overrides_without_effect(overrides, stage)):
+        if isinstance(stage, Stage) and (ignored := _overrides_without_effect(overrides, stage)):
             raise ConfigError(ignored)  # alone, since whatever else is wrong with them does not matter
         config = check(values, allowed)
     except ConfigError as error:
@@ -210,3 +209,20 @@ def _job(overrides: list[str], name: str, allowed: Allowed) -> Config:
     if problems or config is None:
         raise ConfigError(*problems)
     return config
+
+
+def _overrides_without_effect(overrides: list[str], stage: Stage) -> str | None:
+    """A sentence on what was typed for a stage that does not take it; None where there is nothing."""
+    if not stage.takes:
+        return None
+    ignored = [word for word in overrides if _first_key(word) not in (*stage.takes, "stage", "hydra")]
+    if not ignored:
+        return None
+    return (
+        f"{', '.join(ignored)}: stage={stage.name} {stage.instead}; leave {'it' if len(ignored) == 1 else 'them'} out"
+    )
+
+
+def _first_key(word: str) -> str:
+    """The first part of where a word has its effect; of `dataset@stage.other` that is `stage`."""
+    return key_of(word).rpartition("@")[2].replace("/", ".").partition(".")[0]

@@ -22,7 +22,6 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from ssl_cli.config.plugins import is_search
-from ssl_cli.config.schema import Stage
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import nearest, one_of, shown
 from ssl_cli.errors import ConfigError
@@ -62,23 +61,6 @@ def reading(extra_folder: str | None) -> Generator[None]:
 def key_of(word: str) -> str:
     """What a word of the command line sets, adds or takes out."""
     return word.partition("=")[0].lstrip("+~")
-
-
-def overrides_without_effect(overrides: list[str], stage: Stage) -> str | None:
-    """A sentence on what was typed for a stage that does not take it; None where there is nothing."""
-    if not stage.takes:
-        return None
-    ignored = [word for word in overrides if _first_key(word) not in (*stage.takes, "stage", "hydra")]
-    if not ignored:
-        return None
-    return (
-        f"{', '.join(ignored)}: stage={stage.name} {stage.instead}; leave {'it' if len(ignored) == 1 else 'them'} out"
-    )
-
-
-def _first_key(word: str) -> str:
-    """The first part of where a word has its effect; of `dataset@stage.other` that is `stage`."""
-    return key_of(word).rpartition("@")[2].replace("/", ".").partition(".")[0]
 
 
 def parsed_override(text: str, problems: list[str]) -> Override | None:
