@@ -4,6 +4,7 @@ import json
 
 import pytest
 from omegaconf import OmegaConf
+from written_runs import write_run
 
 from ssl_cli.cli.sweeps.search import check_search, objective, summarise
 from ssl_cli.config import plugins
@@ -95,12 +96,9 @@ def test_a_job_counts_by_its_folds_or_its_validation_part(result, accuracy):
 
 def test_the_best_settings_and_what_they_cost_are_said_and_saved(tmp_path, caplog):
     for job, (width, accuracy) in enumerate([(4, 0.6), (8, 0.8), (16, 0.7)]):
-        folder = tmp_path / str(job)
-        folder.mkdir()
-        (folder / "config.yaml").write_text(f"backbone: {{name: small, width: {width}}}\n")
-        result = {"validation_accuracy": accuracy, "test_accuracy": 0.9 - accuracy, "labels": 100, "labels_trained_on": 80,
-                  "seconds": 10.0}  # fmt: skip
-        (folder / "result.json").write_text(json.dumps(result))
+        network = {"backbone": {"name": "small", "width": width}}
+        write_run(tmp_path / str(job), 0.9 - accuracy, labels=100, settings=network, validation_accuracy=accuracy,
+                  labels_trained_on=80, seconds=10.0)  # fmt: skip
     caplog.set_level("INFO", logger="ssl_cli")
     refer(tmp_path / "3", tmp_path / "1", {})  # was tried twice, and trained once
     summarise(tmp_path, ["backbone.width=4,8,16", "seed=0"])
