@@ -13,7 +13,7 @@ from ssl_cli.stages.pretrain import pretrain
 def test_jobs_stand_in_the_order_of_their_numbers(tmp_path):
     for name in ("10", "9", "2/pretrain", "2"):
         (tmp_path / name).mkdir(parents=True, exist_ok=True)
-        (tmp_path / name / "result.json").write_text("{}")
+        (tmp_path / name / "result.json").write_text('{"format": 1}')
     assert [str(path.relative_to(tmp_path)) for path, _ in finished_runs(tmp_path)] == ["2/pretrain", "2", "9", "10"]
 
 
