@@ -7,9 +7,9 @@ import pytest
 import torch
 import yaml
 
+from ssl_cli.config.choices import GROUPS
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.config.groups import groups
-from ssl_cli.config.overrides import GROUPS
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.data.dataset import load
 from ssl_cli.data.images.mirror import SAME, is_grey, mirror_ratio

@@ -7,8 +7,8 @@ import yaml
 
 from ssl_cli.config import schema, signatures
 from ssl_cli.config.build import plain
+from ssl_cli.config.choices import GROUPS
 from ssl_cli.config.compose import check, from_overrides, precheck
-from ssl_cli.config.overrides import GROUPS
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.errors import ConfigError
 from ssl_cli.stages.fit import check_fit

@@ -23,9 +23,9 @@ from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 
 from ssl_cli.config import signatures
+from ssl_cli.config.choices import GROUPS
 from ssl_cli.config.compose import precheck, resolved
 from ssl_cli.config.groups import groups
-from ssl_cli.config.overrides import GROUPS
 from ssl_cli.config.schema import Component, Config, DatasetComponent
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import anything, typed

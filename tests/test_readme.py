@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from ssl_cli.cli.runs.commands import COMMANDS as LOOKING_AT_RUNS
+from ssl_cli.config.choices import GROUPS
 from ssl_cli.config.compose import from_overrides, precheck, sweep_settings
-from ssl_cli.config.overrides import GROUPS
 from ssl_cli.config.plugins import EXTRAS, is_there
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.words import with_params

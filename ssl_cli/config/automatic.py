@@ -8,8 +8,8 @@ import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from ssl_cli.config.choices import GROUPS
 from ssl_cli.config.consistency import AUTO
-from ssl_cli.config.overrides import GROUPS
 from ssl_cli.config.schema import Config
 from ssl_cli.config.trust import settings_folder
 

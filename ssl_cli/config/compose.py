@@ -15,13 +15,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from ssl_cli.config.choices import CANNOT, first_line
 from ssl_cli.config.consistency import contradictions
 from ssl_cli.config.hydra_settings import hydra_problems
 from ssl_cli.config.overrides import (
-    CANNOT,
     NAME,
     composed_with,
-    first_line,
     hydra_settings,
     is_of_hydra,
     jobs,

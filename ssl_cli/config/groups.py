@@ -8,7 +8,8 @@ from typing import Any, cast
 import yaml
 from omegaconf import DictConfig, OmegaConf
 
-from ssl_cli.config.overrides import GROUPS, NAME, composed_with, reading, settings_inside
+from ssl_cli.config.choices import GROUPS, settings_inside
+from ssl_cli.config.overrides import NAME, composed_with, reading
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import shown
 from ssl_cli.errors import ConfigError

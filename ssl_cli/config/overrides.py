@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Generator, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
@@ -19,17 +18,14 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
+from ssl_cli.config.choices import CANNOT, first_line, keys_in, options_of, sort_out, typed_text, wrong_choice
 from ssl_cli.config.plugins import is_search
 from ssl_cli.config.trust import settings_folder
-from ssl_cli.config.typecheck import nearest, one_of, shown
+from ssl_cli.config.typecheck import nearest
 from ssl_cli.errors import ConfigError
 
 NAME = "config"  # conf/config.yaml
-GROUPS = ("stage", "dataset", "budget", "augment", "backbone", "head", "method", "schedule", "runtime", "experiment")
-# What Hydra and OmegaConf end in where words cannot be carried out: their own errors, and Python's where they did not look.
-CANNOT = (HydraException, OmegaConfBaseException, ValueError, TypeError, AttributeError, AssertionError)
 
 
 @contextlib.contextmanager
@@ -71,7 +67,7 @@ def parsed_override(text: str, problems: list[str]) -> Override | None:
     try:
         return OverridesParser.create().parse_override(text)
     except HydraException as error:
-        stages = _options("stage")
+        stages = options_of("stage")
         if "=" not in text and not text.startswith(("+", "~")):
             problems.append(f"{text}: is neither a stage nor key=value{nearest(text, stages)}")
         else:
@@ -89,7 +85,7 @@ def jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Iter
     search = any(is_search(override) for override in overrides)
     for override in overrides:
         if not override.is_sweep_override():
-            choices.append([_typed_text(override)])
+            choices.append([typed_text(override)])
         elif not multirun:
             problems.append(f"{override.input_line}: several values are a sweep; add -m")
         elif override.is_discrete_sweep() or search:
@@ -115,11 +111,6 @@ def _values(override: Override) -> list[str]:
     return [] if not isinstance(interval, IntervalSweep) else [str(interval.start), str(interval.end)]
 
 
-def _typed_text(override: Override) -> str:
-    """An override as it was typed."""
-    return override.input_line or ""
-
-
 def composed_with(overrides: list[str], name: str) -> tuple[DictConfig, list[str], list[tuple[str, str]]]:
     """The settings with all overrides that can be carried out, and a sentence for each that cannot.
 
@@ -131,14 +122,14 @@ def composed_with(overrides: list[str], name: str) -> tuple[DictConfig, list[str
     """
     groups = _groups()
     parsed = OverridesParser.create().parse_overrides(overrides)
-    wrong = {id(override): problem for override in parsed if (problem := _wrong_choice(override))}
+    wrong = {id(override): problem for override in parsed if (problem := wrong_choice(override))}
     problems = list(wrong.values())
     choices = [override for override in parsed if _is_choice(override, groups) and id(override) not in wrong]
     values = [override for override in parsed if not _is_choice(override, groups)]
     try:
-        settings, keys = _chosen(name, tuple(map(_typed_text, choices)))
+        settings, keys = _chosen(name, tuple(map(typed_text, choices)))
     except CANNOT as error:
-        good, others = _sorted_out(choices, name)
+        good, others = sort_out(choices, name)
         problems += others
         if not problems:
             raise ConfigError(first_line(error)) from error
@@ -158,7 +149,7 @@ def composed_with(overrides: list[str], name: str) -> tuple[DictConfig, list[str
 def _chosen(name: str, choices: tuple[str, ...]) -> tuple[DictConfig, list[str]]:
     """The settings with choices alone, and all keys there are: many jobs of a sweep have the same, and composing takes long."""
     settings = hydra_compose(name, overrides=list(choices))
-    return settings, [*_keys(settings), *_groups()]
+    return settings, [*keys_in(settings), *_groups()]
 
 
 @cache
@@ -170,7 +161,7 @@ def hydra_settings(overrides: list[str], name: str) -> tuple[DictConfig, list[Ov
     """Hydra's own settings with the overrides of a job, and those of the overrides that are of Hydra."""
     groups = _groups()
     parsed = OverridesParser.create().parse_overrides(overrides)
-    choices = [_typed_text(override) for override in parsed if _is_choice(override, groups)]
+    choices = [typed_text(override) for override in parsed if _is_choice(override, groups)]
     composed = hydra_compose(name, overrides=choices, return_hydra_config=True)
     return composed.hydra, [override for override in parsed if is_of_hydra(override)]
 
@@ -218,84 +209,3 @@ def _is_choice(override: Override, groups: list[str]) -> bool:
     """Whether it decides which files are composed; all else sets a value in what they give."""
     key = override.key_or_group
     return key in groups or "/" in key or override.package is not None or is_of_hydra(override)
-
-
-def _sorted_out(choices: list[Override], name: str) -> tuple[list[str], list[str]]:
-    """The choices that can be composed, and a sentence for each that cannot. What goes into another one comes behind it."""
-    good: list[str] = []
-    problems: list[str] = []
-    for override in sorted(choices, key=lambda one: (one.package is not None, one.key_or_group.startswith("hydra."))):
-        options = _options(override.key_or_group)
-        if not override.is_delete() and options and not _is_option(override, options):
-            given = shown(override.value())
-            problems.append(f"{_typed_key(override)}={given}: no such choice{nearest(str(given), options)}")
-            continue
-        try:
-            hydra_compose(name, overrides=[*good, _typed_text(override)])
-            good.append(_typed_text(override))
-        except CANNOT as error:
-            problems.append(_not_composed(override, name, good, error))
-    return good, problems
-
-
-def _not_composed(override: Override, name: str, good: list[str], error: Exception) -> str:
-    """Why a choice, or a setting of Hydra, cannot be composed; `good` are choices that can be."""
-    key = _typed_key(override)
-    if override.is_add() and "Multiple values" in str(error):
-        return f"{override.input_line}: there is one already; {key}={override.value()} replaces it"
-    if key.split(".")[0] != "hydra":
-        return f"{override.input_line}: {first_line(error)}"
-    keys = [f"hydra.{key}" for key in _keys(hydra_compose(name, overrides=good, return_hydra_config=True).hydra)]
-    if key in keys:
-        return f"{override.input_line}: is none of the values that Hydra takes there"
-    return f"{key}: no such key{nearest(key, keys)}"
-
-
-def _wrong_choice(override: Override) -> str | None:
-    """Why a group's value names no choice, where Hydra would end in a traceback or take several for one; else None."""
-    options = _options(override.key_or_group)
-    value = override.value()
-    if override.is_delete() or not options or isinstance(value, str):
-        return None
-    if value is None or isinstance(value, (list, dict)) or override.key_or_group not in GROUPS:
-        return f"{_typed_key(override)}={_shown_value(value)}: must be {one_of(options)}; left out, it is what it is otherwise"
-    return None
-
-
-def _typed_key(override: Override) -> str:
-    return override.key_or_group if override.package is None else f"{override.key_or_group}@{override.package}"
-
-
-def _shown_value(value: Any) -> str:
-    return shown(value).replace("'", "").replace(" ", "")
-
-
-def _options(group: str) -> list[str]:
-    return GlobalHydra.instance().config_loader().get_group_options(group)
-
-
-def _is_option(override: Override, options: list[str]) -> bool:
-    value = override.value()
-    wanted = value if isinstance(value, list) else [value]
-    return all(item is None or str(item) in options for item in wanted)
-
-
-def _keys(settings: DictConfig, prefix: str = "") -> Iterator[str]:
-    """Every key there is, those of groups included, as it is typed on the command line."""
-    for key in map(str, settings):
-        yield f"{prefix}{key}"
-        inside = settings_inside(settings, key)
-        if inside is not None:
-            yield from _keys(inside, f"{prefix}{key}.")
-
-
-def settings_inside(settings: DictConfig, key: str) -> DictConfig | None:
-    """The settings that stand under a key, if these are written there and not referred to."""
-    if OmegaConf.is_missing(settings, key) or OmegaConf.is_interpolation(settings, key):
-        return None
-    return value if isinstance(value := settings[key], DictConfig) else None
-
-
-def first_line(error: Exception) -> str:
-    """Of what an error says."""
-    return str(error).strip().split("\n")[0]

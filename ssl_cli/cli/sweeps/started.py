@@ -12,7 +12,8 @@ from ssl_cli.cli.sweeps.jobs import Jobs
 from ssl_cli.cli.sweeps.launchers import THREADS, check_launcher, cores, launcher_of
 from ssl_cli.cli.sweeps.search import check_search, is_search, nothing_found, objective
 from ssl_cli.config import compose
-from ssl_cli.config.overrides import CANNOT, key_of
+from ssl_cli.config.choices import CANNOT
+from ssl_cli.config.overrides import key_of
 from ssl_cli.config.plugins import SAMPLER
 from ssl_cli.config.schema import Config
 
