@@ -16,9 +16,8 @@ from ssl_cli.data.types import UNKNOWN, Batch, Inputs, as_tensor
 from ssl_cli.processes import own
 from ssl_cli.randomness import generator
 
-COMPUTED_FROM = (
-    1 << 24
-)  # inputs from which on an epoch's order is computed place by place; stored, it would take 128 MiB
+# Inputs from which on an epoch's order is computed place by place; stored, it would take 128 MiB.
+COMPUTED_FROM = 1 << 24
 
 
 class Batches:

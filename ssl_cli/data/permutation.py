@@ -4,9 +4,8 @@ from torch import Tensor
 
 from ssl_cli.randomness import derived_seed
 
-ROUNDS = (
-    6  # of a Feistel network; from four on, its permutations cannot be told from random ones (Luby and Rackoff, 1988)
-)
+# Of a Feistel network; from four on, its permutations cannot be told from random ones (Luby and Rackoff, 1988).
+ROUNDS = 6
 MIX = (-4658895280553007687, -7723592293110705685)  # odd multipliers of SplitMix64, as int64
 
 

@@ -85,9 +85,8 @@ class Dataset:
     vocabulary: Vocabulary | None = None  # of texts; None for images
     reading: Reading | None = None  # how an image file becomes an input; None: nothing says so
     files: Files | None = None  # of which the inputs were read; None where they have no names
-    stamp: str | None = (
-        None  # by which they are known again unread; `load` fills it in where they stayed as they were meanwhile
-    )
+    # By which they are known again unread; `load` fills it in where they stayed as they were meanwhile.
+    stamp: str | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
