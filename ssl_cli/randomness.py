@@ -70,7 +70,7 @@ class Draws:
         return self._own(torch.randint(high, shape, generator=self.source, device=self.device))
 
     def _own(self, drawn: torch.Tensor) -> torch.Tensor:
-        return drawn[self.rank :: self.processes]
+        return drawn if self.processes == 1 else drawn[self.rank :: self.processes]
 
 
 def seed_network(seed: int, device: torch.device) -> None:

@@ -87,8 +87,8 @@ class PatchLocation(Method):
             self.backbone(views[0])  # for batch norm's running statistics
         logits, targets, informative = self._logits_and_targets(views, draws)
         each = F.cross_entropy(logits, targets, reduction="none")
-        kept = informative.sum().clamp_min(1)
-        share = weight(informative.sum())
+        number = informative.sum()
+        kept, share = number.clamp_min(1), weight(number)
         return (each * informative).sum() / kept * share, {
             "pretext_accuracy": ((logits.argmax(1) == targets) & informative).sum() / kept * share,
             "pairs_kept": informative.float().mean(),

@@ -67,7 +67,8 @@ class Word2Vec(Method):
                 scores = (states[:, centre] * around[:, other]).sum(2)[near].float()
                 found = found - F.logsigmoid(scores).sum()
                 neighbours[:, centre] += near
-        count, share = neighbours.sum().clamp_min(1), weight(neighbours.sum())
+        number = neighbours.sum()
+        count, share = number.clamp_min(1), weight(number)
         scores = torch.einsum("rtd,rtnd->rtn", states, self.context(random)).float()
         of_neighbours = found / count * share
         of_random = -(F.logsigmoid(-scores).sum(2) * neighbours).sum() / count * share
