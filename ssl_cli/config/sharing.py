@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from ssl_cli.config.consistency import AUTO, labels_to_train_on, to_pretrain_on
 from ssl_cli.config.schema import Config, Facts
 
-OF_LABELS = ("schedule.supervised.batch_size", "stage.labelled_batch_size")
-
 
 def sharing_problems(config: Config, facts: Facts | None, processes: int) -> Iterator[str]:
     """A sentence for each setting by which inputs of a batch are left over, as far as it is known how many there are.
@@ -22,7 +20,9 @@ def sharing_problems(config: Config, facts: Facts | None, processes: int) -> Ite
     if facts is not None and facts.inputs is not None:
         labels, pretrain = labels_to_train_on(config.budget, facts.inputs), to_pretrain_on(config, facts)
     for key, asked in config.stage.batch_sizes(config):
-        there = pretrain if key.startswith("schedule.pretrain") else labels if key in OF_LABELS else 0
+        there = (
+            pretrain if key.startswith("schedule.pretrain") else labels if key in config.stage.labelled_batches else 0
+        )
         size = min(asked, there) if there > 0 else asked
         if problem := uneven(size, processes):
             filled = "" if size == asked else f"there are {there:,} inputs to fill a batch with, "

@@ -54,6 +54,7 @@ class SemiStage(Stage):
 
     function: ClassVar[str] = "ssl_cli.stages.semi.semi"
     ends_in: ClassVar[Ending] = "classifier"
+    labelled_batches: ClassVar[tuple[str, ...]] = (*Stage.labelled_batches, "stage.labelled_batch_size")
 
     @property
     def phases(self) -> tuple[str, ...]:

@@ -41,9 +41,10 @@ class Stage:
     group: ClassVar[str] = "stage"
     function: ClassVar[str] = ""  # the import path of what carries it out: (config, run) → the numbers of the run
     ends_in: ClassVar[Ending] = "table"
-    reads_runs_alone: ClassVar[bool] = (
-        False  # whether it only looks at finished runs: no data, no network, and no PyTorch
-    )
+    # Whether it only looks at finished runs: no data, no network, and no PyTorch.
+    reads_runs_alone: ClassVar[bool] = False
+    # Those of `batch_sizes` that count inputs with labels.
+    labelled_batches: ClassVar[tuple[str, ...]] = ("schedule.supervised.batch_size",)
 
     @property
     def takes(self) -> tuple[str, ...]:
