@@ -96,10 +96,10 @@ def machine(runtime: Runtime) -> Machine:
     Raises:
         ConfigError: the device is not there.
     """
-    device = _device_of(runtime)
+    device = _present(runtime.device)
     count = processes_of(runtime)
     if count > 1 and device.type == "cuda":
-        device = torch.device("cuda", launch.rank_here())
+        device = torch.device("cuda", launch.local_rank())
     shares = 1 if launch.launched() else count  # torchrun tells each process its own number of threads
     threads = max(1, own_threads() // shares) if runtime.threads == "auto" else runtime.threads
     precision = _precision_on(device, runtime)
@@ -116,7 +116,7 @@ def processes_of(runtime: Runtime) -> int:
         ConfigError: they are others than were launched, or more than there are GPUs, or the device takes one alone.
     """
     asked, launched = runtime.processes, launch.launched()
-    device = torch.device(_best_device() if runtime.device == "auto" else runtime.device)
+    device = _named(runtime.device)
     if launched and asked not in ("auto", launched):
         raise ConfigError(
             f"runtime.processes={asked}: {launched} were launched together; leave it out, or launch as many"
@@ -143,13 +143,7 @@ def precision_of(runtime: Runtime) -> str:
     Raises:
         ConfigError: the device is not there.
     """
-    return _precision_on(_device_of(runtime), runtime)
-
-
-def _device_of(runtime: Runtime) -> torch.device:
-    device = torch.device(_best_device() if runtime.device == "auto" else runtime.device)
-    _require(device)
-    return device
+    return _precision_on(_present(runtime.device), runtime)
 
 
 def _precision_on(device: torch.device, runtime: Runtime) -> str:
@@ -162,8 +156,7 @@ def borrowed(device: str = "auto") -> Machine:
     Raises:
         ConfigError: the device is not there.
     """
-    chosen = torch.device(_best_device() if device == "auto" else device)
-    _require(chosen)
+    chosen = _present(device)
     return Machine(chosen, "float32", torch.get_num_threads(), channels_last=chosen.type != "mps", compile=False,
                    checkpoint_seconds=0.0)  # fmt: skip
 
@@ -216,7 +209,14 @@ def _best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _require(device: torch.device) -> None:
+def _named(setting: str) -> torch.device:
+    """The device that a setting names, whether it is there or not."""
+    return torch.device(_best_device() if setting == "auto" else setting)
+
+
+def _present(setting: str) -> torch.device:
+    """The device that a setting names. Raises ConfigError where it is not there."""
+    device = _named(setting)
     there = {
         "cpu": 1,
         "cuda": torch.cuda.device_count(),
@@ -226,6 +226,7 @@ def _require(device: torch.device) -> None:
     if (device.index or 0) >= there[device.type]:
         present = [kind if count == 1 else f"{kind}:0 to {kind}:{count - 1}" for kind, count in there.items() if count]
         raise ConfigError(f"runtime.device={device}: is not on this machine; there is {', '.join(present)}")
+    return device
 
 
 def _best_precision(device: torch.device) -> str:

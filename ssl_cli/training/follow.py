@@ -53,27 +53,27 @@ def follow_launched() -> None:
     """Follow the process of rank 0 that `torchrun` has launched with this one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        _follow(None, launch.rank(), launch.launched(), launch.rank_here(), there_are_gpus())
+        _follow(None, launch.rank(), launch.launched(), launch.local_rank(), there_are_gpus())
     except RuntimeError as error:
         if not says_gone(error):
             raise
         sys.exit(1)  # the other one says why
 
 
-def _follow(store: Any, rank: int, count: int, rank_here: int, on_gpus: bool) -> None:
+def _follow(store: Any, rank: int, count: int, local_rank: int, on_gpus: bool) -> None:
     if on_gpus:
-        torch.cuda.set_device(rank_here)
+        torch.cuda.set_device(local_rank)
     join(store, rank, count, on_gpus)
     while (heard := hear()) != LEAVE:
         if heard == BEGIN:
-            _take_part(hear_content(), rank, count, rank_here)
+            _take_part(hear_content(), rank, count, local_rank)
     dist.destroy_process_group()
 
 
-def _take_part(content: bytes, rank: int, count: int, rank_here: int) -> None:
+def _take_part(content: bytes, rank: int, count: int, local_rank: int) -> None:
     """Take part in one training."""
     parcel = unpacked(content)
-    here = _own_machine(parcel.recipe.machine, rank_here)
+    here = _own_machine(parcel.recipe.machine, local_rank)
     prepare_process(here)
     recipe = replace(parcel.recipe, method=here.place(parcel.recipe.method), machine=here)
     steps = Steps(recipe, Clock({}))
@@ -96,9 +96,9 @@ def _until_told() -> Generator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _own_machine(machine: Machine, rank_here: int) -> Machine:
+def _own_machine(machine: Machine, local_rank: int) -> Machine:
     """What the leader's machine means in this process: the same, with a GPU of its own."""
-    return replace(machine, device=torch.device("cuda", rank_here)) if machine.device.type == "cuda" else machine
+    return replace(machine, device=torch.device("cuda", local_rank)) if machine.device.type == "cuda" else machine
 
 
 def _end_with_input() -> None:

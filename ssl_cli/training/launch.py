@@ -18,7 +18,7 @@ def rank() -> int:
     return int(os.environ["RANK"]) if launched() else 0
 
 
-def rank_here() -> int:
+def local_rank() -> int:
     """Which of those on this machine it is, counted from 0."""
     return int(os.environ.get("LOCAL_RANK", "0")) if launched() else 0
 

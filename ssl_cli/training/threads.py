@@ -1,6 +1,11 @@
-"""How many threads a training gets where the settings leave it open."""
+"""Processor cores, and how many threads a training gets where the settings leave it open. Does not import PyTorch."""
 
 import os
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def own_threads() -> int:
@@ -8,6 +13,5 @@ def own_threads() -> int:
 
     Slurm says it by what was allocated, other launchers and PyTorch's own by OMP_NUM_THREADS.
     """
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     said = (os.environ.get(name, "") for name in ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE"))
-    return min([cores, *(int(value) for value in said if value.isdecimal() and int(value) > 0)])
+    return min([cores(), *(int(value) for value in said if value.isdecimal() and int(value) > 0)])

@@ -1,7 +1,6 @@
 """What is particular to each of Hydra's launchers: how many jobs it runs at once, what it must be told, how it ends jobs."""
 
 import contextlib
-import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,13 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.errors import ConfigError
+from ssl_cli.training.threads import cores
 
 THREADS = "OMP_NUM_THREADS"  # by which a launcher's processes are told how many threads they get
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)
