@@ -9,7 +9,6 @@ import argparse
 import statistics
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -33,7 +32,7 @@ def milliseconds(words: list[str], processes: int, threads: int) -> float:
     here = machine(config.runtime)
     with tempfile.TemporaryDirectory() as folder:
         method, batches, views = material(config, load(config.dataset), Run(Path(folder) / "run", config), here)
-        phase = replace(endless(config.schedule.pretrain), evaluate_every=0)
+        phase = endless(config.schedule.pretrain)
         steps = Steps(Recipe(method, batches, views, phase, here, config.seed), Clock({}))
         method.train()
         taken = []
