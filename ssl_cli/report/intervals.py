@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
+from ssl_cli.data.intervals import wilson_interval
+
 CONFIDENCE = 0.95
 EXACT = 16  # seeds up to which all 2^seeds flips of signs are tried
 DRAWN = 99_999  # flips beyond that
@@ -51,6 +53,14 @@ def mean_interval(accuracies: Sequence[float]) -> Interval | None:
     mean = float(np.mean(accuracies))
     off = t_quantile(len(accuracies)) * float(np.std(accuracies, ddof=1)) / math.sqrt(len(accuracies))
     return Interval(mean - off, mean + off)
+
+
+def accuracy_interval(accuracies: Sequence[float], test_inputs: int | None) -> Interval | None:
+    """Of the mean over seeds, or of one seed over test inputs (Wilson); within [0, 1]. None where neither is known."""
+    if len(accuracies) == 1:
+        return None if test_inputs is None else Interval(*wilson_interval(accuracies[0], test_inputs))
+    found = mean_interval(accuracies)
+    return None if found is None else Interval(max(0.0, found.low), min(1.0, found.high))
 
 
 def paired_difference(arm: Mapping[int, float], rival: Mapping[int, float]) -> Difference | None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from ssl_cli.data.intervals import wilson_interval
 from ssl_cli.report import arms
 from ssl_cli.report.figure import figure_of, save_figure, wrapped
-from ssl_cli.report.intervals import mean_interval
+from ssl_cli.report.intervals import accuracy_interval
 from ssl_cli.report.label_curve import Curve, LabelsSaved, monotone
 from ssl_cli.report.label_curve_table import rounded
 
@@ -69,20 +68,15 @@ def _draw_curve(axis: Any, curve: Curve, colour: str, test_inputs: int | None) -
     means = monotone(curve.of_seeds(complete)).mean(0) if complete else np.array([np.mean(one) for one in found])
     axis.plot(curve.budgets, 100 * means, color=colour, lw=1.6, marker="o", ms=0, label=curve.arm)
     known = {
-        labels: ends for labels, one in zip(curve.budgets, found, strict=True) if (ends := _ends(one, test_inputs))
+        labels: ends
+        for labels, one in zip(curve.budgets, found, strict=True)
+        if (ends := accuracy_interval(one, test_inputs))
     }
-    low, high = (np.clip([100 * ends[side] for ends in known.values()], 0, 100) for side in (0, 1))
+    low, high = ([100 * ends[side] for ends in known.values()] for side in (0, 1))
     if len(known) > 1:
         axis.fill_between(list(known), low, high, color=colour, alpha=0.15, lw=0)
     elif known:  # a band of no width
         axis.plot(list(known) * 2, [*low, *high], color=colour, lw=1.2, alpha=0.7, marker="_", ms=6)
-
-
-def _ends(accuracies: list[float], test_inputs: int | None) -> Sequence[float] | None:
-    """The interval of a mean over seeds, or of one seed over test inputs."""
-    if len(accuracies) == 1 and test_inputs is not None:
-        return wilson_interval(accuracies[0], test_inputs)
-    return mean_interval(accuracies)
 
 
 def _tick_budgets(axis: Any, budgets: list[int]) -> None:

@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from ssl_cli.data.intervals import wilson_interval
 from ssl_cli.report import arms
 from ssl_cli.report.intervals import (
     Difference,
     Interval,
+    accuracy_interval,
     fewest_seeds,
     holm,
-    mean_interval,
     paired_difference,
     smallest_p,
 )
@@ -88,9 +87,7 @@ def compare_arms(
 def _row(curve: Curve, labels: int, rivals: Sequence[Curve], test_inputs: int | None) -> Row:
     by_seed = curve.accuracies[labels]
     mean = float(np.mean(list(by_seed.values())))
-    interval = mean_interval(list(by_seed.values()))
-    if len(by_seed) == 1 and test_inputs is not None:
-        interval = Interval(*wilson_interval(mean, test_inputs))
+    interval = accuracy_interval(list(by_seed.values()), test_inputs)
     difference = saved = None
     if curve is not rivals[0]:
         difference = paired_difference(by_seed, rivals[0].accuracies.get(labels, {}))
@@ -106,8 +103,8 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
             row.arm,
             f"{row.labels:,}",
             str(len(row.seeds)),
-            _with_interval(f"{100 * row.mean:.1f}", _within_shares(row.interval), "{:.1f}"),
-            "" if row.difference is None else _with_interval(_points(row.difference.mean), row.difference.interval),
+            _with_interval(f"{100 * row.mean:.1f}", row.interval, "{:.1f}"),
+            "" if row.difference is None else _with_interval(points(row.difference.mean), row.difference.interval),
             "" if row.difference is None or row.difference.p is None else f"{row.difference.p:.3g}",
             "" if row.p_holm is None else f"{row.p_holm:.3g}",
             "" if row.saved is None else _saved_cell(row.saved),
@@ -116,12 +113,8 @@ def cells(rows: Sequence[Row]) -> list[tuple[str, ...]]:
     ]
 
 
-def _within_shares(interval: Interval | None) -> Interval | None:
-    """An interval without what no accuracy can be."""
-    return None if interval is None else Interval(max(0.0, interval.low), min(1.0, interval.high))
-
-
-def _points(share: float) -> str:
+def points(share: float) -> str:
+    """A difference of two accuracies, with its sign."""
     return f"{100 * share:+z.1f}".replace("-", "−")
 
 

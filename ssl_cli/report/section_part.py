@@ -7,6 +7,7 @@ from typing import Any
 
 from ssl_cli.report import languages, plots, table
 from ssl_cli.report.advice import next_steps, place_of
+from ssl_cli.report.intervals import accuracy_interval
 from ssl_cli.report.label_curve_plot import save_label_curve
 from ssl_cli.report.label_curve_table import HEADINGS, Row, cells, notes
 from ssl_cli.report.page import Part, Picture, Table, Verdict
@@ -17,9 +18,9 @@ from ssl_cli.report.verdict import (
     compared,
     contest_of,
     how_sure,
-    interval_of,
     rival_curves,
     section_curves,
+    shown_range,
     slope_sentence,
 )
 from ssl_cli.runs.files import printable, short
@@ -110,7 +111,6 @@ def part_of(reported: Reported, charts: Sequence[Picture], title: str = "") -> P
         title,
         reported.verdict,
         _warnings(section),
-        (),
         [
             Table("", *_arm_table(section), said),
             *_difference_tables(reported),
@@ -130,8 +130,8 @@ def _arm_table(section: Section) -> tuple[tuple[str, ...], list[tuple[str, ...]]
     lines = []
     for row in rows:
         line = list(table.cells(row, rows))
-        found = interval_of(row, section.test_inputs)
-        line.insert(place, "" if found is None else f"{100 * found.low:.1f}–{100 * found.high:.1f} %")
+        found = accuracy_interval(row["accuracies"], section.test_inputs)
+        line.insert(place, "" if found is None else shown_range(found))
         lines.append(tuple(line))
     return tuple(heads), lines
 

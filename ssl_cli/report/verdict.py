@@ -8,13 +8,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from ssl_cli.data.intervals import wilson_interval
 from ssl_cli.report import arms
-from ssl_cli.report.intervals import Difference, Interval, fewest_seeds, mean_interval, paired_difference, smallest_p
+from ssl_cli.report.intervals import (
+    Difference,
+    Interval,
+    accuracy_interval,
+    fewest_seeds,
+    paired_difference,
+    smallest_p,
+)
 from ssl_cli.report.label_curve import Curve, LabelsSaved, monotone
-from ssl_cli.report.label_curve_table import ONE_SEED, Row, compare_arms, curves_of, saved_sentence
+from ssl_cli.report.label_curve_table import ONE_SEED, Row, compare_arms, curves_of, points, saved_sentence
 from ssl_cli.report.sections import NEIGHBOURS, Section
 
 SURE = 0.05
@@ -113,10 +118,10 @@ def answer(section: Section, contest: Contest) -> str:
     theirs = f"the best arm with labels only, “{rival['arm']}” ({_percent(rival['mean'])})"
     if difference is None:
         return f"{reached}, and {theirs} was run with other seeds, so that the two cannot be compared in pairs."
-    points = abs(100 * difference.mean)
-    if f"{points:.1f}" == "0.0":
+    apart = abs(100 * difference.mean)
+    if f"{apart:.1f}" == "0.0":
         return f"{reached}, the same as {theirs}."
-    return f"{reached}, {points:.1f} points {'more' if difference.mean > 0 else 'less'} than {theirs}."
+    return f"{reached}, {apart:.1f} points {'more' if difference.mean > 0 else 'less'} than {theirs}."
 
 
 def how_sure(section: Section, contest: Contest) -> str:
@@ -129,18 +134,18 @@ def how_sure(section: Section, contest: Contest) -> str:
             return f"{said}."
         seed = difference.seeds[0] if difference else best["seeds"][0]
         ranges = " and ".join(
-            f"“{row['arm']}” is at {_range(Interval(*wilson_interval(_by_seed(row)[seed], section.test_inputs)))}"
+            f"“{row['arm']}” is at {shown_range(Interval(*wilson_interval(_by_seed(row)[seed], section.test_inputs)))}"
             for row in (best, rival)
             if row is not None and seed in row["seeds"]
         )
         return f"{said}. On other test inputs alone, {ranges} (95 %, Wilson)."
     if difference is None:
-        one = interval_of(best, section.test_inputs)
-        return f"{seeds} seeds" + (f", 95 % interval {_range(one)}." if one else ".")
+        one = accuracy_interval(best["accuracies"], section.test_inputs)
+        return f"{seeds} seeds" + (f", 95 % interval {shown_range(one)}." if one else ".")
     low, high = difference.interval or Interval(math.nan, math.nan)
     against = f" from “{rival['arm']}”" if contest.saved and rival else ""
-    mean = f"the difference{against} is {_points(difference.mean)} points"
-    said = f"{seeds} seeds; {mean} (95 % interval {_points(low)} to {_points(high)})"
+    mean = f"the difference{against} is {points(difference.mean)} points"
+    said = f"{seeds} seeds; {mean} (95 % interval {points(low)} to {points(high)})"
     if seeds < fewest_seeds():
         least = f"p cannot be below {smallest_p(seeds):.2g}, however large it is"
         return f"{said}. Fewer than {fewest_seeds()} seeds cannot show a difference: {least}."
@@ -182,17 +187,9 @@ def slope_sentence(section: Section, contest: Contest) -> str:
         return ""
     bought, before, last = found
     doubled = f"Another doubling of labels, from {last:,} to {2 * last:,}"
-    said = f"{doubled}, buys “{contest.best['arm']}” at most about {_points(bought)} points, going by {before:,} to {last:,}"
+    said = f"{doubled}, buys “{contest.best['arm']}” at most about {points(bought)} points, going by {before:,} to {last:,}"
     theirs = None if contest.rival is None else doubling(section, contest.rival["arm"])
-    return f"{said} (“{contest.rival['arm']}”: {_points(theirs[0])})." if theirs and contest.rival else f"{said}."
-
-
-def interval_of(row: dict[str, Any], test_inputs: int | None) -> Interval | None:
-    """Of a row's mean: over seeds, or of one seed over test inputs; None where their number is not known."""
-    if len(row["accuracies"]) > 1:
-        found = mean_interval(row["accuracies"])
-        return None if found is None else Interval(*np.clip(found, 0, 1).tolist())
-    return None if test_inputs is None else Interval(*wilson_interval(row["mean"], test_inputs))
+    return f"{said} (“{contest.rival['arm']}”: {points(theirs[0])})." if theirs and contest.rival else f"{said}."
 
 
 def _by_seed(row: dict[str, Any]) -> dict[int, float]:
@@ -203,9 +200,6 @@ def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
 
 
-def _points(share: float) -> str:
-    return f"{100 * share:+z.1f}".replace("-", "−")
-
-
-def _range(interval: Interval) -> str:
+def shown_range(interval: Interval) -> str:
+    """Both ends of an accuracy's interval."""
     return f"{100 * interval.low:.1f}–{100 * interval.high:.1f} %"
