@@ -39,7 +39,7 @@ def write_comparison(
         "“Frozen” trains a linear classifier on frozen features; “random weights” is the untrained architecture.",
     ]
     title = f"{result['dataset']} with {result['labels']:,} labels"
-    settings = (folder / "config.yaml").read_text()
+    settings = (folder / "config.yaml").read_text(encoding="utf-8")
     parts.append(_trainings(folder, result, pretrainings))
     write_page(Page(title, parts, about, settings), folder / "report.html")
 
@@ -84,7 +84,7 @@ def _trainings(folder: Path, result: dict[str, Any], pretrainings: Sequence[Path
             ],
         ),
     ]
-    return Part("Pre-training", None, (), (), tables, pictures)
+    return Part("Pre-training", tables=tables, pictures=pictures)
 
 
 def _pretraining_cells(one: Mapping[str, Any]) -> tuple[str, ...]:

@@ -60,13 +60,12 @@ class Part:
     """What belongs together: of one data set and test, or of a comparison's trainings.
 
     title: may be empty for the only part.
-    notes: what a reader should know; warnings: what a reader must.
+    warnings: what a reader must know.
     """
 
     title: str = ""
     verdict: Verdict | None = None
     warnings: Sequence[str] = ()
-    notes: Sequence[str] = ()
     tables: Sequence[Table] = ()
     pictures: Sequence[Picture] = ()
 
