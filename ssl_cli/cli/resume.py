@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 
@@ -13,6 +12,7 @@ from ssl_cli.config.overrides import key_of
 from ssl_cli.config.schema import Config
 from ssl_cli.config.words import for_hydra
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs.reading import DamagedError, read_yaml
 from ssl_cli.runs.saved import saved_settings
 from ssl_cli.runs.sweep_jobs import RECORD, can_go_on
 
@@ -62,13 +62,13 @@ def sweep_arguments(folder: Path) -> list[str]:
     if (folder / RECORD).is_symlink():
         raise ConfigError(f"{asked}: its {RECORD} is a link; a sweep writes only to files of its own")
     try:
-        saved = yaml.safe_load((folder / RECORD).read_text())["hydra"]
+        saved = (read_yaml(folder / RECORD) or {})["hydra"]
         cwd, recorded = Path(saved["runtime"]["cwd"]), saved["sweep"]["dir"]
         words = [*saved["overrides"]["hydra"], *saved["overrides"]["task"]]
         folders = [
             source["path"] for source in saved["runtime"]["config_sources"] if source["provider"] == "command-line"
         ]
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (DamagedError, KeyError, TypeError) as error:
         raise ConfigError(f"{asked}: its {RECORD} is not what Hydra writes ({type(error).__name__})") from error
     if not all(isinstance(word, str) for word in (*words, *folders)):
         raise ConfigError(f"{asked}: its {RECORD} is not what Hydra writes")

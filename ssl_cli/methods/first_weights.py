@@ -1,6 +1,5 @@
 """The weights that a network begins with, from a finished run or from a folder of the library transformers."""
 
-import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from ssl_cli.methods.base import Method
 from ssl_cli.models.heads import HeadFactory, ProjectionHead
 from ssl_cli.models.huggingface.reading import is_folder, output_weights_of, read_model, weights_of
 from ssl_cli.runs.files import short
+from ssl_cli.runs.own import own_names
 from ssl_cli.runs.result import finished_result
 from ssl_cli.runs.weights import read_weights
 
@@ -67,10 +67,11 @@ def _check_tokens(folder: Path, asked: str, theirs: str, name: str, vocabulary: 
             f"{theirs} tokenizer is another than that of dataset={name}: the same numbers mean other tokens; "
             f"add dataset.tokenizer.path={folder}"
         )
-    path = folder / "languages.json"
-    if languages and path.exists() and json.loads(path.read_text(encoding="utf-8")) != list(vocabulary.languages):
-        said = ", ".join(json.loads(path.read_text(encoding="utf-8")))
-        raise ConfigError(f"{theirs} languages are {said}; dataset={name} has {', '.join(vocabulary.languages)}")
+    known = own_names(asked, folder / "languages.json") if languages else ()
+    if known and known != vocabulary.languages:
+        raise ConfigError(
+            f"{theirs} languages are {', '.join(known)}; dataset={name} has {', '.join(vocabulary.languages)}"
+        )
 
 
 def _is_start_of(weights: Mapping[str, Tensor], backbone: nn.Module) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.files import printable, short
-from ssl_cli.runs.reading import DamagedError, read_json, read_yaml
+from ssl_cli.runs.reading import DamagedError, read_json, read_names, read_yaml
 
 Kinds = Mapping[str, type | tuple[type, ...]]
 
@@ -27,14 +27,19 @@ def own_object(path: Path, must_hold: Kinds | None = None, if_there: Kinds | Non
     except DamagedError as error:
         raise damaged(path, str(error)) from error
     if found is not None:
-        for name, kind in (must_hold or {}).items():
-            if name not in found:
-                raise damaged(path, f"{name} is missing")
-            _check(path, name, found[name], kind)
-        for name, kind in (if_there or {}).items():
-            if found.get(name) is not None:
-                _check(path, name, found[name], kind)
+        check_kinds(path, found, must_hold or {}, if_there or {})
     return found
+
+
+def check_kinds(path: Path, found: Mapping[str, Any], must_hold: Kinds, if_there: Kinds) -> None:
+    """Raises ConfigError where the object in a file lacks a value, or one has another type; as of `own_object`."""
+    for name, kind in must_hold.items():
+        if name not in found:
+            raise damaged(path, f"{name} is missing")
+        _check(path, name, found[name], kind)
+    for name, kind in if_there.items():
+        if found.get(name) is not None:
+            _check(path, name, found[name], kind)
 
 
 def own_settings(asked: str, folder: Path) -> dict[str, Any]:
@@ -50,6 +55,18 @@ def own_settings(asked: str, folder: Path) -> dict[str, Any]:
     if found is None:
         raise ConfigError(f"{asked}: has no config.yaml; is it a run's folder?")
     return found
+
+
+def own_names(asked: str, path: Path) -> tuple[str, ...]:
+    """The JSON list of names in a file of the run that `asked`, a setting, names; none where there is no file.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    try:
+        return read_names(path.resolve()) or ()
+    except DamagedError as error:
+        raise ConfigError(f"{asked}: its {path.name} cannot be read ({printable(str(error))})") from error
 
 
 def damaged(path: Path, why: str) -> ConfigError:

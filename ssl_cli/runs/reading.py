@@ -45,6 +45,21 @@ def read_yaml(path: Path) -> dict[str, Any] | None:
     return _read(path, lambda content: yaml.load(content, loader), "no plain YAML")
 
 
+def read_names(path: Path) -> tuple[str, ...] | None:
+    """A JSON list of names; None where there is no file.
+
+    Raises:
+        DamagedError: it is something else.
+    """
+    found = _read(path, lambda content: {"names": json.loads(content)}, "no JSON")
+    if found is None:
+        return None
+    names = found["names"]
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in cast(list[Any], names)):
+        raise DamagedError(f"{path.name} is no list of names")
+    return tuple(cast(list[str], names))
+
+
 def last_lines(path: Path) -> list[dict[str, Any]]:
     """The last lines of a file of JSON objects, whole ones only; none where it cannot be read."""
     try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs.own import Kinds, damaged, own_object
+from ssl_cli.runs.own import Kinds, check_kinds, damaged, own_object
 
 # Raised whenever a key changes its name or its meaning, so that an older file is refused by one sentence and not misread.
 FORMAT = 2
@@ -63,7 +63,9 @@ def read_result(folder: Path) -> dict[str, Any] | None:
     found = own_object(path, if_there={"format": int})  # the first versions had none
     if found == {}:
         raise damaged(path, "it holds nothing")
-    return own_object(path, MUST_HOLD, IF_THERE) if found is not None and found.get("format") == FORMAT else found
+    if found is not None and found.get("format") == FORMAT:
+        check_kinds(path, found, MUST_HOLD, IF_THERE)
+    return found
 
 
 def finished_result(folder: Path) -> dict[str, Any]:

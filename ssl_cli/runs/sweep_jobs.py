@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ssl_cli.config.words import with_params
 from ssl_cli.runs import failure
 from ssl_cli.runs.below import SeenRun, folders_below, is_run, seen
@@ -51,8 +49,8 @@ def is_sweep(folder: Path) -> bool:
 def can_go_on(folder: Path) -> bool:
     """Whether a folder has the record of a sweep in a form from which it can be carried out again."""
     try:
-        return "hydra" in yaml.load((folder / RECORD).read_text(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, TypeError):
+        return "hydra" in (read_yaml((folder / RECORD).resolve()) or {})
+    except DamagedError:
         return False
 
 

@@ -1,6 +1,5 @@
 """A finished run's transformer as files of the library transformers: a BERT, a GPT-2 or an XLM."""
 
-import json
 from pathlib import Path
 
 from ssl_cli.config.build import named
@@ -12,7 +11,9 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.models.backbones.transformer import Transformer
 from ssl_cli.models.huggingface.writing import written
 from ssl_cli.runs.files import write
+from ssl_cli.runs.own import own_names
 from ssl_cli.runs.weights import read_weights
+from ssl_cli.stages.inputs import LANGUAGES
 
 OUTPUTS = ("output", "next_sentence")  # layers of language models, by the names of a run's files
 
@@ -50,8 +51,8 @@ def export_transformer(source: Path, theirs: Config, heads: bool, folder: Path) 
 
 def _vocabulary(folder: Path) -> Vocabulary:
     """The tokens and languages of a finished run."""
-    path, spoken = folder / "tokenizer.json", folder / "languages.json"
+    path = folder / "tokenizer.json"
     if not path.exists():
         raise ConfigError(f"stage.run={folder}: has no tokenizer.json, so it was not trained on texts")
-    languages = tuple(json.loads(spoken.read_text(encoding="utf-8"))) if spoken.exists() else ()
+    languages = own_names(f"stage.run={folder}", folder / LANGUAGES)
     return vocabulary_of(load_tokenizer(path), languages, has_sentences=True)

@@ -13,9 +13,10 @@ from ssl_cli.data.tokens import Tokens
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.files import write
+from ssl_cli.runs.own import own_names
 from ssl_cli.runs.run import Run
 
-NAME = "inputs.json"
+NAME, LANGUAGES = "inputs.json", "languages.json"
 FORMAT = 1  # raised when a key changes its meaning
 LARGEST = {
     "height": 16_384,
@@ -57,7 +58,7 @@ def save_inputs(run: Run, dataset: Dataset, classes: tuple[str, ...] = ()) -> No
         about["sentences"] = vocabulary.sentence is not None
         write(run.folder / "tokenizer.json", vocabulary.tokenizer)
         if vocabulary.languages:
-            write(run.folder / "languages.json", json.dumps(vocabulary.languages, ensure_ascii=False))
+            write(run.folder / LANGUAGES, json.dumps(vocabulary.languages, ensure_ascii=False))
     write(run.folder / NAME, json.dumps(about, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -113,19 +114,9 @@ def without_data(key: str, folder: Path, facts: InputFacts, name: str) -> Datase
     path = folder / "tokenizer.json"
     if not path.is_file():
         raise ConfigError(f"{key}={folder}: has no tokenizer.json, without which texts cannot be read")
-    vocabulary = vocabulary_of(load_tokenizer(path), _languages(key, folder), facts.sentences)
+    vocabulary = vocabulary_of(load_tokenizer(path), own_names(f"{key}={folder}", folder / LANGUAGES), facts.sentences)
     texts = Split(Tokens(none.int(), none, none), none)
     return Dataset(texts, texts, facts.classes, name=name, vocabulary=vocabulary)
-
-
-def _languages(key: str, folder: Path) -> tuple[str, ...]:
-    path = folder / "languages.json"
-    if not path.exists():
-        return ()
-    found = _json(f"{key}={folder}: its languages.json", path)
-    if not _is_list_of_text(found):
-        raise ConfigError(f"{key}={folder}: its languages.json must be a list of names")
-    return tuple(cast(list[str], found))
 
 
 def _is_list_of_text(value: Any) -> bool:
@@ -135,14 +126,10 @@ def _is_list_of_text(value: Any) -> bool:
 def _object(what: str, path: Path) -> dict[str, Any]:
     if not path.exists():
         raise ConfigError(f"{what} is missing: the run is of an earlier version of this program; run it again")
-    found = _json(what, path)
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
+        raise ConfigError(f"{what} cannot be read ({str(error).splitlines()[0]})") from error
     if not isinstance(found, dict):
         raise ConfigError(f"{what} must be an object")
     return cast(dict[str, Any], found)
-
-
-def _json(what: str, path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # JSON and Unicode errors are ValueErrors
-        raise ConfigError(f"{what} cannot be read ({str(error).splitlines()[0]})") from error
