@@ -149,10 +149,8 @@ def _choice(section: Section, runs: Sequence[Counted]) -> Iterator[Step]:
     count = labels if there is None else min(labels, there - labels)
     words: tuple[str, ...] = ()
     if _settings(one.run.job, "budget").get("kind") in COUNTED and is_file(known):
-        words = (
-            "stage.simulate=true",
-            f"stage.labels={_seen_from(place_of(section), known)}",
-        )  # the labels of the budget are all that is known
+        # The labels of the budget are all that is known.
+        words = ("stage.simulate=true", f"stage.labels={_seen_from(place_of(section), known)}")
     elif unlabelled == 0:
         return
     if count > 0 and isinstance(count, int):

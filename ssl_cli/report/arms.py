@@ -25,11 +25,8 @@ OTHERS = ("#7a5c3e", "#b8a100", "#4d7c8a", "#c2559d", "#6b7f2a")  # for what is 
 # What pre-training has to beat; the first has the augmentation of pre-trained arms. They are chosen by that, and never by
 # accuracies.
 RIVALS = ("labels only, with augmentation", "labels only")
-WITHOUT_PRETRAINING = (
-    "logistic regression",
-    "random weights",
-    *RIVALS,
-)  # that have learnt from labels and nothing else
+# What has learnt from labels and nothing else.
+WITHOUT_PRETRAINING = ("logistic regression", "random weights", *RIVALS)
 
 
 def ordered(arms: Iterable[str]) -> list[str]:

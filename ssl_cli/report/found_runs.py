@@ -161,8 +161,5 @@ _KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "folds": (_optional(_is_folds), "a cross-validation"),
     "per_class": (_optional(_are_classes), "a table of classes"),
     "languages": (_optional(_are_languages), "a table of languages"),
-    "caveats": (
-        _optional(lambda value: isinstance(value, list) and all(map(_is_text, value))),
-        "a list of sentences",
-    ),
-}  # fmt: skip
+    "caveats": (_optional(lambda value: isinstance(value, list) and all(map(_is_text, value))), "a list of sentences"),
+}

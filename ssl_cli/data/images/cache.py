@@ -79,9 +79,8 @@ class ImageCache:
         """The part of a whole data set, mapped, and what was noted of it; None where it is not there or damaged."""
         try:
             about = json.loads((self.folder / f"{name}.json").read_text())
-            pixels = np.load(
-                self.folder / f"{name}.npy", mmap_mode="c"
-            )  # private pages: torch wants to be able to write
+            # Private pages: torch wants to be able to write.
+            pixels = np.load(self.folder / f"{name}.npy", mmap_mode="c")
         except (OSError, ValueError, EOFError, OverflowError, MemoryError):
             return None
         if not (
@@ -128,9 +127,8 @@ class ImageCache:
     def _known(self) -> dict[tuple[str, int, int], Decoded]:
         known: dict[tuple[str, int, int], Decoded] = {}
         for path in self.folder.glob("*.json"):
-            with contextlib.suppress(
-                OSError, ValueError, KeyError, TypeError, AttributeError
-            ):  # another process has just replaced it
+            # Another process may have just replaced it, or it is damaged.
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
                 about = json.loads(path.read_text())
                 if not path.with_suffix(".npy").exists():
                     continue
