@@ -41,22 +41,26 @@ USES: dict[str, list[tuple[str, ...]]] = {
         ("pretrain", "init_from=pre", *IMAGES, NEW),
         ("finetune", "budget.labels=21", *IMAGES, NEW),
         ("pretrain", *IMAGES, "hydra.run.dir=pre"),
-        ("embed", "stage.run=pre", "stage.input=pics/test", NEW),
+        ("embed", "stage.run=pre", "stage.inputs=pics/test", NEW),
         ("resume=auto",),
     ],
     "tuned": [
         ("evaluate", "stage.run=tuned", NEW),
-        ("predict", "stage.run=tuned", "stage.input=pics/test", NEW),
+        ("predict", "stage.run=tuned", "stage.inputs=pics/test", NEW),
         ("resume=tuned",),
         ("diff", "pre", "tuned"),
         ("export", "stage.run=tuned", NEW),
-        ("distill", "stage.teacher=tuned", *IMAGES, "budget.labels=20", NEW),
+        ("distill", "stage.teacher=tuned", *IMAGES, "budget.labels=30", NEW),
     ],
-    "txt": [("predict", "stage.run=txt", "stage.input=a.tsv", NEW), ("resume=txt",), ("export", "stage.run=txt", NEW)],
+    "txt": [
+        ("predict", "stage.run=txt", "stage.inputs=a.tsv", NEW),
+        ("resume=txt",),
+        ("embed", "stage.run=txt", "stage.inputs=a.tsv", NEW),
+    ],
     "cache/images": [("finetune", "checkpoint=pre", "budget.labels=20", *IMAGES, NEW)],
     "cache/texts": [("baseline", *TEXTS, NEW)],
     "arr": [("baseline", "budget.labels=20", *ARRAYS, NEW)],
-    "labels.csv": [("baseline", "budget.labels=null", "budget.file=labels.csv", *IMAGES, NEW)],
+    "labels.csv": [("baseline", "budget=listed", "budget.file=labels.csv", *IMAGES, NEW)],
     "a.tsv": [("baseline", *TEXTS, NEW)],
     "pics": [("baseline", "budget.labels=20", *IMAGES, NEW)],
 }
@@ -232,6 +236,16 @@ def sampled(world: World, count: int, seed: int) -> tuple[Counter[int | None], l
     return codes, problems
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words", [words for uses in USES.values() for words in uses], ids=lambda words: " ".join(words[:2])
+)
+def test_what_is_done_with_damaged_files_is_done_with_whole_ones(world, words):
+    world.restore()
+    code, said = world.type(*words)
+    assert code == 0, said
+
+
 def test_a_few_damaged_files_are_refused_in_a_sentence_or_do_no_harm(world):
     codes, problems = sampled(world, 8, seed=1)
     assert not problems, "\n\n".join(problems)
@@ -276,6 +290,18 @@ def test_many_damaged_files_are_refused_in_a_sentence_or_do_no_harm(world, capsy
             "\x93",
             USES["arr"][0],
             "train_labels.npy holds no whole array; it must be 60 integers",
+        ),
+        (
+            "txt/languages.json",
+            '["en", 1]',
+            USES["txt"][0],
+            "txt: its languages.json cannot be read (languages.json is no",
+        ),
+        (
+            "txt/languages.json",
+            "[" * 10**5,
+            USES["txt"][0],
+            "txt: its languages.json cannot be read (languages.json is no",
         ),
     ],
 )
