@@ -16,6 +16,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from ssl_cli.cores import cores
+
 DEFAULT = ["baseline", "budget.labels=50,100,150,200", "runtime.compile=false"]
 WAYS = {
     "one after the other": lambda cores: [f"runtime.threads={cores}"],
@@ -27,19 +29,16 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("words", nargs="*", default=DEFAULT)
-    asked = options.parse_args()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    asked, here = options.parse_args(), cores()
     took: dict[str, list[float]] = {way: [] for way in WAYS}
     for number in range(asked.rounds):
         print(f"round {number + 1}, load {os.getloadavg()[0]:.1f}", flush=True)
         for way, words in WAYS.items():
-            took[way].append(seconds([*asked.words, *words(cores)]))
+            took[way].append(seconds([*asked.words, *words(here)]))
             print(f"  {way}: {took[way][-1]:.1f} s", flush=True)
     medians = {way: round(statistics.median(found), 1) for way, found in took.items()}
     first, second = medians.values()
-    print(
-        json.dumps({"cores": cores, "seconds": took, "medians": medians, "ratio": round(second / first, 3)}, indent=1)
-    )
+    print(json.dumps({"cores": here, "seconds": took, "medians": medians, "ratio": round(second / first, 3)}, indent=1))
 
 
 def seconds(words: list[str]) -> float:

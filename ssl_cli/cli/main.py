@@ -129,7 +129,7 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what a sweeper or a launcher raises comes out as it is
     configs = [job.config for job in sweep.jobs]
-    with started(asked, jobs, configs, len(sweep.to_train), sweep.folder):
+    with started(sweep.settings.hydra, jobs, configs, len(sweep.to_train), sweep.folder):
         program()
     sweep.raise_failures()
 
@@ -139,7 +139,7 @@ def _prepare_sweep(asked: argparse.Namespace, allowed: Allowed) -> "Sweep":
     from ssl_cli.cli.sweep import prepare
 
     sweep = prepare(asked, allowed)
-    check_plugins(asked, [job.config for job in sweep.jobs])
+    check_plugins(sweep.settings.hydra, [job.config for job in sweep.jobs])
     if sweep.to_train:
         _check_fit([job.config for job in sweep.to_train])
     if (shared := sweep.data_of_all) is not None:
@@ -184,9 +184,8 @@ def _job(allowed: Allowed, in_sweep: bool, is_looked_for: bool) -> Callable[[Any
         trust.grant(trusted)
         if in_sweep:
             if not is_looked_for:
-                forget(
-                    folder
-                )  # what answered the job of that name in an earlier sweep, which may have been another one
+                # What answered the job of that name in an earlier sweep, which may have been another one.
+                forget(folder)
             return carry_out_job(settings, words, command, folder, Path(job.sweep.dir).absolute(), allowed)
         config = compose.check(compose.resolved(settings), allowed)
         trust.trust_components_of(config)

@@ -96,9 +96,8 @@ def _made_now(config: Config, run: Run, wanted: str, dataset: Dataset, machine: 
     begun = None if (run.folder / OWN).exists() else to_go_on_with(turn, is_wanted, run)
     settings, inside = begun or (own, run.child(OWN, own))
     turn.works_in(inside.folder)
-    with claim.claimed(
-        inside.folder
-    ):  # so that whoever goes on with it notices where this process still lives, or lives again
+    # So that whoever goes on with it notices where this process still lives, or lives again.
+    with claim.claimed(inside.folder):
         pretrain(settings, inside)
     turn.done()
     if begun:

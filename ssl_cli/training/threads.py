@@ -1,11 +1,8 @@
-"""Processor cores, and how many threads a training gets where the settings leave it open. Does not import PyTorch."""
+"""How many threads a training gets where the settings leave it open. Does not import PyTorch."""
 
 import os
 
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+from ssl_cli.cores import cores
 
 
 def own_threads() -> int:

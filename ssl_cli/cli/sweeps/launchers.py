@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ssl_cli.cores import cores
 from ssl_cli.errors import ConfigError
-from ssl_cli.training.threads import cores
 
 THREADS = "OMP_NUM_THREADS"  # by which a launcher's processes are told how many threads they get
 

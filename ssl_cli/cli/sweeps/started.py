@@ -16,7 +16,7 @@ from ssl_cli.config.choices import CANNOT
 from ssl_cli.config.overrides import key_of
 from ssl_cli.config.plugins import SAMPLER
 from ssl_cli.config.schema import Config
-from ssl_cli.training.threads import cores
+from ssl_cli.cores import cores
 
 log = logging.getLogger("ssl_cli")
 
@@ -24,14 +24,10 @@ log = logging.getLogger("ssl_cli")
 CHATTY = ("alembic", "submitit", "optuna.storages")
 
 
-def _hydra(asked: argparse.Namespace) -> Any:
-    return compose.hydra_of(asked.overrides, asked.config_dir, asked.config_name)
-
-
 def with_plugin_settings(asked: argparse.Namespace) -> list[str]:
     """The words of a sweep, with those that its launcher and its sweeper need where the same keys were not typed."""
     try:
-        hydra = _hydra(asked)
+        hydra = compose.hydra_of(asked.overrides, asked.config_dir, asked.config_name)
     except CANNOT:  # which is said where all words are checked
         return asked.overrides
     launcher, searching = launcher_of(hydra.launcher), is_search(hydra.sweeper)
@@ -50,28 +46,24 @@ def with_plugin_settings(asked: argparse.Namespace) -> list[str]:
     return [*(word for word in words if key_of(word) not in typed), *asked.overrides]
 
 
-def check_plugins(asked: argparse.Namespace, configs: Sequence[Config]) -> None:
-    """Raises ConfigError where the launcher or the sweeper of a command line cannot do what it is asked for."""
-    hydra = _hydra(asked)
+def check_plugins(hydra: Any, configs: Sequence[Config]) -> None:
+    """Raises ConfigError where the launcher or the sweeper in Hydra's settings of a sweep cannot do what it is asked for."""
     check_launcher(hydra.launcher)
     if is_search(hydra.sweeper):
         check_search(configs, hydra.sweeper)
 
 
 @contextlib.contextmanager
-def started(
-    asked: argparse.Namespace, jobs: Jobs, configs: Sequence[Config], to_train: int, sweep: Path
-) -> Generator[None]:
+def started(hydra: Any, jobs: Jobs, configs: Sequence[Config], to_train: int, sweep: Path) -> Generator[None]:
     """Meanwhile a sweep runs: its jobs share this machine's threads, and report what they say and how they end.
 
     Args:
-        asked: the command line.
+        hydra: Hydra's settings of the sweep.
         jobs: what Hydra calls for each job.
         configs: of the jobs.
         to_train: how many of them no finished run answers.
         sweep: the folder of the sweep.
     """
-    hydra = _hydra(asked)
     for name in CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)
     if is_search(hydra.sweeper):

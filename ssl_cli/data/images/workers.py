@@ -17,6 +17,7 @@ from queue import SimpleQueue
 from threading import Lock
 from typing import IO, Any, cast
 
+from ssl_cli.cores import cores
 from ssl_cli.data.images.part import Decoded, Part, decode_part
 from ssl_cli.errors import ConfigError
 
@@ -35,8 +36,7 @@ class _DiedError(Exception):
 
 def processes_for(count: int) -> int:
     """In how many processes so many images are decoded; 1 is this one."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(cores, MOST, count // WORTH))
+    return max(1, min(cores(), MOST, count // WORTH))
 
 
 def decode_parts(
