@@ -1,6 +1,6 @@
 """What the jobs of a sweep tell the process that started them, whatever launches them: files in the sweep's folder.
 
-`N.log` has what job N says, `N.json` how it ended; where `stop` is, jobs end. Only files reach a job on another machine.
+`N.log` has what job N says, `N.json` that it ended; where `stop` is, jobs end. Only files reach a job on another machine.
 """
 
 import json
@@ -8,28 +8,23 @@ import logging
 from collections.abc import Generator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 from ssl_cli.runs.files import write
 
 HIDDEN = ".ssl_cli-jobs"  # with a number of its own for each process that starts a sweep
 
-# `done`: finished or not, which its folder says; `broken`: by an error that kept it from saying so there.
-End = Literal["done", "interrupted", "broken"]
-
 
 @dataclass(frozen=True)
 class Report:
-    """How a job ended.
+    """A job has ended; whether its run is finished, the folder says.
 
     number: of the job.
     folder: of its run.
-    error: by which it is broken.
+    error: what kept the job from saying in its folder how it ended; empty where nothing did.
     """
 
     number: int
     folder: str
-    end: End
     error: str = ""
 
     def save(self, reports: Path) -> None:

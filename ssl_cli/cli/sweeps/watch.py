@@ -136,7 +136,7 @@ class Watched:
 
     def broken(self) -> list[Report]:
         """Of the jobs that could not say in their folders how they ended."""
-        return [report for report in reports_in(self.reports) if report.end == "broken"]
+        return [report for report in reports_in(self.reports) if report.error]
 
 
 _current: list[Watched] = []  # the one of this process, while a sweep runs

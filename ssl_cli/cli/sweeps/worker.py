@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from ssl_cli.cli.sweeps.reports import End, Report, must_stop, says_into
+from ssl_cli.cli.sweeps.reports import Report, must_stop, says_into
 from ssl_cli.cli.terminal import stopped_by_signals
 from ssl_cli.errors import Interrupted
 
@@ -22,7 +22,7 @@ LOOK = 0.5  # seconds between looks at whether the sweep is to end
 
 
 def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, folder: Path) -> Path | None:
-    """Carry out a job and say how it ended.
+    """Carry out a job and report that it ended.
 
     Args:
         job: the work, in the main thread.
@@ -33,23 +33,18 @@ def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, fol
     in some launchers.
     """
 
-    def end(how: End, error: str = "") -> None:
-        with contextlib.suppress(OSError):  # whoever would read it is gone
-            Report(number, str(folder), how, error).save(reports)
-
-    if must_stop(reports):
-        end("interrupted")
-        return None
+    given, problem = None, ""
     try:
-        with _own_process_group(), _said_to(reports, number), _stopped_on_request(reports):
-            given = job()
-        end("done")
-        return given
+        if not must_stop(reports):
+            with _own_process_group(), _said_to(reports, number), _stopped_on_request(reports):
+                given = job()
     except Interrupted:
-        end("interrupted")
+        pass  # its folder says so
     except Exception as error:
-        end("broken", f"{type(error).__name__}: {error}")
-    return None
+        problem = f"{type(error).__name__}: {error}"
+    with contextlib.suppress(OSError):  # whoever would read it is gone
+        Report(number, str(folder), problem).save(reports)
+    return given
 
 
 @contextlib.contextmanager
