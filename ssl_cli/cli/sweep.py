@@ -4,7 +4,7 @@ import argparse
 import functools
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli.cli.folders import check_can_be_made, check_sweep_folder
 from ssl_cli.cli.sweep_progress import failures, say_where_jobs_are
+from ssl_cli.cli.sweeps.launchers import launcher_of
 from ssl_cli.config import compose
 from ssl_cli.config.automatic import is_open
 from ssl_cli.config.build import plain
@@ -84,7 +85,7 @@ class Sweep:
     @property
     def data_of_all(self) -> DatasetComponent | None:
         """The data that all jobs read which are to be trained, if they are trained in this process; None where they differ."""
-        here = "basic_launcher" in self.settings.hydra.launcher._target_
+        here = launcher_of(self.settings.hydra.launcher) is None
         found = [job.config.dataset for job in self.to_train if job.config.stage.trains]
         same = here and len(found) == len(self.to_train) and all(one == found[0] for one in found)
         return found[0] if same and found else None
@@ -137,7 +138,7 @@ class Sweep:
         """
         failed = failures(self.folder)
         if failed:
-            kind = ConfigError if all(one.refused for one in failed) else TrainingError
+            kind = ConfigError if all(one.why.refused for one in failed) else TrainingError
             raise kind("\n".join(map(str, failed)))
 
 
@@ -159,14 +160,15 @@ def prepare(asked: argparse.Namespace, allowed: Allowed) -> Sweep:
     key, folder = compose.folder_of("sweep", asked.overrides, *where)
     check_can_be_made(key, folder)
     check_sweep_folder(folder)
-    words = [word for word in asked.overrides if key_of(word) != DIR] + [f"{DIR}={for_hydra(str(folder))}"]
     settings.hydra.sweep.dir = str(folder)
-    settings.hydra.overrides.hydra = [word for word in settings.hydra.overrides.hydra if key_of(word) != DIR] + words[
-        -1:
-    ]
-    return Sweep(
-        folder, words, settings, _jobs(folder, composed) if is_own else [Job(None, one.config) for one in composed]
-    )
+    settings.hydra.overrides.hydra = _in_folder(settings.hydra.overrides.hydra, folder)
+    jobs = _jobs(folder, composed) if is_own else [Job(None, one.config) for one in composed]
+    return Sweep(folder, _in_folder(asked.overrides, folder), settings, jobs)
+
+
+def _in_folder(words: Iterable[str], folder: Path) -> list[str]:
+    """Words of a sweep with the folder that it writes into."""
+    return [*(word for word in words if key_of(word) != DIR), f"{DIR}={for_hydra(str(folder))}"]
 
 
 def _jobs(folder: Path, composed: Sequence[compose.Composed]) -> list[Job]:

@@ -61,17 +61,13 @@ def _carry_out(
         return
     forget(folder)
     asked: list[str] = []
-    if not is_file(folder / "config.yaml") and config.stage.trains and is_open(config):
+    may_be_answered = config.stage.trains and not is_file(folder / "config.yaml")
+    if may_be_answered and is_open(config):
         answered, asked = _look(config, words, folder, sweep)
         if answered:
             return
     config = settle(config, settings, words, folder, allowed)
-    if (
-        not is_file(folder / "config.yaml")
-        and config.stage.trains
-        and config.reuse
-        and _look(config, (), folder, sweep)[0]
-    ):
+    if may_be_answered and config.reuse and _look(config, (), folder, sweep)[0]:
         return
     carry_out(config, folder, sweep, command, asked)
 

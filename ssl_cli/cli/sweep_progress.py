@@ -6,8 +6,8 @@ from pathlib import Path
 
 from ssl_cli.cli.runs.screen import duration, percent
 from ssl_cli.cli.runs.status import summary
-from ssl_cli.runs import failure
 from ssl_cli.runs.below import SeenRun, is_run
+from ssl_cli.runs.failure import Failure, failure_of
 from ssl_cli.runs.files import printable, short
 from ssl_cli.runs.reading import DamagedError, is_file, read_json
 from ssl_cli.runs.state import Status, is_held, own_status
@@ -18,14 +18,13 @@ log = logging.getLogger("ssl_cli")
 
 @dataclass(frozen=True)
 class Failed:
-    """A job that failed: its name, why, and whether that was a mistake of whoever asked for it."""
+    """A job that failed: its name, and why."""
 
     name: str
-    error: str
-    refused: bool
+    why: Failure
 
     def __str__(self) -> str:
-        return "\n".join(printable(line) for line in f"Job {self.name}: {self.error}".splitlines())
+        return "\n".join(printable(line) for line in f"Job {self.name}: {self.why.error}".splitlines())
 
 
 def say_how_a_job_went(sweep: Path, folder: Path) -> None:
@@ -60,21 +59,21 @@ def say_where_jobs_are(sweep: Path) -> None:
 def failures(sweep: Path) -> list[Failed]:
     """The jobs of a sweep that failed, and of what; of several that failed of the same, one stands for all."""
     names = _names(sweep)
-    found: dict[tuple[str, bool], list[str]] = {}
+    found: dict[Failure, list[str]] = {}
     for name, run in job_folders(sweep).items():
-        about = _failure(run)
-        if about is not None:
-            found.setdefault((str(about.get("error")), bool(about.get("refused"))), []).append(names.get(name, name))
-    return [Failed(_together(jobs), error, refused) for (error, refused), jobs in found.items()]
+        failure = _failure(run)
+        if failure is not None:
+            found.setdefault(failure, []).append(names.get(name, name))
+    return [Failed(_together(jobs), failure) for failure, jobs in found.items()]
 
 
 def _together(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
 
-def _failure(run: Path) -> dict[str, object] | None:
+def _failure(run: Path) -> Failure | None:
     try:
-        return None if is_file(run / "result.json") else read_json(run / failure.NAME)
+        return None if is_file(run / "result.json") else failure_of(run)
     except DamagedError:
         return None
 
@@ -101,11 +100,10 @@ def _status(run: Path) -> Status | None:
     """How a job is going; None where it has not begun."""
     try:
         if not is_run(run):
-            about = read_json(run / failure.NAME)
-            return None if about is None else Status("failed", note=str(about.get("error")))
-        found = SeenRun(
-            run, {}, {}, read_json(run / "result.json")
-        )  # settings would take long to read, and tell nothing
+            failure = failure_of(run)
+            return None if failure is None else Status("failed", note=failure.error)
+        # Settings would take long to read, and tell nothing.
+        found = SeenRun(run, {}, {}, read_json(run / "result.json"))
     except DamagedError as error:
         found = SeenRun(run, {}, {}, None, str(error))
     return own_status(found, is_held(found))

@@ -3,14 +3,34 @@
 import contextlib
 import json
 from collections.abc import Generator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from ssl_cli.errors import ConfigError, TrainingError
 from ssl_cli.runs import claim
 from ssl_cli.runs.files import write
+from ssl_cli.runs.reading import read_json
 
 NAME = "failed.json"
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed, and whether that was a mistake of whoever asked for it."""
+
+    error: str
+    refused: bool
+
+
+def failure_of(folder: Path) -> Failure | None:
+    """What is kept in a folder; None where nothing is.
+
+    Raises:
+        DamagedError: it cannot be read.
+    """
+    found = read_json(folder / NAME)
+    return None if found is None else Failure(str(found.get("error", "")), bool(found.get("refused")))
 
 
 @contextlib.contextmanager

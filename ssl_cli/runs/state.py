@@ -80,7 +80,7 @@ def own_status(run: SeenRun, held: bool) -> Status:
         return Status("finished", seconds=number(run.result.get("seconds")), accuracy=run.accuracy, measure=measure)
     try:
         saved = read_json(run.folder / "progress.json") or {}
-        failed = read_json(run.folder / failure.NAME)
+        failed = failure.failure_of(run.folder)
     except DamagedError as error:
         return Status("damaged", note=str(error))
     lines = last_lines(run.folder / "metrics.jsonl")
@@ -88,7 +88,7 @@ def own_status(run: SeenRun, held: bool) -> Status:
     if held:
         return replace(status, state="running")
     if failed is not None:
-        return replace(status, state="failed", note=str(failed.get("error", "")), left=None)
+        return replace(status, state="failed", note=failed.error, left=None)
     return replace(status, state="interrupted", left=None)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from ssl_cli.config.words import with_params
 from ssl_cli.runs import failure
 from ssl_cli.runs.below import SeenRun, folders_below, is_run, seen
-from ssl_cli.runs.reading import DamagedError, is_file, read_json, read_yaml
+from ssl_cli.runs.reading import DamagedError, is_file, read_yaml
 from ssl_cli.runs.referred import referral
 from ssl_cli.runs.result import numbers_first
 
@@ -105,9 +105,11 @@ def other_jobs_below(root: Path) -> Iterator[OtherJob]:
             yield OtherJob(place, seen(reference.run))
         elif is_file(place / failure.NAME) and not is_run(place):
             try:
-                yield OtherJob(place, None, str((read_json(place / failure.NAME) or {}).get("error", "")))
+                failed = failure.failure_of(place)
             except DamagedError as error:
                 yield OtherJob(place, None, str(error))
+            else:
+                yield OtherJob(place, None, "" if failed is None else failed.error)
 
 
 def _varied(words: list[str]) -> list[tuple[str, ...]]:
