@@ -27,14 +27,15 @@ main()
 # The first call of a step ends the process: what is measured is all that comes before it.
 FIRST_STEP = """
 import os, sys
-from ssl_cli.cli import main
+from ssl_cli.cli.main import main
 import ssl_cli.training.step
 ssl_cli.training.step.take_step = lambda *_: os._exit(0)
 sys.argv = ["ssl-cli", "pretrain", f"hydra.run.dir={sys.argv[1]}"]
 main()
 """
+TYPO = "ssl-cli budget.lables=3 (a typo)"
 # At most this many times as long as what each is set against.
-ASKED = {"ssl-cli --help": 1.1, "ssl-cli budget.lables=3 (a typo)": 1.1, "ssl-cli --cfg job": 1.5}
+ASKED = {"ssl-cli --help": 1.1, TYPO: 1.1, "ssl-cli --cfg job": 1.5}
 ASKED["ssl-cli pretrain, to its first step"] = 1.5
 SWEEP = "ssl-cli -m …, a finished sweep of 72 jobs again"
 ASKED[SWEEP] = 20.0
@@ -54,7 +55,7 @@ def main() -> None:
             "an empty Hydra application's --help": lambda: [sys.executable, empty, "--help"],
             "ssl-cli --help": lambda: [*OWN, "--help"],
             "ssl-cli --cfg job": lambda: [*OWN, "--cfg", "job"],
-            "ssl-cli budget.lables=3 (a typo)": lambda: [*OWN, "budget.lables=3"],
+            TYPO: lambda: [*OWN, "budget.lables=3"],
             SWEEP: lambda: [*OWN, *sweep],
             "python -c 'import torch, torchvision'": lambda: [sys.executable, "-c", "import torch, torchvision"],
             "ssl-cli pretrain, to its first step": lambda: [sys.executable, step, f"{folder}/run{next(number)}"],
@@ -64,7 +65,9 @@ def main() -> None:
         for round_ in range(ROUNDS + 1):
             for name in names:
                 began = time.perf_counter()
-                subprocess.run(commands[name](), cwd=folder, capture_output=True, env=os.environ)
+                done = subprocess.run(commands[name](), cwd=folder, capture_output=True, env=os.environ, text=True)
+                if done.returncode != (2 if name == TYPO else 0):
+                    sys.exit(f"{name} ended with {done.returncode}, so its time means nothing:\n{done.stderr}")
                 if round_:  # the first one warms the disk's cache
                     seconds[name].append(time.perf_counter() - began)
     against = {name: names[0] if position < 5 else names[5] for position, name in enumerate(names)}

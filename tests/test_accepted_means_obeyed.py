@@ -1,6 +1,7 @@
 """Settings that are accepted are obeyed, or it is said where they are not; others are refused before a folder is made."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -143,3 +144,14 @@ def test_outputs_where_no_folder_can_be_made_are_refused_by_their_name():
 def test_a_folder_that_can_be_made_is_not_there_yet_after_the_check(tmp_path):
     check_can_be_made("outputs", tmp_path / "one/two")
     assert not (tmp_path / "one").exists()
+
+
+def test_commands_that_start_together_in_an_empty_folder_do_not_remove_each_others(tmp_path):
+    def start(name: str) -> None:
+        for number in range(200):
+            folder = tmp_path / f"{number}/outputs"
+            check_can_be_made("outputs", folder / name)
+            (folder / name).mkdir(parents=True)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(start, "abcd"))

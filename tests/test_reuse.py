@@ -20,6 +20,7 @@ from ssl_cli.config.compose import composed_jobs, sweep_settings
 from ssl_cli.config.words import for_hydra, with_params
 from ssl_cli.data import dataset
 from ssl_cli.runs import claim
+from ssl_cli.runs.files import named
 
 SMALL = ("dataset=synthetic", "schedule=smoke", "backbone.width=4", "runtime.threads=1", "runtime.precision=float32")
 BASELINES = ("-m", "baseline", *SMALL, "budget.labels=20")
@@ -207,7 +208,7 @@ def test_a_job_that_was_killed_goes_on_where_it_is(typed, tmp_path):
         [sys.executable, "-m", "ssl_cli", *words, *longer], cwd=tmp_path, stdout=subprocess.DEVNULL
     )
     deadline = time.monotonic() + 120
-    while not list(tmp_path.rglob("0/checkpoint.previous.pt")):
+    while not any(named(tmp_path, "checkpoint.previous.pt")):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -1,6 +1,7 @@
 """Whether the folder of a run or a sweep can be made and written into, before anything is."""
 
 import os
+import tempfile
 from pathlib import Path
 
 from ssl_cli.errors import ConfigError
@@ -9,22 +10,20 @@ from ssl_cli.runs.sweep_jobs import RECORD, can_go_on
 
 
 def check_can_be_made(key: str, folder: Path) -> None:
-    """Raises ConfigError where a folder cannot be written into; one that is not there is made, and removed again."""
+    """Raises ConfigError where a folder cannot be written into; one that is not there is tried out below a name of nobody else's.
+
+    Commands that start at the same time in an empty folder all make `outputs`; none may remove what another relies on.
+    """
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
-    made = []
-    try:
-        for path in reversed(missing):
-            path.mkdir()
-            made.append(path)
-        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
-            raise ConfigError(
-                f"{key}={folder}: must be a folder that can be written into, or a path where one can be made"
-            )
-    except OSError as error:
-        raise ConfigError(f"{key}={folder}: no folder can be made there ({error.strerror})") from error
-    finally:
-        for path in reversed(made):
-            path.rmdir()
+    there = missing[-1].parent if missing else folder
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise ConfigError(f"{key}={folder}: must be a folder that can be written into, or a path where one can be made")
+    if missing:
+        try:
+            with tempfile.TemporaryDirectory(prefix=".ssl_cli-tried-", dir=there) as tried:
+                (Path(tried) / folder.relative_to(there)).mkdir(parents=True)
+        except OSError as error:
+            raise ConfigError(f"{key}={folder}: no folder can be made there ({error.strerror})") from error
 
 
 def check_sweep_folder(folder: Path) -> None:

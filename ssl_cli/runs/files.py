@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -50,6 +50,15 @@ def as_csv(
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode(errors=errors)
+
+
+def named(root: Path, *names: str) -> Iterator[Path]:
+    """The files of these names in a folder and all folders below, links not followed.
+
+    Folders that other processes remove meanwhile have none (`Path.rglob` fails on them).
+    """
+    for folder, _, files in os.walk(root):
+        yield from (Path(folder) / name for name in names if name in files)
 
 
 def partial_name(path: Path) -> Path:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs.files import named
 from ssl_cli.runs.own import Kinds, check_kinds, damaged, own_object
 
 # Raised whenever a key changes its name or its meaning, so that an older file is refused by one sentence and not misread.
@@ -82,7 +83,7 @@ def finished_result(folder: Path) -> dict[str, Any]:
 
 def finished_runs(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """All finished runs below a folder, in the order of their paths; the jobs of a sweep in that of their numbers."""
-    for path in sorted(root.rglob("result.json"), key=numbers_first):
+    for path in sorted(named(root, "result.json"), key=numbers_first):
         with contextlib.suppress(ConfigError):
             found = read_result(path.parent)
             if found is not None:

@@ -39,7 +39,7 @@ from ssl_cli.config.build import plain
 from ssl_cli.config.overrides import key_of
 from ssl_cli.errors import ConfigError, TrainingError
 from ssl_cli.runs import checkpoint, claim
-from ssl_cli.runs.files import others, remove_partials, sha256, short, write
+from ssl_cli.runs.files import named, others, remove_partials, sha256, short, write
 from ssl_cli.runs.metrics import Metrics
 from ssl_cli.runs.own import damaged, own_object
 from ssl_cli.runs.result import FORMAT, Result, read_result
@@ -151,7 +151,7 @@ class Run:
 
     def discard(self) -> None:
         """Remove a run that this process has begun and that has no checkpoint yet; what was there before stays."""
-        if not self.is_new or any(self.folder.rglob("checkpoint.pt")):
+        if not self.is_new or any(named(self.folder, "checkpoint.pt")):
             return
         for path in set(self.folder.iterdir()) - self._found:
             if path.is_dir() and not path.is_symlink():

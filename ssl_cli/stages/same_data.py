@@ -5,7 +5,7 @@ from typing import Any
 
 from ssl_cli.data.types import Dataset, Split, fingerprint
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs.files import short, write
+from ssl_cli.runs.files import named, short, write
 from ssl_cli.runs.own import own_object
 from ssl_cli.runs.run import Run
 
@@ -25,7 +25,7 @@ def check_same_data(run: Run, dataset: Dataset) -> None:
     before = own_object(run.folder / NAME, dict.fromkeys(PARTS, dict))
     if before == now:
         return
-    trained = [path for name in ("checkpoint.pt", "result.json") for path in run.folder.rglob(name)]
+    trained = any(named(run.folder, "checkpoint.pt", "result.json"))
     if before is not None and trained:
         raise ConfigError(
             *(

@@ -21,7 +21,7 @@ from ssl_cli.cli.sweeps.reports import HIDDEN, Report, reports_in, stop
 from ssl_cli.errors import Interrupted, TrainingError
 from ssl_cli.runs.below import seen
 from ssl_cli.runs.claim import holder_of
-from ssl_cli.runs.files import quoted
+from ssl_cli.runs.files import named, quoted
 from ssl_cli.runs.referred import referral
 from ssl_cli.runs.state import own_status
 
@@ -122,7 +122,7 @@ class Watched:
             folder = self._run_of(path)
             if int(path.stem) in self._done or not folder.is_dir():
                 continue
-            inner = max(folder.rglob("metrics.jsonl"), key=os.path.getmtime, default=folder / "metrics.jsonl").parent
+            inner = max(named(folder, "metrics.jsonl"), key=os.path.getmtime, default=folder / "metrics.jsonl").parent
             status = own_status(seen(inner), held=True)
             if status.step is not None:
                 said.append(f"{path.stem}: {status.step:,}" + (f"/{status.steps:,}" if status.steps else ""))
