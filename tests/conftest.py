@@ -12,6 +12,9 @@ from ssl_cli.runs.result import Result
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.fit import check_fit
 
+# Tests run side by side, one for each core: a test whose processes take all cores waits for the others at every step.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 SMALLEST = (
     "dataset=synthetic", "schedule=smoke", "runtime.precision=float32", "runtime.threads=1", "backbone.width=4",
 )  # fmt: skip

@@ -19,7 +19,7 @@ FOR_TEXTS = {
     "word2vec",
 }  # tests/test_language_models.py has theirs
 METHODS = sorted({path.stem for path in (Path(__file__).parent.parent / "conf" / "method").glob("*.yaml")} - FOR_TEXTS)
-DRAWING = {"autoencoder", "bigan", "gan", "inpainting", "mae", "patch_location"}
+DRAWING = {"autoencoder", "bigan", "gan", "inpainting", "lejepa", "mae", "patch_location"}
 PER_METHOD = {
     "micle": ["dataset=synthetic_cases"],
     "mae": ["backbone=vit"],

@@ -13,6 +13,7 @@ from ssl_cli.data.dataset import load
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.barlow_twins import barlow_loss, cross_correlation
 from ssl_cli.methods.base import Method
+from ssl_cli.methods.lejepa import invariance, sigreg
 from ssl_cli.methods.nnclr import info_nce, nearest
 from ssl_cli.methods.parts.ema_teacher import cosine_momentum
 from ssl_cli.methods.parts.prototypes import Prototypes
@@ -22,9 +23,10 @@ from ssl_cli.methods.vicreg import vicreg_terms
 from ssl_cli.randomness import Draws
 from ssl_cli.stages.networks import pretraining_method
 
-METHODS = ("barlow_twins", "vicreg", "simsiam", "byol", "nnclr", "swav", "dino")
+METHODS = ("barlow_twins", "vicreg", "simsiam", "byol", "nnclr", "swav", "dino", "lejepa")
 
-# Computed with lightly 1.6.0 in float64 on the inputs of `pair`, with λ = 0.005 and with 25, 25, 1.
+# Computed with lightly 1.6.0 in float64 on the inputs of `pair`, with λ = 0.005 and with 25, 25, 1; LeJEPA's with λ = 0.05
+# and along `lines`.
 REFERENCE = json.loads((Path(__file__).parent / "joint_embedding_reference.json").read_text())
 # ±1, columns centred and orthogonal: as far apart as numbers can be.
 HADAMARD = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtype=torch.float64)
@@ -33,6 +35,11 @@ HADAMARD = torch.tensor([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]], dtyp
 def pair(n: int, d: int) -> tuple[Tensor, Tensor]:
     i = torch.arange(n * d, dtype=torch.float64).reshape(n, d)
     return (0.37 * i).sin() + 0.5 * (0.11 * i).cos(), (0.37 * i + 0.6).sin() + 0.5 * (0.11 * i - 0.4).cos()
+
+
+def lines(d: int) -> Tensor:
+    i = torch.arange(d * 32, dtype=torch.float64).reshape(d, 32)
+    return (0.53 * i).sin() + 0.3 * (0.29 * i).cos()
 
 
 def made(name: str, *overrides: str) -> tuple[Method, tuple[Tensor, ...]]:
@@ -88,11 +95,12 @@ def test_both_views_count_alike(name):
 @pytest.mark.parametrize("case", REFERENCE, ids=lambda case: f"{case['n']}x{case['d']}")
 def test_losses_equal_the_reference(case):
     z0, z1 = pair(case["n"], case["d"])
-    parts = vicreg_terms(z0, z1)
+    parts, z = vicreg_terms(z0, z1), torch.stack([z0, z1])
     found = {
         "barlow": barlow_loss(cross_correlation(z0, z1), 0.005),
         "vicreg": 25 * parts["invariance"] + 25 * parts["variance"] + parts["covariance"],
         "negative_cosine": negative_cosine(z0, z1),
+        "lejepa": 0.05 * sigreg(z, lines(case["d"])) + 0.95 * invariance(z),
     }
     assert {name: value.item() for name, value in found.items()} == pytest.approx(
         {name: case[name] for name in found}, abs=1e-6
@@ -128,6 +136,26 @@ def test_each_part_of_vicreg_sees_its_own_fault():
     assert (parts["invariance"], parts["variance"]) == (0, 0)
     assert parts["covariance"].item() == pytest.approx(2 * 6 / 3 * (16 / 3) ** 2)
     assert sum(vicreg_terms(HADAMARD, HADAMARD).values()).item() == pytest.approx(0)
+
+
+def test_lejepas_distribution_term_is_near_one_for_standard_normal_embeddings_and_large_for_others():
+    source = torch.Generator().manual_seed(0)
+    normal = torch.randn(1, 2048, 16, generator=source)
+    along = torch.randn(16, 64, generator=source)
+    assert sigreg(normal, along) == pytest.approx(1, abs=0.4)
+    assert sigreg(2 * normal, along) > 50
+    assert sigreg(normal + 1, along) > 50
+    assert sigreg(torch.zeros(1, 2048, 16), along) > 500
+    square = (torch.rand(1, 2048, 1, generator=source) - 0.5) * math.sqrt(12)  # mean 0, variance 1, and not normal
+    assert sigreg(square, torch.ones(1, 1)) > 10
+    torch.testing.assert_close(sigreg(normal, along), sigreg(normal, 3 * along))
+
+
+def test_lejepas_setting_shares_the_loss_among_its_terms():
+    method, views = made("lejepa", "method.regularisation=0.25")
+    loss, logged = method.loss(views, None, Draws(0, "test"))
+    torch.testing.assert_close(loss, 0.25 * logged["sigreg"] + 0.75 * logged["invariance"])
+    assert method.loss(views, None, Draws(1, "test"))[0] != loss  # other lines
 
 
 @pytest.mark.parametrize("name", ["barlow_twins", "vicreg"])

@@ -74,6 +74,7 @@ PRETRAININGS = {
     "exemplar": ("method=exemplar", "head=linear"),
     "exemplar, clusters": ("method=exemplar", "method.clusters=6", "head=mlp"),
     "gan": ("method=gan", *GAN),
+    "lejepa": ("method=lejepa",),
     "inpainting": ("method=inpainting", "method.width=4"),
     "inpainting, adversarial": ("method=inpainting", "method.width=4", "method.adversarial=0.1", "method.mask=central",
                                 "method.overlap=2"),
