@@ -14,7 +14,7 @@ from ssl_cli.cli.carry_out import carry_out, settle
 from ssl_cli.cli.runs.commands import COMMANDS, carry_out_command
 from ssl_cli.cli.sweeps.jobs import Jobs
 from ssl_cli.cli.sweeps.started import check_plugins, started, with_plugin_settings
-from ssl_cli.cli.terminal import Exits, interrupt, log_to_terminal
+from ssl_cli.cli.terminal import FAILED, Exits, interrupt, log_to_terminal
 from ssl_cli.config import compose, groups, overrides, trust
 from ssl_cli.config.schema import Config
 from ssl_cli.config.trust import settings_folder
@@ -29,43 +29,43 @@ log = logging.getLogger("ssl_cli")
 
 
 def main() -> None:
-    """Entry point of `ssl-cli`. Of processes that `torchrun` launches, the first one is the command, and the others follow it."""
-    if launch.rank():
-        from ssl_cli.training.follow import follow_launched
-
-        follow_launched()
-        return
-    _command()
-    if launch.launched():
-        from ssl_cli.training.distributed import end_launched
-
-        end_launched()
-
-
-def _command() -> None:
+    """Entry point of `ssl-cli`. Of processes that are launched together, the first one is the command, and the others follow it."""
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
     log_to_terminal()
-    arguments = sys.argv[1:]
     with Exits():
-        if arguments == ["--version"]:
-            print(f"ssl-cli {__version__}")
+        launch.listen_to_slurm()
+        if not launch.launched():
+            _command(sys.argv[1:])
             return
-        if arguments and arguments[0] in COMMANDS:
-            carry_out_command(arguments[0], arguments[1:])
-            return
-        arguments = trust.take(arguments)
-        if not any(word.startswith("resume=") for word in arguments):
-            _with_hydra(arguments, anything)
-            return
-        from ssl_cli.cli import resume
-        from ssl_cli.runs.sweep_jobs import can_go_on
+        from ssl_cli.training.distributed import leading_launched
+        from ssl_cli.training.follow import follow_launched
 
-        folder = resume.folder_asked_for(arguments)
-        if can_go_on(folder):
-            _with_hydra(resume.sweep_arguments(folder), trust.from_a_file)
-        else:
-            carry_out(resume.settings(folder), folder)
+        if launch.rank():
+            sys.exit(0 if follow_launched() else FAILED)
+        with leading_launched():
+            _command(sys.argv[1:])
+
+
+def _command(arguments: list[str]) -> None:
+    if arguments == ["--version"]:
+        print(f"ssl-cli {__version__}")
+        return
+    if arguments and arguments[0] in COMMANDS:
+        carry_out_command(arguments[0], arguments[1:])
+        return
+    arguments = trust.take(arguments)
+    if not any(word.startswith("resume=") for word in arguments):
+        _with_hydra(arguments, anything)
+        return
+    from ssl_cli.cli import resume
+    from ssl_cli.runs.sweep_jobs import can_go_on
+
+    folder = resume.folder_asked_for(arguments)
+    if can_go_on(folder):
+        _with_hydra(resume.sweep_arguments(folder), trust.from_a_file)
+    else:
+        carry_out(resume.settings(folder), folder)
 
 
 def _with_hydra(arguments: list[str], allowed: Allowed) -> None:

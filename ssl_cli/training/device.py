@@ -99,8 +99,8 @@ def machine(runtime: Runtime) -> Machine:
     device = _present(runtime.device)
     count = processes_of(runtime)
     if count > 1 and device.type == "cuda":
-        device = torch.device("cuda", launch.local_rank())
-    shares = 1 if launch.launched() else count  # torchrun tells each process its own number of threads
+        device = torch.device("cuda", launch.gpu(torch.cuda.device_count()))
+    shares = 1 if launch.launched() else count  # who launches processes tells each its own number of threads
     threads = max(1, own_threads() // shares) if runtime.threads == "auto" else runtime.threads
     precision = _precision_on(device, runtime)
     channels_last = device.type != "mps" if runtime.channels_last == "auto" else runtime.channels_last
@@ -130,7 +130,7 @@ def processes_of(runtime: Runtime) -> int:
         raise ConfigError(
             f"runtime.processes={count}: runtime.device={device}: {only}; take runtime.device=cuda, or cpu"
         )
-    if launch.processes_here(count) > gpus:
+    if launch.processes_here(count) > gpus and not launch.has_gpu_of_its_own():
         raise ConfigError(
             f"runtime.processes={count}: there are {gpus} GPUs on this machine; at most one process for each"
         )

@@ -5,7 +5,8 @@ is their program. They get the training's parts before its first step, and then 
 while the leader does something else they wait for the next one. So all end together, whatever makes the leader end: the last
 step, a signal, an error.
 
-The leader starts the others itself (`runtime.processes`), with the first training, or `torchrun` has started all of them.
+The leader starts the others itself (`runtime.processes`), with the first training, or `torchrun` or `srun` has started all of
+them; then they meet before anything else, so that whoever is missing is noticed at once.
 """
 
 import atexit
@@ -27,6 +28,7 @@ from ssl_cli.models.batch_norm import shared_batch_norm
 from ssl_cli.randomness import Draws
 from ssl_cli.training import launch
 from ssl_cli.training.device import Machine
+from ssl_cli.training.messages import meet
 from ssl_cli.training.parcel import Parcel, packed
 from ssl_cli.training.step import AnyBatches, Steps
 from ssl_cli.training.team import Team
@@ -114,10 +116,16 @@ def end_started() -> None:
         _team.end()
 
 
-def end_launched() -> None:
-    """Let the processes end that `torchrun` has launched with this one, which leads, and which makes no more trainings.
+@contextlib.contextmanager
+def leading_launched() -> Generator[None]:
+    """Inside, those that were launched with this process, which leads, wait for trainings; then they end, whatever ended this one.
 
-    They wait for their first training, and would for ever if there was none.
+    Raises:
+        ConfigError: they do not find each other.
     """
-    if _team is None or not _team.ended:
-        (_team or Team(launch.launched(), torch.device("cpu"))).end()
+    meet()
+    try:
+        yield
+    finally:
+        if _team is None or not _team.ended:
+            (_team or Team(launch.launched(), torch.device("cpu"))).end()

@@ -8,7 +8,6 @@ import threading
 import traceback
 from collections.abc import Generator
 from dataclasses import replace
-from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,7 +18,7 @@ from ssl_cli.training import launch
 from ssl_cli.training.device import Machine, prepare_process
 from ssl_cli.training.distributed import shared
 from ssl_cli.training.memory import is_out_of_memory
-from ssl_cli.training.messages import BEGIN, DONE, LEAVE, PATIENCE, hear, hear_content, join, says_gone, there_are_gpus
+from ssl_cli.training.messages import BEGIN, DONE, LEAVE, PATIENCE, hear, hear_content, join, meet, says_gone
 from ssl_cli.training.parcel import unpacked
 from ssl_cli.training.progress import Clock
 from ssl_cli.training.step import Steps
@@ -41,7 +40,8 @@ def main(port: int, rank: int, count: int, on_gpus: bool) -> None:
     )
     store.set(f"ready/{rank}", "")
     try:
-        _follow(store, rank, count, rank, on_gpus)
+        join(store, rank, count, on_gpus)
+        _follow(rank, count, rank)
         os._exit(0)  # a thread waits for the input to end
     except Exception as error:
         if not says_gone(error):
@@ -49,31 +49,39 @@ def main(port: int, rank: int, count: int, on_gpus: bool) -> None:
         os._exit(1)  # whatever threads of libraries still wait for
 
 
-def follow_launched() -> None:
-    """Follow the process of rank 0 that `torchrun` has launched with this one."""
+def follow_launched() -> bool:
+    """Follow the process of rank 0 that was launched with this one.
+
+    Returns: whether it let this one go; it says why where it did not.
+
+    Raises:
+        ConfigError: they do not find each other.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    meet()
     try:
-        _follow(None, launch.rank(), launch.launched(), launch.local_rank(), there_are_gpus())
+        _follow(launch.rank(), launch.launched(), launch.gpu(torch.cuda.device_count()))
     except RuntimeError as error:
         if not says_gone(error):
             raise
-        sys.exit(1)  # the other one says why
+        return False
+    return True
 
 
-def _follow(store: Any, rank: int, count: int, local_rank: int, on_gpus: bool) -> None:
-    if on_gpus:
-        torch.cuda.set_device(local_rank)
-    join(store, rank, count, on_gpus)
+def _follow(rank: int, count: int, gpu: int) -> None:
     while (heard := hear()) != LEAVE:
         if heard == BEGIN:
-            _take_part(hear_content(), rank, count, local_rank)
+            _take_part(hear_content(), rank, count, gpu)
     dist.destroy_process_group()
 
 
-def _take_part(content: bytes, rank: int, count: int, local_rank: int) -> None:
+def _take_part(content: bytes, rank: int, count: int, gpu: int) -> None:
     """Take part in one training."""
     parcel = unpacked(content)
-    here = _own_machine(parcel.recipe.machine, local_rank)
+    here = _own_machine(parcel.recipe.machine, gpu)
+    if here.device.type == "cuda":
+        torch.cuda.set_device(here.device)
     prepare_process(here)
     recipe = replace(parcel.recipe, method=here.place(parcel.recipe.method), machine=here)
     steps = Steps(recipe, Clock({}))
@@ -96,9 +104,9 @@ def _until_told() -> Generator[None]:
         signal.signal(signal.SIGTERM, before)
 
 
-def _own_machine(machine: Machine, local_rank: int) -> Machine:
+def _own_machine(machine: Machine, gpu: int) -> Machine:
     """What the leader's machine means in this process: the same, with a GPU of its own."""
-    return replace(machine, device=torch.device("cuda", local_rank)) if machine.device.type == "cuda" else machine
+    return replace(machine, device=torch.device("cuda", gpu)) if machine.device.type == "cuda" else machine
 
 
 def _end_with_input() -> None:

@@ -6,26 +6,49 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from ssl_cli.errors import ConfigError
+from ssl_cli.training import launch
+
 BEGIN, DONE, LEAVE = -1, -2, -3  # what the leader says beside the numbers of steps
 PATIENCE = timedelta(days=30)  # the leader may evaluate for long; who is gone is noticed by its broken connection
 
 
 def there_are_gpus() -> bool:
-    """Whether processes that `torchrun` has launched may have to exchange what is on GPUs."""
+    """Whether processes that were launched together may have to exchange what is on GPUs."""
     return torch.cuda.is_available()
 
 
-def join(store: Any, rank: int, count: int, on_gpus: bool) -> None:
+def join(store: Any, rank: int, count: int, on_gpus: bool, patience: timedelta = PATIENCE) -> None:
     """Be one of `count` processes that talk to each other, once all have come.
 
     Args:
-        store: where they meet; None for where `torchrun` says.
+        store: where they meet; None for where the environment says.
         rank: of this process.
         count: of processes.
         on_gpus: whether they exchange what is on GPUs, and not only in main memory.
+        patience: how long they wait for each other.
     """
     backend = "cpu:gloo,cuda:nccl" if on_gpus else "gloo"
-    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=patience)
+    if patience != PATIENCE:
+        set_timeout = getattr(dist, "set_timeout", None) or dist.distributed_c10d._set_pg_timeout
+        set_timeout(PATIENCE)
+
+
+def meet() -> None:
+    """Join those that were launched together with this process.
+
+    Raises:
+        ConfigError: they do not find each other in time.
+    """
+    rank, count, seconds = launch.rank(), launch.launched(), launch.patience()
+    try:
+        join(None, rank, count, there_are_gpus(), timedelta(seconds=seconds))
+    except RuntimeError as error:
+        raise ConfigError(
+            f"{launch.meeting_place()}: process {rank + 1} of {count} did not meet the others there within {seconds} s "
+            f"({str(error).splitlines()[0]}); see that all are started and reach that address, or set {launch.PATIENCE} to more"
+        ) from error
 
 
 def say(message: int) -> None:

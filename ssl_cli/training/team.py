@@ -16,9 +16,10 @@ import torch.distributed as dist
 from torch import Tensor
 
 from ssl_cli import processes
+from ssl_cli.cores import cores
 from ssl_cli.errors import ProcessLostError
 from ssl_cli.training import launch
-from ssl_cli.training.messages import BEGIN, DONE, LEAVE, PATIENCE, join, say, say_content, says_gone, there_are_gpus
+from ssl_cli.training.messages import BEGIN, DONE, LEAVE, PATIENCE, join, say, say_content, says_gone
 from ssl_cli.training.step import Steps
 
 log = logging.getLogger("ssl_cli")
@@ -31,7 +32,7 @@ START = (
 
 
 class Team:
-    """All processes, as the leader sees them: started here, or by `torchrun` together with it.
+    """All processes, as the leader sees them: started here, or launched together with it, which it has met already.
 
     Args:
         count: how many there are.
@@ -46,9 +47,11 @@ class Team:
         if device.type == "cuda":
             torch.cuda.set_device(device)
         if launch.launched():
-            join(None, 0, count, there_are_gpus())
+            if not dist.is_initialized():  # a training before this one was left in the middle of a step
+                raise ProcessLostError("the processes that were launched together with this one are gone")
             return
-        log.info("Starting %s processes that train together.", self.count)
+        few = f", on {cores()} cores: they take turns, and more than {cores()} gain nothing" if count > cores() else ""
+        log.info("Starting %s processes that train together%s.", self.count, few if device.type == "cpu" else "")
         if sys.platform == "linux":
             os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # a machine's own name may lead nowhere
         self._store = dist.TCPStore(  # pyright: ignore[reportPrivateImportUsage]  # it has no other name

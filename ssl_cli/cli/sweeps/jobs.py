@@ -30,7 +30,12 @@ class Jobs:
     process: str = PROCESS
 
     def __call__(self, settings: Any) -> Any:
-        """One job."""
+        """One job; a process that was launched with the one that carries it out takes part in its trainings."""
+        if self.process != PROCESS and self.reports is not None:
+            from ssl_cli.cli.sweeps.worker import follows
+
+            if follows(self.reports):
+                return None
         folder = self._here(settings) if self.process == PROCESS else self._elsewhere(settings)
         if self.gives is None:
             return None

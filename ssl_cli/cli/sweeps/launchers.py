@@ -1,6 +1,7 @@
 """What is particular to each of Hydra's launchers: how many jobs it runs at once, what it must be told, how it ends jobs."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 from ssl_cli.cores import cores
 from ssl_cli.errors import ConfigError
+from ssl_cli.training import launch
 
 THREADS = "OMP_NUM_THREADS"  # by which a launcher's processes are told how many threads they get
 
@@ -51,6 +53,11 @@ def _cancel_waiting(sweep: Path) -> None:
             )
 
 
+def may_start_again() -> bool:
+    """Whether this process is a job that may have been told to end in order to be started again, as Slurm does with jobs."""
+    return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
+
+
 WEEK = 7 * 24 * 60
 BASIC = "BasicLauncher"  # Hydra's own
 LAUNCHERS = {
@@ -65,7 +72,9 @@ LAUNCHERS = {
         ("timeout_min",),
     ),
     "SlurmLauncher": Launcher(
-        lambda *_: None, counts=("timeout_min", "cpus_per_task", "array_parallelism"), end_waiting=_cancel_waiting
+        lambda *_: None,
+        counts=("timeout_min", "cpus_per_task", "tasks_per_node", "nodes", "array_parallelism"),
+        end_waiting=_cancel_waiting,
     ),
 }
 
@@ -80,9 +89,14 @@ def launcher_of(settings: Any) -> Launcher | None:
 
 
 def check_launcher(settings: Any) -> None:
-    """Raises ConfigError where a launcher is asked for a number of jobs, cores or minutes that is none."""
+    """Raises ConfigError where a launcher is asked for a number of jobs, cores or minutes that is none, or cannot be used here."""
     launcher = launcher_of(settings)
     problems: list[str] = []
+    if launcher is not None and (count := launch.launched()):
+        problems.append(
+            f"hydra/launcher={str(settings.get('_target_')).rpartition('.')[2]}: {count} processes were launched together, "
+            "which share each training; leave the launcher out, or start one process"
+        )
     for key in launcher.counts if launcher else ():
         value = settings.get(key)
         all_cores = key == "n_jobs" and isinstance(value, int) and value < 0

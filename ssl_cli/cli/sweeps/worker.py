@@ -8,13 +8,16 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
+from ssl_cli.cli.sweeps.launchers import may_start_again
 from ssl_cli.cli.sweeps.reports import Report, must_stop, says_into
 from ssl_cli.cli.terminal import stopped_by_signals
 from ssl_cli.errors import Interrupted
+from ssl_cli.training import launch
 
 log = logging.getLogger("ssl_cli")
 
@@ -36,15 +39,44 @@ def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, fol
     given, problem = None, ""
     try:
         if not must_stop(reports):
-            with _own_process_group(), _said_to(reports, number), _stopped_on_request(reports):
+            with _own_process_group(), _said_to(reports, number), _stopped_on_request(reports), _leading():
                 given = job()
-    except Interrupted:
-        pass  # its folder says so
+    except Interrupted as stopped:  # its folder says so
+        if may_start_again() and not must_stop(reports):
+            sys.exit(128 + stopped.signal_number)  # without a result, for which whoever started the sweep goes on waiting
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
     with contextlib.suppress(OSError):  # whoever would read it is gone
         Report(number, str(folder), problem).save(reports)
     return given
+
+
+def follows(reports: Path) -> bool:
+    """Take part in the trainings of a job's first process, where this one is another one of the same job; whether it is.
+
+    Args:
+        reports: the folder of reports.
+
+    Raises:
+        ConfigError: they do not find each other.
+    """
+    launch.listen_to_slurm()
+    if not launch.rank():
+        return False
+    if not must_stop(reports):
+        from ssl_cli.training.follow import follow_launched
+
+        follow_launched()
+    return True
+
+
+def _leading() -> contextlib.AbstractContextManager[None]:
+    """Meanwhile the other processes of the job, if there are any, take part in its trainings."""
+    if not launch.launched():
+        return contextlib.nullcontext()
+    from ssl_cli.training.distributed import leading_launched
+
+    return leading_launched()
 
 
 @contextlib.contextmanager

@@ -1,0 +1,56 @@
+"""What Slurm's `srun` tells the tasks of a step, as `torchrun` would say it. Does not import PyTorch.
+
+A batch script itself, and a step of one task, are no several processes: SLURM_NTASKS does not tell them apart, but
+SLURM_STEP_NUM_TASKS, which `srun` alone sets, does.
+"""
+
+import re
+from collections.abc import Mapping
+
+OWN_GPUS = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND", "SLURM_TRES_PER_TASK")  # told where each task sees GPUs of its own
+FIRST_PORT, PORTS = 12_000, 20_000  # below those that systems give to whoever asks for any
+STEPS = 16  # of one job, until two of them have the same port
+
+
+def as_torchrun(said: Mapping[str, str]) -> dict[str, str]:
+    """The variables of `torchrun` for a task of a step with several; none for any other process.
+
+    Args:
+        said: the environment. What it has of MASTER_ADDR, MASTER_PORT and OMP_NUM_THREADS stays.
+    """
+    count, rank = said.get("SLURM_STEP_NUM_TASKS", "1"), said.get("SLURM_PROCID")
+    if count in ("", "0", "1") or not rank:
+        return {}
+    alone = said.get("SLURM_STEP_NUM_NODES", said.get("SLURM_NNODES")) == "1"
+    here = _tasks_here(said.get("SLURM_STEP_TASKS_PER_NODE", ""), said.get("SLURM_NODEID", "0")) or int(count)
+    nodes = said.get("SLURM_STEP_NODELIST") or said.get("SLURM_JOB_NODELIST", "")
+    found = {
+        "MASTER_ADDR": "127.0.0.1" if alone else first_host(nodes),
+        "MASTER_PORT": str(port(said.get("SLURM_JOB_ID", "0"), said.get("SLURM_STEP_ID", "0"))),
+    }
+    cores = said.get("SLURM_CPUS_ON_NODE", "")
+    if cores.isdecimal() and not said.get("SLURM_CPUS_PER_TASK"):
+        found["OMP_NUM_THREADS"] = str(max(1, int(cores) // here))
+    if alone:
+        found["GLOO_SOCKET_IFNAME"] = "lo"  # a machine's own name may lead nowhere
+    kept = {name: value for name, value in found.items() if not said.get(name)}
+    ranks = {"WORLD_SIZE": count, "RANK": rank, "LOCAL_RANK": said.get("SLURM_LOCALID", "0")}
+    return {**kept, **ranks, "LOCAL_WORLD_SIZE": str(here)}
+
+
+def first_host(nodes: str) -> str:
+    """The first of a list as Slurm writes it: `gpu[017-019,21],login` → `gpu017`."""
+    first = re.match(r"(?:[^,\[]|\[[^\]]*\])*", nodes)
+    return re.sub(r"\[(\d*)[^\]]*\]", r"\1", first[0]) if first else ""
+
+
+def port(job: str, step: str) -> int:
+    """A port that all tasks of a step know without asking, and that other steps beside it do not use."""
+    numbers = [int(text) if text.isdecimal() else 0 for text in (job, step)]
+    return FIRST_PORT + (numbers[0] * STEPS + numbers[1] % STEPS) % PORTS
+
+
+def _tasks_here(tasks: str, node: str) -> int:
+    """Of `2(x3),1` the number of a node, counted from 0; 0 where that is not told."""
+    each = [int(n) for n, times in re.findall(r"(\d+)(?:\(x(\d+)\))?", tasks) for _ in range(int(times or 1))]
+    return each[int(node)] if node.isdecimal() and int(node) < len(each) else 0
