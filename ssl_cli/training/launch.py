@@ -3,7 +3,10 @@
 `torchrun` tells it by RANK, WORLD_SIZE and the like, and so may any other program; what Slurm's `srun` says is translated.
 """
 
+import contextlib
 import os
+import socket
+import time
 
 from ssl_cli.errors import ConfigError
 from ssl_cli.training import slurm
@@ -74,9 +77,31 @@ def patience() -> int:
     return seconds
 
 
-def meeting_place() -> str:
-    """Where the processes meet, for a sentence."""
-    return f"MASTER_ADDR={os.environ['MASTER_ADDR']} MASTER_PORT={os.environ['MASTER_PORT']}"
+def reach_first() -> None:
+    """Wait until the first of the processes can be reached, which PyTorch does too, but with pages of C++ where it cannot.
+
+    Raises:
+        ConfigError: it cannot for so long as processes wait for each other.
+    """
+    place, wait = (os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])), patience()
+    deadline, why = time.monotonic() + wait, "timed out"
+    while (left := deadline - time.monotonic()) > 0:
+        try:
+            with contextlib.closing(socket.create_connection(place, left)):
+                return
+        except OSError as error:
+            why = error.strerror or str(error)
+        time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
+    raise ConfigError(not_met(why))
+
+
+def not_met(why: str) -> str:
+    """The sentence for processes that do not find each other."""
+    place = f"MASTER_ADDR={os.environ['MASTER_ADDR']} MASTER_PORT={os.environ['MASTER_PORT']}"
+    return (
+        f"{place}: process {rank() + 1} of {launched()} did not meet the others there within {patience()} s ({why}); see that "
+        f"all are started and reach that address, or set {PATIENCE} to more seconds"
+    )
 
 
 def _number(name: str, least: int, unset: int | None = None) -> int:

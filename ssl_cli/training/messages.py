@@ -41,14 +41,13 @@ def meet() -> None:
     Raises:
         ConfigError: they do not find each other in time.
     """
-    rank, count, seconds = launch.rank(), launch.launched(), launch.patience()
+    rank, patience = launch.rank(), timedelta(seconds=launch.patience())
+    if rank:
+        launch.reach_first()
     try:
-        join(None, rank, count, there_are_gpus(), timedelta(seconds=seconds))
+        join(None, rank, launch.launched(), there_are_gpus(), patience)
     except RuntimeError as error:
-        raise ConfigError(
-            f"{launch.meeting_place()}: process {rank + 1} of {count} did not meet the others there within {seconds} s "
-            f"({str(error).splitlines()[0]}); see that all are started and reach that address, or set {launch.PATIENCE} to more"
-        ) from error
+        raise ConfigError(launch.not_met(str(error).splitlines()[0].rstrip("."))) from error
 
 
 def say(message: int) -> None:
