@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SMALLEST
-from test_pins import ALWAYS, CASES, PRETRAININGS, TEXTS, carried_out, losses, write_texts
+from test_pins import ALWAYS, CASES, ENTRANTS, PRETRAININGS, TEXTS, carried_out, losses, write_texts
 from torch import nn
 
 from ssl_cli import processes
@@ -43,8 +43,9 @@ CORE = (
 )
 OF_LABELS = (
     "baseline", "finetune, new head", "finetune, language model", "distill, from pre-trained weights", "semi, fixmatch",
-    "semi, fixmatch of averages", "semi, pseudo_label", "probe",
+    "semi, fixmatch of averages", "semi, pseudo_label", "probe", "compare", "simclr_v2", "benchmark",
 )  # fmt: skip
+FOLDS = "baseline, in folds"
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,12 +59,17 @@ def prepared(smoke, tmp_path):
     """A case of the pins: its config, and its run in a new folder."""
 
     def prepare(case: str, *more: str, folder: str = "run"):
-        words = CASES[case]
+        words = {**CASES, FOLDS: ("stage=baseline", "stage.folds=2")}[case]
         if any(TEXTS in word for word in words):
             pytest.importorskip("tokenizers")
             write_texts(tmp_path)
             words = tuple(word.replace(TEXTS, str(tmp_path)) for word in words)
-        return smoke(*ALWAYS, *words, *more, folder=folder)
+        config, run = smoke(*ALWAYS, *words, *more, folder=folder)
+        if case != "benchmark":
+            return config, run
+        methods = {name: config.stage.methods[name] for name in ENTRANTS}
+        fewer = replace(config, stage=replace(config.stage, methods=methods))
+        return fewer, Run(tmp_path / f"{folder}_of_{len(methods)}", fewer)
 
     return prepare
 
@@ -113,20 +119,23 @@ def test_two_processes_compute_what_one_would(case, prepared):
         assert (gradient - wanted).norm() <= 4e-5 * wanted.norm()  # of sums in float32, in another order
 
 
-@pytest.mark.slow  # each trains twice, some with a pre-training before
-@pytest.mark.parametrize("case", OF_LABELS)
+@pytest.mark.slow  # each trains three times, some with a pre-training before
+@pytest.mark.parametrize("case", (*OF_LABELS, FOLDS))
 def test_stages_on_labels_train_as_in_one_process(case, prepared, tmp_path):
-    def run(count: int) -> dict[str, list[float]]:
-        apart = f"outputs={tmp_path / str(count) / 'outputs'}"  # or one would find the other's pre-training
-        return losses(
-            carried_out(*prepared(case, f"runtime.processes={count}", apart, folder=f"{count}/of/its_own/run"))
-        )
+    def run(count: int, name: str) -> Path:
+        apart = f"outputs={tmp_path / name / 'outputs'}"  # or one would find the other's pre-training
+        return carried_out(*prepared(case, f"runtime.processes={count}", apart, folder=f"{name}/of/its_own/run"))
 
-    one, two = run(1), run(2)
+    folders = [run(1, "one"), run(2, "two"), run(2, "again")]
+    one, two, _ = (losses(folder) for folder in folders)
+    assert one
     assert two.keys() == one.keys()
     for part, values in one.items():
         assert two[part][:5] == pytest.approx(values[:5], rel=1e-5)
         assert two[part] == pytest.approx(values, rel=2e-4)  # rounding grows from step to step
+    written = sorted(p for kind in ("*.safetensors", "metrics.jsonl") for p in folders[1].rglob(kind))
+    for path in written:
+        assert path.read_bytes() == (folders[2] / path.relative_to(folders[1])).read_bytes(), path
 
 
 def trained(config, run: Run, count: int, steps: int) -> dict[str, torch.Tensor]:
