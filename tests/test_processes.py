@@ -120,7 +120,7 @@ def test_two_processes_compute_what_one_would(case, prepared):
 
 
 @pytest.mark.slow  # each trains three times, some with a pre-training before
-@pytest.mark.parametrize("case", (*OF_LABELS, FOLDS))
+@pytest.mark.parametrize("case", [*OF_LABELS, FOLDS])
 def test_stages_on_labels_train_as_in_one_process(case, prepared, tmp_path):
     def run(count: int, name: str) -> Path:
         apart = f"outputs={tmp_path / name / 'outputs'}"  # or one would find the other's pre-training
