@@ -29,7 +29,7 @@ log = logging.getLogger("ssl_cli")
 
 
 def main() -> None:
-    """Entry point of `ssl-cli`. Of processes that are launched together, the first one is the command, and the others follow it."""
+    """Entry point of `ssl-cli`. Of processes launched together, the first one is the command, and the others follow it."""
     signal.signal(signal.SIGTERM, interrupt)
     signal.signal(signal.SIGINT, interrupt)
     log_to_terminal()

@@ -118,7 +118,7 @@ def end_started() -> None:
 
 @contextlib.contextmanager
 def leading_launched() -> Generator[None]:
-    """Inside, those that were launched with this process, which leads, wait for trainings; then they end, whatever ended this one.
+    """Inside, those that were launched with this process, which leads, wait for trainings; they end with it.
 
     Raises:
         ConfigError: they do not find each other.

@@ -89,7 +89,7 @@ def launcher_of(settings: Any) -> Launcher | None:
 
 
 def check_launcher(settings: Any) -> None:
-    """Raises ConfigError where a launcher is asked for a number of jobs, cores or minutes that is none, or cannot be used here."""
+    """Raises ConfigError where a launcher is asked for a number of jobs, cores or minutes that is none, or has no place here."""
     launcher = launcher_of(settings)
     problems: list[str] = []
     if launcher is not None and (count := launch.launched()):

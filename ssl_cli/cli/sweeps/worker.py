@@ -43,9 +43,8 @@ def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, fol
                 given = job()
     except Interrupted as stopped:  # its folder says so
         if may_start_again() and not must_stop(reports):
-            sys.exit(
-                128 + stopped.signal_number
-            )  # without a result, for which whoever started the sweep goes on waiting
+            # Without a report or a result, so that whoever started the sweep goes on waiting.
+            sys.exit(128 + stopped.signal_number)
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
     with contextlib.suppress(OSError):  # whoever would read it is gone
