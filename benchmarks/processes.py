@@ -5,7 +5,8 @@ networks, or of the one that overrides name. The last lines are ratios of median
 something else, no number of it means anything. `--processes` and `--threads` give others.
 
 What sharing costs is the share of a step by which it takes longer than that of one process which has as many threads as each of
-them and its share of the batch alone: it sends nothing, but neither does it share memory and caches, or compute the loss of all.
+them and its share of the batch alone: it sends nothing, but neither does it share memory and caches, or compute the loss of all. MiB are those of the largest process,
+which keeps what it took for earlier measurements: only the first line of a command with one network says what that network takes.
 """
 
 import argparse
@@ -90,12 +91,10 @@ def compare(name: str, words: list[str], processes: int, threads: int, rounds: i
         for way, numbers in ways.items():
             found[way].append(measure(words, *numbers))
             print(f"{name}, {way}: {found[way][-1][0]:.1f} ms a step, {found[way][-1][1]:.0f} MiB", flush=True)
-    (one, one_held), (several, held), (alone, _) = (
-        tuple(map(statistics.median, zip(*taken, strict=True))) for taken in found.values()
-    )
+    one, several, alone = (statistics.median(time for time, _ in taken) for taken in found.values())
     return (
-        f"{name}: {processes} processes take {several / one:.2f} of the time of one ({1e3 / several:.1f} and {1e3 / one:.1f} steps "
-        f"a second), {max(0.0, 1 - alone / several):.0%} of it for sharing, and each {held / one_held:.2f} of its memory"
+        f"{name}: {processes} processes take {several / one:.2f} of the time of one ({1e3 / several:.1f} and "
+        f"{1e3 / one:.1f} steps a second), {max(0.0, 1 - alone / several):.0%} of it for sharing"
     )
 
 
