@@ -5,7 +5,8 @@ networks, or of the one that overrides name. The last lines are ratios of median
 something else, no number of it means anything. `--processes` and `--threads` give others.
 
 What sharing costs is the share of a step by which it takes longer than that of one process which has as many threads as each of
-them and its share of the batch alone: it sends nothing, but neither does it share memory and caches, or compute the loss of all. MiB are those of the largest process,
+them and its share of the batch alone: it sends nothing, but neither does it share memory and caches, or compute the loss of all.
+MiB are those of the largest process,
 which keeps what it took for earlier measurements: only the first line of a command with one network says what that network takes.
 """
 
@@ -30,7 +31,7 @@ from ssl_cli.training.progress import Clock
 from ssl_cli.training.step import Recipe, Steps
 
 WARM_UP, STEPS = 3, 10
-TEXTS = ("dataset=commands", "augment=text", "schedule=text", "method=masked_lm", "head.keep=0")
+TEXTS = ("dataset=commands", "augment=whole_text", "schedule=text", "method=masked_lm", "head.keep=0")
 NETWORKS = {
     "small": ("backbone=small",),
     "warfield": ("backbone=warfield",),
