@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.errors import ConfigError
+from ssl_cli.models.backbones import vit
 from ssl_cli.models.backbones.vit import Block, VisionTransformer, position_embeddings
 
 
@@ -99,6 +100,18 @@ def test_bfloat16_computes_nearly_the_same():
         features = network(inputs)
     rough = gradient(network, features)
     assert 0 < (rough - exact).norm() < 0.05 * exact.norm()
+
+
+def test_many_tokens_attend_as_few_do_in_bfloat16(monkeypatch):
+    network, inputs = made(), torch.rand(8, 1, 28, 28)
+
+    def of_bfloat16() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return gradient(network, network(inputs))
+
+    few = of_bfloat16()
+    monkeypatch.setattr(vit, "FEW_TOKENS", 48)  # fewer than there are
+    assert 0 < (of_bfloat16() - few).norm() < 0.02 * few.norm()
 
 
 def gradient(network: nn.Module, features: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from ssl_cli.config.schema import Count, Positive, Shape
 from ssl_cli.models.backbones.base import Backbone
 
+FEW_TOKENS = 256  # up to which bfloat16 on the CPU computes all weights of attention, N² for each head
+
 
 class VisionTransformer(Backbone):
     """Patches become tokens that pass through transformer blocks: `width` features.
@@ -111,10 +113,15 @@ class _OnMaps(nn.Module):
 def _attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Scaled dot-product attention: three of (B, heads, N, D) → (B, heads, N, D).
 
-    In float32 on the CPU, where its backward pass takes seven times as long in bfloat16.
+    On the CPU, PyTorch's fused kernel takes seven times as long backwards in bfloat16 as forwards, and in float32 twice as
+    long as batched products of matrices in bfloat16, whose N×N weights are small where tokens are few.
     """
     if queries.device.type != "cpu":
         return F.scaled_dot_product_attention(queries, keys, values)
+    if queries.dtype == torch.bfloat16 and queries.shape[2] <= FEW_TOKENS:
+        of_heads = [part.flatten(0, 1) for part in (queries, keys, values)]
+        scores = torch.baddbmm(queries.new_zeros(()), of_heads[0], of_heads[1].mT, beta=0, alpha=queries.shape[3] ** -0.5)
+        return torch.bmm(scores.softmax(2), of_heads[2]).unflatten(0, queries.shape[:2])
     with torch.autocast("cpu", enabled=False):
         return F.scaled_dot_product_attention(queries.float(), keys.float(), values.float())
 
