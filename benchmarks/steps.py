@@ -1,4 +1,4 @@
-"""One whole pre-training step, four ways, interleaved in one run: `make bench`, or `python benchmarks/steps.py`.
+"""One whole pre-training step, up to five ways, interleaved in one run: `make bench`, or `python benchmarks/steps.py`.
 
 ssl_cli   this project's step: batch, views, forward, loss, backward, optimiser, as `runtime=auto` decides
 article   the article's step as it is written there: one draw for the whole batch, convolution–ReLU–pooling in float32, two
@@ -6,6 +6,7 @@ article   the article's step as it is written there: one draw for the whole batc
 lightly   the usual pipeline: a DataLoader with a worker a core, torchvision's transforms for each sample, lightly's
           MultiViewTransform and NTXentLoss (needs `pip install '.[bench]'`)
 floor     forward and backward of the same backbone on tensors that are ready, in the same precision and layout
+matmul    as many operations as the floor's, all of them in large matrix products, in the same precision
 
 Each number is the median over the rounds of the mean seconds of a step.
 """
@@ -23,6 +24,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import models
 from torchvision.transforms import v2
 
@@ -94,6 +96,16 @@ CASES = (
         digits_of_a_sample,
     ),
     Case(
+        "vit",
+        (
+            "dataset=synthetic", "dataset.facts.shape=[3,32,32]", "dataset.facts.inputs=2048", "backbone=vit",
+            "augment=natural", "head=simclr", "schedule=standard", "schedule.pretrain.batch_size=128",
+        ),
+        colours_of_a_sample,
+        ("ssl_cli", "floor", "matmul"),
+        steps=2,
+    ),
+    Case(
         "resnet18",
         (
             "dataset=synthetic", "dataset.facts.shape=[3,32,32]", "dataset.facts.inputs=2048", "backbone=resnet18",
@@ -140,6 +152,23 @@ def floor(config: Config, here: Machine) -> Steps:
             with here.autocast():
                 features = backbone(inputs)
             features.float().sum().backward()
+        here.wait()
+
+    return steps
+
+
+def matmul(config: Config, here: Machine) -> Steps:
+    with FlopCounterMode(display=False) as counter:
+        floor(config, here)(1)
+    side = 2048
+    with here.autocast():
+        matrix = torch.rand(side, side, device=here.device)
+        matrix = matrix.to((matrix[:1] @ matrix).dtype)
+
+    def steps(count: int) -> None:
+        with torch.no_grad():
+            for _ in range(max(1, round(count * counter.get_total_flops() / (2 * side**3)))):
+                matrix @ matrix
         here.wait()
 
     return steps
@@ -238,14 +267,20 @@ def lightly(config: Config, here: Machine, per_sample: v2.Transform) -> Steps:
 def measured(case: Case, rounds: int, arms: tuple[str, ...]) -> list[dict[str, object]]:
     config = from_overrides("stage=pretrain", *case.overrides)
     here = machine(config.runtime)
-    makers = {"ssl_cli": ours, "article": article, "floor": floor, "lightly": lambda *a: lightly(*a, case.per_sample())}
+    makers = {
+        "ssl_cli": ours,
+        "article": article,
+        "floor": floor,
+        "matmul": matmul,
+        "lightly": lambda *a: lightly(*a, case.per_sample()),
+    }
     runners = {arm: makers[arm](config, here) for arm in case.arms if arm in arms}
     seconds: dict[str, list[float]] = {arm: [] for arm in runners}
     for runner in runners.values():
         runner(2)
     for _ in range(rounds):
         for arm, runner in runners.items():
-            count = 3 * case.steps if arm in ("ssl_cli", "floor") else case.steps
+            count = 3 * case.steps if arm in ("ssl_cli", "floor", "matmul") else case.steps
             began = time.perf_counter()
             runner(count)
             seconds[arm].append((time.perf_counter() - began) / count)
@@ -281,9 +316,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--backbone", choices=[case.name for case in CASES], nargs="+")
-    parser.add_argument("--arm", choices=["ssl_cli", "article", "lightly", "floor"], nargs="+")
+    parser.add_argument("--arm", choices=["ssl_cli", "article", "lightly", "floor", "matmul"], nargs="+")
     asked = parser.parse_args()
-    arms = tuple(asked.arm or ("ssl_cli", "article", "lightly", "floor"))
+    arms = tuple(asked.arm or ("ssl_cli", "article", "lightly", "floor", "matmul"))
     rows = [
         row
         for case in CASES

@@ -120,7 +120,9 @@ def _attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         return F.scaled_dot_product_attention(queries, keys, values)
     if queries.dtype == torch.bfloat16 and queries.shape[2] <= FEW_TOKENS:
         of_heads = [part.flatten(0, 1) for part in (queries, keys, values)]
-        scores = torch.baddbmm(queries.new_zeros(()), of_heads[0], of_heads[1].mT, beta=0, alpha=queries.shape[3] ** -0.5)
+        scores = torch.baddbmm(
+            queries.new_zeros(()), of_heads[0], of_heads[1].mT, beta=0, alpha=queries.shape[3] ** -0.5
+        )
         return torch.bmm(scores.softmax(2), of_heads[2]).unflatten(0, queries.shape[:2])
     with torch.autocast("cpu", enabled=False):
         return F.scaled_dot_product_attention(queries.float(), keys.float(), values.float())
