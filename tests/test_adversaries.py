@@ -51,6 +51,15 @@ def test_a_critic_of_pairs_looks_at_both():
     assert (critic(inputs.flip(0), codes) != answers).all()
 
 
+def test_few_latents_count_as_much_as_many_features():
+    torch.manual_seed(0)
+    critic, inputs, codes = Critic((3, 32, 32), 16, 64), torch.rand(128, 3, 32, 32), torch.randn(128, 64)
+    answers = critic(inputs, codes)
+    by_codes = (critic(inputs, codes.flip(0)) - answers).std()
+    by_inputs = (critic(inputs.flip(0), codes) - answers).std()
+    assert 0.8 < by_codes / by_inputs < 2
+
+
 def test_inside_untaught_gradients_pass_and_none_stays():
     layer, inputs = nn.Linear(3, 1), torch.rand(2, 3, requires_grad=True)
     with frozen(layer):

@@ -17,7 +17,8 @@ class Critic(nn.Module):
     """A discriminator of strided convolutions with leaky ReLU (DCGAN, Radford et al., 2016, section 3).
 
     Batch norm follows every convolution but the first. With `latent_dim`, it judges an input together with a latent vector
-    (BiGAN, Donahue et al., 2017).
+    (BiGAN, Donahue et al., 2017): both come with the same weight, in layers of their own (ALI, Dumoulin et al., 2017, table 4),
+    into two joint ones. Side by side in one layer, few latents would be lost among thousands of features.
 
     Args:
         shape: channels, height, width of the inputs.
@@ -36,16 +37,18 @@ class Critic(nn.Module):
             layers += [nn.Conv2d(inputs, outputs, 3, 2, padding=1, bias=not step), *norm, nn.LeakyReLU(0.2)]
             inputs, sides = outputs, [math.ceil(side / 2) for side in sides]
         self.convolutions = nn.Sequential(*layers, nn.Flatten())
-        features = inputs * math.prod(sides)
-        self.classifier = nn.Sequential(
-            nn.Linear(features + latent_dim, 8 * width), nn.LeakyReLU(0.2), nn.Linear(8 * width, 1)
-        )
+        features, hidden = inputs * math.prod(sides), 8 * width
+        self.of_inputs = nn.Linear(features, hidden)
+        self.of_latents = nn.Linear(latent_dim, hidden, bias=False) if latent_dim else None
+        joint = [nn.Linear(hidden, hidden), nn.LeakyReLU(0.2)] if latent_dim else []
+        self.classifier = nn.Sequential(nn.LeakyReLU(0.2), *joint, nn.Linear(hidden, 1))
 
     def forward(self, inputs: Tensor, latents: Tensor | None = None) -> Tensor:
         """(B, C, H, W), and (B, latent_dim) for pairs → logits (B,); positive means real."""
-        features = self.convolutions(inputs)
-        joint = features if latents is None else torch.cat([features, latents.to(features.dtype)], dim=1)
-        return self.classifier(joint)[:, 0].float()
+        hidden = self.of_inputs(self.convolutions(inputs))
+        if self.of_latents is not None and latents is not None:
+            hidden = hidden + self.of_latents(latents)
+        return self.classifier(hidden)[:, 0].float()
 
 
 def critic_loss(real: Tensor, fake: Tensor) -> Tensor:
