@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from ssl_cli.config.compose import from_overrides
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.benchmark import benchmark
+from ssl_cli.training.device import Machine
 
 
 @pytest.fixture
@@ -52,6 +54,17 @@ def test_equal_time_is_turned_into_steps_once(small):
     before = (run.folder / "seed0/rotation/steps.json").read_bytes()
     benchmark(config, run)  # resumed
     assert (run.folder / "seed0/rotation/steps.json").read_bytes() == before
+
+
+def test_one_thread_is_timed_without_the_other_programs(small, monkeypatch):
+    config, run = small
+    methods = {"vicreg": config.stage.methods["vicreg"]}
+    stage = replace(config.stage, seeds=1, methods=methods)
+    config = replace(config, stage=stage, runtime=replace(config.runtime, threads=1, device="cpu"))
+    run = Run(run.folder.parent / "one-thread", config)
+    monkeypatch.setattr(Machine, "wait", lambda _: time.sleep(0.3))  # the processor is busy with something else
+    benchmark(config, run)
+    assert json.loads((run.folder / "seed0/vicreg/steps.json").read_text())["seconds_per_step"] < 0.3
 
 
 def test_equal_epochs_leave_the_schedule_as_it_is(small):
