@@ -37,8 +37,9 @@ class Waiting(Method):
 """
 SETTINGS = "name: waiting\n_target_: waiting.Waiting\n"
 SMALL = (
-    "pretrain", "--config-dir", "conf", "method=waiting", "dataset=synthetic", "schedule=smoke", "backbone.width=4", "reuse=false",
-    "schedule.pretrain.epochs=6", "schedule.pretrain.max_steps=6", "runtime.threads=1", "runtime.compile=false", "trust=waiting",
+    "pretrain", "--config-dir", "conf", "method=waiting", "dataset=synthetic", "schedule=smoke", "backbone.width=4",
+    "reuse=false", "schedule.pretrain.epochs=6", "schedule.pretrain.max_steps=6",
+    "runtime.threads=1", "runtime.compile=false", "trust=waiting",
     "runtime.checkpoint_seconds=0",
 )  # fmt: skip
 ENDS = 120.0  # seconds, where the step would never end

@@ -189,7 +189,7 @@ def _whole(folder: Path, has_sentences: bool) -> Dataset:
         numbers["language"].to(torch.uint8) if languages else None,
     )
     vocabulary = vocabulary_of(load_tokenizer(folder / "tokenizer.json"), languages, has_sentences)
-    if total and not (0 <= int(flat.min()) and int(flat.max()) < vocabulary.size):
+    if total and not (int(flat.min()) >= 0 and int(flat.max()) < vocabulary.size):
         raise ValueError("tokens that are not in the vocabulary")
     train, test = (numbers["part"] == part for part in (TRAIN, TEST))
 
