@@ -16,7 +16,7 @@ from PIL import Image
 from test_damaged_files import IMAGES, LONGER, QUICK
 from typed_commands import Commands, commands
 
-from ssl_cli.report import plots
+from ssl_cli.report import curves, plots
 from ssl_cli.stages import same_data
 from ssl_cli.stages.pretrain import pretrain
 
@@ -159,7 +159,7 @@ def test_a_picture_that_cannot_be_drawn_costs_a_warning_and_not_the_result(smoke
     def broken(*_: object, **__: object) -> None:
         raise ValueError("no such glyph")
 
-    monkeypatch.setattr(plots, "figure_of", broken)
+    monkeypatch.setattr(curves, "figure_of", broken)
     with caplog.at_level("WARNING", logger="ssl_cli"):
         pretrain(config, run)
     assert "curves.png could not be drawn (ValueError: no such glyph); all else goes on" in caplog.text
@@ -189,7 +189,7 @@ def test_no_command_needs_its_pictures(typed, tmp_path):
     folds = ("budget.labels=20", "stage.folds=2")
     # Each command with pictures that it draws, of which one at least must be missed.
     commands_of = {
-        ("compare", "stage.seeds=1", "budget.labels=20", *IMAGES): ("arms.png", "feature_map.png", "views.png", "curves.png", "mistakes.png"),
+        ("compare", "stage.seeds=1", "budget.labels=20", *IMAGES): ("arms.png", "feature_map.png", "views.png", "curves.png"),
         ("-m", "stage=baseline,finetune", "budget.labels=20,30", *IMAGES): ("label_curve.png", "sweep.png"),
         ("baseline", *folds, *IMAGES): ("folds.png", "suspect_labels.png"),
         ("probe", "checkpoint=CHECK", "budget.labels=20", *IMAGES): ("probe.png",),
