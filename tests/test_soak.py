@@ -44,8 +44,7 @@ def test_hundreds_of_runs_in_one_process_keep_neither_memory_nor_files(tmp_path,
     third = RUNS // 3
     middle, last = (statistics.median(memory[first : first + third]) for first in (third, 2 * third))
     with capsys.disabled():
-        print(
-            f"\n{RUNS} runs: {memory[0] >> 20}, {int(middle) >> 20} and {int(last) >> 20} MiB; {files[third]}, {files[-1]} files"
-        )
+        sizes = ", ".join(f"{int(size) >> 20} MiB" for size in (memory[0], middle, last))
+        print(f"\n{RUNS} runs: {sizes}; {files[third]}, {files[-1]} files")
     assert last < middle + SLACK
     assert max(files[2 * third :]) <= max(files[third : 2 * third])
