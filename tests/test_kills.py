@@ -26,7 +26,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "baseline": ("baseline", LABELS, *IMAGES, *STEPS),
     "folds": ("baseline", LABELS, "stage.folds=2", *IMAGES),
     "probe": ("probe", "checkpoint=pre", LABELS, *IMAGES),
-    "semi": ("semi", "checkpoint=pre", LABELS, *IMAGES),
+    "semi": ("semi", LABELS, *IMAGES),
     "distill": ("distill", "stage.teacher=tuned", LABELS, *IMAGES),
     "classical": ("classical", LABELS, *IMAGES),
     "evaluate": ("evaluate", "stage.run=tuned"),
