@@ -332,22 +332,39 @@ def test_a_damaged_note_of_what_a_run_began_with_is_no_end_of_it(world):
 
 def test_a_damaged_cache_of_images_is_decoded_anew(world):
     folder = world.restore()
-    for path in (folder / "cache/images").rglob("*.json"):
-        path.write_text('{"reasons": 3}')
-    code, said = world.type(*USES["cache/images"][0])
-    assert code == 0, said
+    for content in ('{"reasons": 3}', "[" * 100_000):
+        for path in (folder / "cache/images").rglob("*.json"):
+            path.write_text(content)
+        code, said = world.type(*USES["cache/images"][0])
+        assert code == 0, said
+        shutil.rmtree(folder / "new")
 
 
 def test_a_damaged_cache_of_texts_names_the_folder_to_remove(world):
     folder = world.restore()
-    (path,) = (folder / "cache/texts").rglob("length.npy")
-    path.write_bytes(path.read_bytes()[:-8])
-    code, said = world.type(*USES["cache/texts"][0])
-    found = re.search(r"ssl-cli: (\S+): is damaged; remove this folder", said)
-    assert code == 2, said
-    assert found
+    (lengths,) = (folder / "cache/texts").rglob("length.npy")
+    (tokens,) = (folder / "cache/texts").rglob("tokens.bin")
+    whole = lengths.read_bytes()
+    for path, content in ((lengths, whole[:-8]), (tokens, b"\x7f" * len(tokens.read_bytes()))):
+        path.write_bytes(content)
+        code, said = world.type(*USES["cache/texts"][0])
+        found = re.search(r"ssl-cli: (\S+): is damaged; remove this folder", said)
+        assert code == 2, said
+        assert found
+        lengths.write_bytes(whole)
     shutil.rmtree(folder / found[1])
     assert world.type(*USES["cache/texts"][0]).code == 0
+
+
+def test_a_label_that_makes_millions_of_classes_is_refused(world):
+    folder = world.restore()
+    labels = np.load(folder / "arr/train_labels.npy")
+    labels[0] = 2**60
+    np.save(folder / "arr/train_labels.npy", labels)
+    code, said = world.type(*USES["arr"][0])
+    assert (code, "labels go up to 1,152,921,504,606,846,976, and classes are counted from 0" in said) == (2, True), (
+        said
+    )
 
 
 def test_what_a_file_says_does_not_steer_the_terminal(world):

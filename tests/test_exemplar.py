@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from metrics_of_runs import read_metrics
 from safetensors.torch import load_file
 from torch import nn
 
@@ -20,7 +21,6 @@ from ssl_cli.errors import ConfigError
 from ssl_cli.methods import exemplar
 from ssl_cli.methods.exemplar import Exemplar, cluster, draw_seeds
 from ssl_cli.randomness import Draws, generator
-from ssl_cli.runs.metrics import read_metrics
 from ssl_cli.runs.run import Run
 from ssl_cli.stages import fit
 from ssl_cli.stages.compare import compare

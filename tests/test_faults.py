@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_damaged_files import LONGER, QUICK
+from finished_runs import CLASSES, pictures
+from PIL import Image
+from test_damaged_files import IMAGES, LONGER, QUICK
 from typed_commands import Commands, commands
 
-from ssl_cli.report import plots
+from ssl_cli.report import curves, plots
 from ssl_cli.stages import same_data
 from ssl_cli.stages.pretrain import pretrain
 
@@ -157,12 +159,59 @@ def test_a_picture_that_cannot_be_drawn_costs_a_warning_and_not_the_result(smoke
     def broken(*_: object, **__: object) -> None:
         raise ValueError("no such glyph")
 
-    monkeypatch.setattr(plots, "figure_of", broken)
+    monkeypatch.setattr(curves, "figure_of", broken)
     with caplog.at_level("WARNING", logger="ssl_cli"):
         pretrain(config, run)
     assert "curves.png could not be drawn (ValueError: no such glyph); all else goes on" in caplog.text
     assert run.result is not None
     assert not (run.folder / "curves.png").exists()
+
+
+def test_every_chart_is_one_that_may_be_missing():
+    calls = ("save_figure(", ".save(buffer")
+    for path in sorted((Path(plots.__file__).parent).glob("*.py")):
+        code = path.read_text()
+        for function in re.findall(
+            r"^((?:@\w+\n)*)def (\w+)(.*?)(?=^\S|\Z)", code.replace("\n)", "\n )"), re.DOTALL | re.MULTILINE
+        ):
+            marks, name, body = function
+            if any(call in body for call in calls) and name != "save_figure":
+                assert "@optional" in marks, f"{path.name}: {name}"
+
+
+@pytest.mark.slow
+def test_no_command_needs_its_pictures(typed, tmp_path):
+    for part, count, seed in (("train", 60, 0), ("test", 15, 1)):
+        for number, (image, label) in enumerate(zip(*pictures(count, seed), strict=True)):
+            path = tmp_path / "pics" / part / CLASSES[label] / f"{number:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    folds = ("budget.labels=20", "stage.folds=2")
+    # Each command with pictures that it draws, of which one at least must be missed.
+    commands_of = {
+        ("compare", "stage.seeds=1", "budget.labels=20", *IMAGES): ("arms.png", "feature_map.png", "views.png", "curves.png"),
+        ("-m", "stage=baseline,finetune", "budget.labels=20,30", *IMAGES): ("label_curve.png", "sweep.png"),
+        ("baseline", *folds, *IMAGES): ("folds.png", "suspect_labels.png"),
+        ("probe", "checkpoint=CHECK", "budget.labels=20", *IMAGES): ("probe.png",),
+        ("classical", "budget.labels=20", *IMAGES): ("confusion.png",),
+        ("evaluate", "stage.run=TUNED", "stage.corruptions.noise=[0.1]"): ("corruptions.png", "inputs.png"),
+        ("predict", "stage.run=TUNED", "stage.inputs=pics/test"): ("least_certain.png",),
+        ("embed", "stage.run=TUNED", "stage.inputs=pics/test"): ("map.png",),
+        ("select", "stage.simulate=true", "checkpoint=CHECK", *IMAGES): ("to_label.png",),
+        ("report", "stage.runs=[COMPARED]"): ("arms.png",),
+    }  # fmt: skip
+    compared = tmp_path / "compared"
+    places = {"CHECK": compared / "seed0/pretrain", "TUNED": compared / "seed0/labels-only", "COMPARED": compared}
+    for number, (words, drawn) in enumerate(commands_of.items()):
+        folder = compared if number == 0 else tmp_path / f"run{number}"
+        asked = [re.sub("|".join(places), lambda name: str(places[name[0]]), word) for word in words]
+        key = "hydra.sweep.dir" if "-m" in words else "hydra.run.dir"
+        code, said = typed(tmp_path, *asked, f"{key}={folder}", draws=False)
+        assert code == 0, said
+        for name in drawn:
+            assert f"{name} could not be drawn (ValueError: no such glyph); all else goes on" in said, said
+        assert not {path.name for path in folder.rglob("*.png")} & set(drawn), said
+        assert list(folder.rglob("result.json")), said
 
 
 def test_dollars_in_the_name_of_a_class_are_letters(tmp_path):

@@ -4,11 +4,11 @@ import json
 
 import pytest
 import torch
+from metrics_of_runs import read_metrics
 from safetensors.torch import load_file
 from torch import nn
 
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs.metrics import read_metrics
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.training import step as one_step

@@ -1,8 +1,8 @@
 import json
 
 import pytest
+from metrics_of_runs import read_metrics
 
-from ssl_cli.runs.metrics import read_metrics
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.training import compiling
 from ssl_cli.training.device import machine_of

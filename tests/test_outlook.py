@@ -5,9 +5,9 @@ from collections import namedtuple
 
 import pytest
 import torch
+from metrics_of_runs import read_metrics
 
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs.metrics import read_metrics
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
 from ssl_cli.training import outlook

@@ -215,11 +215,25 @@ def lines(draw: st.DrawFn) -> tuple[str, ...]:
 @st.composite
 def lines_for_texts(draw: st.DrawFn) -> tuple[str, ...]:
     """A command line on a small file of texts: choices that are for texts, and a few of their settings, good and bad."""
-    stages = ["baseline", "finetune", "pretrain", "probe", "semi", "distill", "compare"]
+    stages = [
+        "baseline",
+        "finetune",
+        "pretrain",
+        "probe",
+        "semi",
+        "distill",
+        "compare",
+        "classical",
+        "select",
+        "benchmark",
+    ]
     chosen = {"stage": draw(st.sampled_from(stages)), "dataset": "texts", "schedule": "smoke"}
     chosen |= {group: draw(st.sampled_from(choices)) for group, choices in FOR_TEXTS.items()}
     words = [*(f"{group}={choice}" for group, choice in chosen.items()), *TINY, *TEXTS, "head.keep=0"]
     words += [word for group, choice in chosen.items() for word in SMALLER.get(f"{group}={choice}", ())]
+    if chosen["stage"] == "benchmark":  # of the methods that are for texts too
+        methods = [s.key for s in settings_of("stage", "benchmark") if re.fullmatch(r"stage\.methods\.\w+", s.key)]
+        words += [f"~{key}" for key in methods if key != "stage.methods.vicreg"]
     if chosen["method"] == "causal_lm" and draw(st.booleans()):
         words += ["backbone.causal=true", "backbone.pooling=last", "augment.supervised.drop.p=0"]
     usual = {name: group.default for name, group in groups().items() if group.default} | chosen
@@ -397,7 +411,7 @@ def test_a_line_for_texts_is_refused_in_time_or_trains(line, shared):
 
 @pytest.mark.slow
 @settings(max_examples=2000, phases=[Phase.generate, Phase.shrink], **LOOSE)
-@given(line=lines())
+@given(line=st.one_of(lines(), lines(), lines(), lines_for_texts()))
 def test_thousands_of_lines_are_refused_in_time_or_train(line, shared):
     note(" ".join(line))
     outcome(line, shared)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from metrics_of_runs import read_metrics
 from safetensors.torch import load_file
 
 from ssl_cli.cli.sweep_table import summarise
@@ -15,7 +16,6 @@ from ssl_cli.data.measures import confusion
 from ssl_cli.errors import ConfigError
 from ssl_cli.randomness import Draws
 from ssl_cli.report import table
-from ssl_cli.runs.metrics import read_metrics
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.compare import arms, compare
 from ssl_cli.stages.finetune import finetune

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from metrics_of_runs import read_metrics
 from safetensors.torch import load_file
 
 from ssl_cli.config.compose import from_overrides
@@ -11,7 +12,6 @@ from ssl_cli.data.dataset import load, overlap
 from ssl_cli.data.types import Dataset, Split
 from ssl_cli.errors import ConfigError
 from ssl_cli.randomness import Draws
-from ssl_cli.runs.metrics import read_metrics
 from ssl_cli.runs.run import Run
 from ssl_cli.stages import fit, identity
 from ssl_cli.stages.finetune import finetune

@@ -37,7 +37,8 @@ class Commands:
             folder: where it is typed.
             words: of the command.
             limit: seconds after which it is ended.
-            faults: `stop_after=N` steps by Ctrl-C; `memory=BYTES` of addresses more than are taken already.
+            faults: `stop_after=N` steps by Ctrl-C; `memory=BYTES` of addresses more than are taken already;
+                `draws=False`: no picture can be drawn.
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -102,7 +103,14 @@ def _carried_out(folder: str, words: list[str], said: str, limit: float, faults:
     return None
 
 
-def _type(folder: str, words: list[str], said: str, stop_after: int | None = None, memory: int | None = None) -> int:
+def _type(
+    folder: str,
+    words: list[str],
+    said: str,
+    stop_after: int | None = None,
+    memory: int | None = None,
+    draws: bool = True,
+) -> int:
     output = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     for stream in (1, 2):
         os.dup2(output, stream)
@@ -113,6 +121,8 @@ def _type(folder: str, words: list[str], said: str, stop_after: int | None = Non
     if memory is not None:
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (taken + memory, taken + memory))
+    if not draws:
+        _break_pens()
     from ssl_cli.cli.main import main
 
     try:
@@ -123,6 +133,16 @@ def _type(folder: str, words: list[str], said: str, stop_after: int | None = Non
         traceback.print_exc()
         return 1
     return 0
+
+
+def _break_pens() -> None:
+    from matplotlib.figure import Figure
+    from PIL import ImageDraw
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise ValueError("no such glyph")
+
+    Figure.savefig = ImageDraw.Draw = broken
 
 
 def _stop_after(steps: int) -> None:

@@ -40,8 +40,25 @@ def places_of(features: np.ndarray, kind: str, seed: int) -> np.ndarray:
 
 
 @optional
-def save_map(places: np.ndarray, predicted: Tensor | None, classes: tuple[str, ...], title: str, path: Path) -> None:
-    """Draw the points, in the colours of their predicted classes, int64 (N,), where there are some."""
+def save_map(
+    features: np.ndarray,
+    kind: str,
+    seed: int,
+    predicted: Tensor | None,
+    classes: tuple[str, ...],
+    title: str,
+    path: Path,
+) -> None:
+    """Draw a point for each input, in the colours of their predicted classes, int64 (N,), where there are some.
+
+    Args:
+        features, kind, seed: as of `places_of`.
+        predicted: index of each input's class among `classes`, or None.
+        classes: their names.
+        title: above the points.
+        path: of the PNG.
+    """
+    places = places_of(features, kind, seed)
     figure, axes = figure_of(1, 1, width=7.5, height=6)
     axis = axes[0][0]
     if predicted is None:

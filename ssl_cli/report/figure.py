@@ -33,7 +33,8 @@ def optional(draw: Callable[_Arguments, None]) -> Callable[_Arguments, None]:
             raise
         except Exception as error:
             paths = [value for value in (*arguments, *named.values()) if isinstance(value, Path)]
-            name = next((path.name for path in paths if path.suffix), draw.__name__)
+            called = draw.__name__.strip("_").removeprefix("save_").replace("_", " ")
+            name = next((path.name for path in paths if path.suffix), called)
             said = (str(error).strip() or type(error).__name__).splitlines()[0]
             log.warning("%s could not be drawn (%s: %s); all else goes on.", name, type(error).__name__, said)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ssl_cli.report import arms
-from ssl_cli.report.figure import figure_of, save_figure, wrapped
+from ssl_cli.report.figure import figure_of, optional, save_figure, wrapped
 from ssl_cli.report.intervals import accuracy_interval
 from ssl_cli.report.label_curve import Curve, LabelsSaved, monotone
 from ssl_cli.report.label_curve_table import rounded
@@ -16,6 +16,7 @@ from ssl_cli.report.label_curve_table import rounded
 APART = 0.055  # of the axis: labels of ticks that are nearer would touch
 
 
+@optional
 def save_label_curve(
     curves: Sequence[Curve],
     path: Path,

@@ -7,44 +7,12 @@ from typing import TYPE_CHECKING, Any
 from ssl_cli.data.intervals import wilson_interval
 from ssl_cli.report import arms
 from ssl_cli.report.figure import figure_of, optional, save_figure, wrapped, written
-from ssl_cli.runs.metrics import read_metrics
 
 if TYPE_CHECKING:
     from torch import Tensor  # charts of runs are made without PyTorch
 
 NAMED = 40  # classes whose names there is room for
 BLUE, ORANGE, GREEN, GREY = "#2c6fbb", "#d9822b", "#3a8f5c", "#8a8f98"
-
-
-@optional
-def save_curves(folder: Path, path: Path) -> None:
-    """Loss, learning rate and accuracies over the steps of a run."""
-    lines = read_metrics(folder)
-    accuracies = {
-        "knn_accuracy": ("kNN, training labels", GREEN),
-        "accuracy": ("training batches", BLUE),
-        "pretext_accuracy": ("pretext task", BLUE),
-        "validation_accuracy": ("validation", ORANGE),
-        "agreement": ("agreement with the teacher", GREEN),
-        "confident_fraction": ("confident pseudo-labels", GREEN),
-        "test_accuracy": ("test", GREY),
-    }
-    drawn = [key for key in accuracies if any(key in line for line in lines)]
-    extra = ["spread"] if any("spread" in line for line in lines) else []
-    figure, axes = figure_of(2 + bool(drawn) + len(extra), 1, width=3.3 * (2 + bool(drawn) + len(extra)), height=2.6)
-    panels = iter(axes[0])
-    for key, title, colour in (("loss", "loss", BLUE), ("rate", "learning rate", GREY)):
-        _curve(next(panels), lines, key, title, colour)
-    if extra:
-        _curve(axis := next(panels), lines, "spread", "spread of the embeddings", ORANGE)
-        axis.set_ylim(bottom=0)
-    if drawn:
-        axis = next(panels)
-        for key in drawn:
-            label, colour = accuracies[key]
-            _curve(axis, lines, key, "accuracy", colour, label)
-        axis.legend(fontsize=8, frameon=False)
-    save_figure(figure, path)
 
 
 @optional
@@ -280,12 +248,3 @@ def save_lengths(lengths: "Tensor", cuts: dict[str, int], path: Path) -> None:
 def _row_label(row: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     several = len({other["labels"] for other in rows}) > 1
     return f"{row['arm']}, {row['labels']:,} labels" if several else row["arm"]
-
-
-def _curve(axis: Any, lines: list[dict], key: str, title: str, colour: str, label: str | None = None) -> None:
-    points = [(line["step"], line[key]) for line in lines if key in line]
-    axis.plot(*zip(*points, strict=True), color=colour, lw=1.4, label=label, marker="." if len(points) < 12 else None)
-    axis.set(title=title, xlabel="step")
-    axis.title.set_fontsize(10)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.tick_params(labelsize=8)

@@ -114,7 +114,7 @@ class Claim:
     def _holder(self) -> dict[str, Any] | None:
         try:
             return json.loads(self._path.read_text())
-        except (FileNotFoundError, json.JSONDecodeError):
+        except (FileNotFoundError, json.JSONDecodeError, RecursionError):
             return None
 
     def check(self) -> None:
@@ -172,7 +172,7 @@ def _read(descriptor: int) -> dict[str, Any] | None:
     """Who holds the folder; None where nobody does, or what stands there is no longer to be read."""
     try:
         holder = json.loads(os.read(descriptor, 4096))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     found = cast(dict[str, Any], holder) if isinstance(holder, dict) else {}
     return found if isinstance(found.get("pid"), int) else None

@@ -81,7 +81,7 @@ def _chosen(path: Path, folder: Path) -> str:
     """The folder that start.json names, which is one string, relative to the run's; empty where it cannot be read."""
     try:
         said = json.loads(path.read_text()) if path.stat().st_size < 10_000 else ""
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return ""
     return os.path.join(folder, said) if isinstance(said, str) and said else ""  # noqa: PTH118  may hold anything
 

@@ -83,5 +83,5 @@ def _noted(place: Path) -> Path | None:
     try:
         folder = Path(json.loads((place / NOTE).read_text()))
         return folder if folder.is_dir() else None
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None

@@ -13,6 +13,7 @@ from ssl_cli.data.types import Dataset
 from ssl_cli.report import plots, table
 from ssl_cli.report.numbers import over_seeds
 from ssl_cli.runs.files import quoted, write
+from ssl_cli.runs.own import damaged, own_object
 from ssl_cli.runs.result import Result, finished_runs
 from ssl_cli.runs.run import Run
 from ssl_cli.stages.benchmark_settings import BenchmarkStage
@@ -134,7 +135,8 @@ def _steps(config: Config, run: Run, dataset: Dataset, here: Machine) -> int:
     one_thread = here.device.type == "cpu" and here.threads == 1 and here.processes == 1
     now = time.process_time if one_thread else time.perf_counter
     kept = run.folder / "steps.json"
-    if not kept.exists():
+    known = own_object(kept, must_hold={"steps": int})
+    if known is None:
         method, batches, views = material(config, dataset, run, here)
         recipe = Recipe(method, batches, views, endless(config.schedule.pretrain), here, config.seed)
         taken = []
@@ -146,11 +148,12 @@ def _steps(config: Config, run: Run, dataset: Dataset, here: Machine) -> int:
                 taken.append(now() - began)
         seconds = statistics.median(taken[WARM_UP:])
         steps = max(1, round(config.stage_as(BenchmarkStage).seconds / seconds))
-        write(
-            kept, json.dumps({"seconds_per_step": seconds, "steps": steps, "per_epoch": batches.steps_per_epoch}) + "\n"
-        )
+        known = {"seconds_per_step": seconds, "steps": steps, "per_epoch": batches.steps_per_epoch}
+        write(kept, json.dumps(known) + "\n")
         log.info("%s: %.0f ms a step, so %s steps", config.method.name, 1e3 * seconds, f"{steps:,}")
-    return json.loads(kept.read_text())["steps"]
+    if known["steps"] < 1:
+        raise damaged(kept, "steps must be at least 1")
+    return known["steps"]
 
 
 def _rows(found: list[dict[str, Any]]) -> list[dict[str, Any]]:

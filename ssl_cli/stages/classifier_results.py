@@ -17,7 +17,7 @@ from ssl_cli.data.types import Dataset, Plain, Split
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Classifier
 from ssl_cli.methods.networks import count_parameters
-from ssl_cli.report import plots
+from ssl_cli.report import curves, plots
 from ssl_cli.runs.files import as_csv, short, write
 from ssl_cli.runs.reading import is_file
 from ssl_cli.runs.result import Result, read_result
@@ -118,7 +118,7 @@ def tested(
         save_calibration(run.folder, outputs(method, validation.inputs, plain, here), validation.labels)
     run.save_weights("classifier", method.head)
     table = confusion(answers.argmax(1), test.labels, len(dataset.classes))
-    plots.save_curves(run.folder, run.folder / "curves.png")
+    curves.save_curves(run.folder, run.folder / "curves.png")
     if there:
         picture = run.folder / "confusion.png"
         plots.save_confusion(table, dataset.classes, picture, "true class", "answer", "test accuracy")

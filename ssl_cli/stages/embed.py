@@ -14,7 +14,7 @@ from torch import Tensor
 from ssl_cli.config.schema import Config
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.networks import count_parameters
-from ssl_cli.report.feature_map import places_of, save_map
+from ssl_cli.report.feature_map import save_map
 from ssl_cli.runs.files import as_csv, quoted, write
 from ssl_cli.runs.identity import identity
 from ssl_cli.runs.result import Result, finished_result
@@ -77,7 +77,7 @@ def embed(config: Config, run: Run) -> dict[str, Any]:
     title = (
         f"{len(names):,} inputs, {'t-SNE' if kind == 'tsne' else 'first two principal components'} of their features"
     )
-    save_map(places_of(features, kind, config.seed), predicted, classes, title, run.folder / "map.png")
+    save_map(features, kind, config.seed, predicted, classes, title, run.folder / "map.png")
     theirs = finished_result(stage.run)
     return run.finish(
         EmbedResult(

@@ -20,7 +20,7 @@ from ssl_cli.data.types import UNKNOWN, Dataset, Split, as_texts
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import count_parameters
-from ssl_cli.report import pictures, plots
+from ssl_cli.report import curves, pictures
 from ssl_cli.runs.files import quoted, short
 from ssl_cli.runs.finished import origin, settings_of
 from ssl_cli.runs.result import Result
@@ -107,7 +107,7 @@ def pretrain(config: Config, run: Run) -> dict[str, Any]:
     save_inputs(run, dataset)
     for name, layers in method.saved().items():
         run.save_weights(name, layers)
-    plots.save_curves(run.folder, run.folder / "curves.png")
+    curves.save_curves(run.folder, run.folder / "curves.png")
     pictures.save_pretext(shown.inputs, views, method, config.seed, here, run.folder / "pretext.png")
     pictures.save_answers(dataset, views, method, config.seed, here, run.folder / "pretext_confusion.png")
     save_nearest(config, dataset, method.backbone, here, run)

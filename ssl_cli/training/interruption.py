@@ -1,10 +1,13 @@
 """Ctrl-C and SIGTERM while training."""
 
 import contextlib
+import logging
 import signal
 from collections.abc import Generator
 
 from ssl_cli.errors import Interrupted
+
+log = logging.getLogger("ssl_cli")
 
 
 class Stop:
@@ -22,6 +25,10 @@ def stop_requests() -> Generator[Stop]:
         if stop.received:
             raise Interrupted(number)
         stop.received = number
+        with contextlib.suppress(
+            RuntimeError
+        ):  # the signal came in the middle of another line, which cannot be interrupted
+            log.info("Stops after this step, with a checkpoint; a second one stops at once, at the last checkpoint …")
 
     before = {}
     with contextlib.suppress(ValueError):  # not in the main thread: the program around us deals with signals

@@ -17,7 +17,7 @@ from ssl_cli.runs.reading import all_lines, flattened, moment, number
 
 EVENTS = "events.out.tfevents.ssl_cli"  # one file a run, replaced as a whole, so that no line is there twice
 SHOWN_FROM = 20  # runs that take long enough for a bar
-Lines = list[tuple[int, dict[str, float]]]  # numbers by step
+Lines = Iterable[tuple[int, dict[str, float]]]  # numbers by step
 Named = Iterable[tuple[SeenRun, Lines, str]]
 
 
@@ -31,15 +31,14 @@ def main(options: Options, words: Sequence[str]) -> None:
     if package is None or package.origin is None:  # a folder of that name, which these programs make, is no package
         raise ConfigError(f"--to={asked.to}: needs the package {asked.to}: pip install 'ssl-cli[{asked.to}]'")
     folder, runs = runs_asked_for(asked.folder, reading_bar)
-    lines = {run.folder: list(_lines(run)) for run in runs if not run.damage}
-    kept = [run for run in runs if lines.get(run.folder)]
+    kept = [run for run in runs if not run.damage and next(_lines(run), None) is not None]
     if not kept:
         raise ConfigError(f"{asked.folder}: none of its runs has metrics; a run writes them while it trains")
     into = Path(asked.into or ("tensorboard" if asked.to == "tensorboard" else ".")).expanduser().absolute()
     try:
         into.mkdir(parents=True, exist_ok=True)
         shown = show_progress(f"to {asked.to}", "runs", len(kept), SHOWN_FROM, kept)
-        WRITERS[asked.to](((run, lines[run.folder], _name(run, folder)) for run in shown), into)
+        WRITERS[asked.to](((run, _lines(run), _name(run, folder)) for run in shown), into)
     except OSError as error:
         raise ConfigError(f"--into={short(into)}: cannot be written into ({error.strerror or error})") from error
     say(

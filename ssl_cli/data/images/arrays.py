@@ -11,6 +11,7 @@ from ssl_cli.data.images.channels import channels_second
 from ssl_cli.data.types import UNKNOWN, Dataset, Split, separate_unknown
 from ssl_cli.errors import ConfigError
 
+MOST_CLASSES = 100_000  # a label beyond is a mistake, whose names and weights alone would take all memory
 WANTED = "it must be uint8 of shape (N, H, W), (N, H, W, 3) or (N, C, H, W)"
 
 
@@ -37,6 +38,11 @@ def arrays(root: Path, facts: ImageFacts) -> Dataset:
             "subtract it from both files"
         )
     count = int(max(train_labels.max(), test_labels.max())) + 1
+    if count > MOST_CLASSES:
+        raise ConfigError(
+            f"dataset.root={root}: labels go up to {count - 1:,}, and classes are counted from 0, so that there may be "
+            f"{MOST_CLASSES:,} of them; number them anew in both files"
+        )
     classes = tuple(_names(root, names)[:count]) if names.exists() else tuple(map(str, range(count)))
     return Dataset(
         Split(train_inputs, train_labels), Split(test_inputs, test_labels), classes, _cases(root, train_inputs)

@@ -81,7 +81,7 @@ class ImageCache:
             about = json.loads((self.folder / f"{name}.json").read_text())
             # Private pages: torch wants to be able to write.
             pixels = np.load(self.folder / f"{name}.npy", mmap_mode="c")
-        except (OSError, ValueError, EOFError, OverflowError, MemoryError):
+        except (OSError, ValueError, EOFError, OverflowError, MemoryError, RecursionError):
             return None
         if not (
             isinstance(about, dict) and isinstance(about.get("reasons"), list) and isinstance(about.get("notes"), dict)
@@ -128,7 +128,7 @@ class ImageCache:
         known: dict[tuple[str, int, int], Decoded] = {}
         for path in self.folder.glob("*.json"):
             # Another process may have just replaced it, or it is damaged.
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 about = json.loads(path.read_text())
                 if not path.with_suffix(".npy").exists():
                     continue

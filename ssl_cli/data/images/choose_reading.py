@@ -34,7 +34,9 @@ def choose_reading(
     path = cache.expanduser() / "images" / f"look-{key}.json"
     try:
         side, coloured = json.loads(path.read_text())
-    except (OSError, ValueError):
+        if not (isinstance(side, int) and side > 0 and isinstance(coloured, bool)):
+            raise ValueError("neither a side nor whether there is colour")
+    except (OSError, ValueError, TypeError, RecursionError):  # it is not there, or damaged
         side, coloured = _look(root, items)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

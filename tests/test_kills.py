@@ -1,0 +1,108 @@
+"""Processes that are killed at any moment: the run goes on, and ends in the bytes of one that was left alone."""
+
+import os
+import random
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from finished_runs import CLASSES, pictures, sentences
+from PIL import Image
+from test_command import bytes_of
+from test_damaged_files import IMAGES, LONGER, TEXTS
+from typed_commands import Commands, commands
+
+from ssl_cli.runs.claim import holder_of
+
+KILLS = int(os.environ.get("SSL_CLI_KILLS", "100"))
+LABELS = "budget.labels=20"
+STEPS = ("schedule.supervised.epochs=6", "schedule.supervised.max_steps=6")
+# What is typed, in turn. Those with a run to start from take the one that is there already.
+CASES: dict[str, tuple[str, ...]] = {
+    "pretrain": ("pretrain", *IMAGES, *LONGER, "reuse=false"),
+    "finetune": ("finetune", "checkpoint=pre", LABELS, *IMAGES, *STEPS),
+    "baseline": ("baseline", LABELS, *IMAGES, *STEPS),
+    "folds": ("baseline", LABELS, "stage.folds=2", *IMAGES),
+    "probe": ("probe", "checkpoint=pre", LABELS, *IMAGES),
+    "semi": ("semi", LABELS, *IMAGES),
+    "distill": ("distill", "stage.teacher=tuned", LABELS, *IMAGES),
+    "classical": ("classical", LABELS, *IMAGES),
+    "evaluate": ("evaluate", "stage.run=tuned"),
+    "predict": ("predict", "stage.run=tuned", "stage.inputs=pics/test"),
+    "compare": ("compare", "stage.seeds=1", LABELS, *IMAGES, "reuse=false"),
+    "sweep": ("-m", "baseline", "budget.labels=20,30", *IMAGES),
+    "texts": ("baseline", *TEXTS),
+}
+
+
+@pytest.fixture(scope="module")
+def typed() -> Iterator[Commands]:
+    with commands() as ready:
+        yield ready
+
+
+def begin(here: Path) -> None:
+    """Nothing there but data and what runs start from: a cache is made anew, so that a process is killed while it makes it."""
+    for name in ("run", "cache"):
+        shutil.rmtree(here / name, ignore_errors=True)
+
+
+def make_base(typed: Commands, folder: Path) -> None:
+    for part, count, seed in (("train", 60, 0), ("test", 15, 1)):
+        for number, (image, label) in enumerate(zip(*pictures(count, seed), strict=True)):
+            path = folder / "pics" / part / CLASSES[label] / f"{number:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(path)
+    (folder / "a.tsv").write_text("\n".join(["text\tlabel", *(f"{t}\t{c}" for t, c in sentences(120, 0))]) + "\n")
+    tuned = ("finetune", "checkpoint=pre", LABELS, *IMAGES, "hydra.run.dir=tuned")
+    for words in (("pretrain", *IMAGES, "hydra.run.dir=pre"), tuned):
+        code, said = typed(folder, *words, limit=240)
+        assert code == 0, said
+
+
+def check_like(here: Path, whole: dict[str, bytes], case: str) -> None:
+    found = bytes_of(here / "run")
+    assert found.keys() == whole.keys(), case
+    assert [name for name in found if found[name] != whole[name]] == [], case
+    assert not [path for path in here.rglob("*") if "partial" in path.name], case
+    assert [holder_of(path.parent) for path in here.rglob(".ssl_cli.lock") if holder_of(path.parent)] == [], case
+
+
+@pytest.mark.slow
+def test_what_is_killed_at_any_moment_goes_on_to_the_same_bytes(typed, tmp_path, capsys):
+    source, kills, ended, began = random.Random(0), 0, 0, time.monotonic()
+    here = tmp_path / "here"
+    here.mkdir()
+    make_base(typed, here)
+    each = -(-KILLS // len(CASES))
+    for case, words in CASES.items():
+        asked = (*words, f"hydra.{'sweep' if '-m' in words else 'run'}.dir=run")
+        begin(here)
+        started = time.monotonic()
+        code, said = typed(here, *asked, limit=300)
+        takes = time.monotonic() - started
+        assert code == 0, (case, said)
+        whole = bytes_of(here / "run")
+        begin(here)
+        left = each
+        while left:
+            there = (here / "run/config.yaml").exists() or (here / "run/multirun.yaml").exists()
+            again = ("resume=run",) if there else asked
+            code, said = typed(here, *again, limit=source.uniform(0.02, takes))
+            assert code in (None, 0), (case, again, said)
+            if code is None:
+                kills, left = kills + 1, left - 1
+            else:
+                check_like(here, whole, case)
+                begin(here)
+                ended += 1
+        there = (here / "run/config.yaml").exists() or (here / "run/multirun.yaml").exists()
+        code, said = typed(here, *(("resume=run",) if there else asked), limit=300)
+        assert code == 0, (case, said)
+        check_like(here, whole, case)
+        ended += 1
+    with capsys.disabled():
+        print(f"\n{kills} kills, {ended} runs gone on with to their end, {time.monotonic() - began:.0f} s")
+    assert kills >= KILLS
