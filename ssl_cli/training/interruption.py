@@ -25,9 +25,8 @@ def stop_requests() -> Generator[Stop]:
         if stop.received:
             raise Interrupted(number)
         stop.received = number
-        with contextlib.suppress(
-            RuntimeError
-        ):  # the signal came in the middle of another line, which cannot be interrupted
+        # It fails where the signal came in the middle of another line, which cannot be interrupted.
+        with contextlib.suppress(RuntimeError):
             log.info("Stops after this step, with a checkpoint; a second one stops at once, at the last checkpoint …")
 
     before = {}
