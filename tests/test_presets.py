@@ -8,9 +8,10 @@ from ssl_cli.data.dataset import load
 from ssl_cli.stages.compare import compare
 from ssl_cli.stages.networks import views_of
 from ssl_cli.stages.probe import probe
+from ssl_cli.stages.semi import semi
 from ssl_cli.stages.simclr_v2 import simclr_v2
 
-STAGES = {"compare": compare, "probe": probe, "simclr_v2": simclr_v2}
+STAGES = {"compare": compare, "probe": probe, "semi": semi, "simclr_v2": simclr_v2}
 SMALL = (
     "dataset.facts.inputs=40", "dataset.facts.test=10", "augment.pretrain.blur.kernel=3", "runtime.threads=1",
     *(f"schedule.{name}.max_steps=2" for name in ("pretrain", "supervised", "distill")),
@@ -52,3 +53,18 @@ def test_the_preset_for_photographs_pretrains_on_views_of_twenty_pixels(smoke):
     result = STAGES[config.stage.name](config, run)
     assert config.backbone.name == "resnet9"
     assert "pre-trained, same head" in {row["arm"] for row in result["rows"]}
+
+
+def test_the_preset_of_fixmatch_for_photographs_shows_things_as_large_as_they_are_tested(smoke):
+    words = (
+        "experiment=photographs_fixmatch",
+        "dataset=synthetic",
+        "dataset.facts.shape=[3,32,32]",
+        "schedule=standard",
+    )
+    config, run = smoke(*words, *SMALL, "budget.labels=20", "schedule.semi.batch_size=16", "schedule.semi.max_steps=2")
+    dataset = load(config.dataset)
+    assert views_of(config, dataset, "pretrain").size_of(32, 32) == (20, 20)
+    assert views_of(config, dataset, "supervised").size_of(32, 32) == (26, 26)
+    result = STAGES[config.stage.name](config, run)
+    assert (result["arm"], result["backbone"]) == ("FixMatch, from pre-trained weights", "resnet9")
