@@ -113,6 +113,16 @@ def test_auto_fine_tunes_the_teacher_first(smoke, teacher_input):
     assert "from pre-trained weights" in result["arm"]
 
 
+def test_the_teacher_may_see_more_pixels_than_the_student(smoke):
+    words = ("stage=distill", "stage.teacher_input=image", "augment=natural", "augment.supervised.resolution=0.8")
+    longer = (
+        "schedule.distill.epochs=100",
+        "schedule.distill.max_steps=100",
+    )  # from which on a compiled network is thought of
+    config, run = smoke(*words, *longer, "budget.labels=20", "dataset.facts.inputs=64", "dataset.facts.shape=[3,10,10]")
+    assert 0 <= distill(config, run)["test_accuracy"] <= 1
+
+
 def test_a_teacher_that_saw_other_labels_or_pixels_is_refused(smoke):
     config, run = smoke("stage=baseline", "budget.labels=20", folder="teacher")
     finetune(config, run)

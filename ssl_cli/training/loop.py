@@ -6,6 +6,7 @@ import math
 import time
 from dataclasses import dataclass
 
+from torch import Tensor
 from tqdm import tqdm
 
 from ssl_cli.config.schema import Phase
@@ -185,9 +186,10 @@ class _Training:
         return state
 
     def _sample(self) -> View:
-        """Inputs as the backbone gets them."""
+        """Inputs as the backbone gets them: what a teacher sees in another size does not pass through it."""
         recipe = self.recipe
-        return joined(prepare(recipe.batches, recipe.views, recipe.method, 0, recipe.seed, recipe.machine).views)
+        views = prepare(recipe.batches, recipe.views, recipe.method, 0, recipe.seed, recipe.machine).views
+        return joined([view for view in views if not isinstance(view, Tensor) or view.shape[1:] == views[0].shape[1:]])
 
     def finish(self) -> Fitted:
         """The method gets the weights that are kept; how it went."""
