@@ -81,7 +81,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
             continue
         found[str(path.relative_to(folder))] = path.read_bytes()
     for name, content in found.items():
-        if name.endswith("result.json"):
+        if name.endswith(("result.json", "sweep.json")):
             found[name] = json.dumps(timeless(json.loads(content))).encode()
         elif name.endswith("arms.png"):
             found[name] = b""
