@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ssl_cli.runs.files import partial_name
+
 TINY = [
     "dataset=synthetic", "schedule=smoke", "budget.labels=20", "backbone.width=4", "runtime.threads=1",
     "runtime.checkpoint_seconds=0", "schedule.pretrain.max_steps=25", "schedule.pretrain.epochs=9",
@@ -81,7 +83,7 @@ def bytes_of(folder: Path) -> dict[str, bytes]:
             continue
         found[str(path.relative_to(folder))] = path.read_bytes()
     for name, content in found.items():
-        if name.endswith("result.json"):
+        if name.endswith(("result.json", "sweep.json")):
             found[name] = json.dumps(timeless(json.loads(content))).encode()
         elif name.endswith("arms.png"):
             found[name] = b""
@@ -156,12 +158,15 @@ def test_a_sweep_pretrains_once_ends_in_a_table_and_can_be_resumed(cli, tmp_path
     assert [str(path.parent.relative_to(folder)) for path in folder.rglob("head.safetensors")] == ["0/pretrain"]
 
     (folder / "1/result.json").unlink()
+    left = partial_name(folder / "sweep.json")
+    left.touch()
     before = (folder / "0/result.json").read_bytes()
     again = cli("resume=outputs/sweeps/s")
     assert again.returncode == 0, again.stderr + again.stdout
     assert (folder / "1/result.json").exists()
     assert (folder / "0/result.json").read_bytes() == before
     assert "finished already" in again.stdout
+    assert not left.exists()
 
 
 def test_a_strangers_run_must_not_run_code(cli, tmp_path, smoke):

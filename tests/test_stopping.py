@@ -45,13 +45,13 @@ SMALL = (
 ENDS = 120.0  # seconds, where the step would never end
 
 
-def started(folder: Path, *words: str) -> subprocess.Popen[str]:
+def started(folder: Path, *words: str, stderr: int = subprocess.STDOUT) -> subprocess.Popen[str]:
     (folder / "conf/method").mkdir(parents=True)
     (folder / "conf/method/waiting.yaml").write_text(SETTINGS)
     (folder / "waiting.py").write_text(METHOD)
     return subprocess.Popen(
         [sys.executable, "-m", "ssl_cli", *SMALL, *words],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        cwd=folder, stdout=subprocess.PIPE, stderr=stderr, text=True, start_new_session=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), *filter(None, sys.path)])},
     )  # fmt: skip
 
@@ -100,6 +100,22 @@ def test_a_second_request_to_stop_does_not_wait_for_the_step(cli, tmp_path, numb
     resumed = cli("resume=all", "trust=waiting", PYTHONPATH=os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
     assert resumed.returncode == 0, resumed.stdout + resumed.stderr
     assert "Going on after step 3." in resumed.stdout
+
+
+def test_ctrl_c_that_ends_the_reader_of_what_is_said_too_costs_no_step(cli, tmp_path):
+    process = started(tmp_path, "hydra.run.dir=all", stderr=subprocess.DEVNULL)
+    try:
+        until(process, (tmp_path / "waits").exists)
+        assert process.stdout is not None
+        process.stdout.close()  # as `ssl-cli … | tee FILE` does
+        process.send_signal(signal.SIGINT)
+        (tmp_path / "waits").unlink()
+        process.wait(timeout=ENDS)
+    finally:
+        process.kill()
+        process.wait()
+    resumed = cli("resume=all", "trust=waiting", PYTHONPATH=os.pathsep.join([str(tmp_path), *filter(None, sys.path)]))
+    assert "Going on after step 4." in resumed.stdout, resumed.stdout + resumed.stderr
 
 
 @pytest.mark.slow

@@ -43,6 +43,7 @@ class Commands:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         said = folder.parent / f".said-{os.getpid()}"
+        said.touch()  # it may be ended before it has opened it
         asked = {"folder": str(folder), "words": words, "said": str(said), "limit": limit, "faults": faults}
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
@@ -98,7 +99,9 @@ def _carried_out(folder: str, words: list[str], said: str, limit: float, faults:
         if ended:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
-    os.killpg(child, signal.SIGKILL)
+    with contextlib.suppress(ProcessLookupError):  # it is too young to lead a group
+        os.killpg(child, signal.SIGKILL)
+    os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
 

@@ -37,9 +37,10 @@ def summarise(folder: Path) -> None:
     from ssl_cli.report.report import show_report, write_report
     from ssl_cli.report.results_table import write_results
     from ssl_cli.report.table import show_corruptions
-    from ssl_cli.runs.files import quoted, short, write
+    from ssl_cli.runs.files import quoted, remove_partials, short, write
     from ssl_cli.runs.sweep_jobs import job_folders
 
+    remove_partials(folder)
     found = read_runs(job_folders(folder).values())
     for said in found.left_out:
         log.info("%s", said)

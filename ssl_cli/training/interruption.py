@@ -25,8 +25,9 @@ def stop_requests() -> Generator[Stop]:
         if stop.received:
             raise Interrupted(number)
         stop.received = number
-        # It fails where the signal came in the middle of another line, which cannot be interrupted.
-        with contextlib.suppress(RuntimeError):
+        # It fails where the signal came in the middle of another line, which cannot be interrupted, and where nobody reads any
+        # more: Ctrl-C ends the `tee` behind a pipe too.
+        with contextlib.suppress(RuntimeError, OSError):
             log.info("Stops after this step, with a checkpoint; a second one stops at once, at the last checkpoint …")
 
     before = {}

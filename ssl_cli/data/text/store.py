@@ -189,8 +189,10 @@ def _whole(folder: Path, has_sentences: bool) -> Dataset:
         numbers["language"].to(torch.uint8) if languages else None,
     )
     vocabulary = vocabulary_of(load_tokenizer(folder / "tokenizer.json"), languages, has_sentences)
-    if total and not (int(flat.min()) >= 0 and int(flat.max()) < vocabulary.size):
-        raise ValueError("tokens that are not in the vocabulary")
+    if total:
+        least, largest = flat.aminmax()
+        if least < 0 or largest >= vocabulary.size:
+            raise ValueError("tokens that are not in the vocabulary")
     train, test = (numbers["part"] == part for part in (TRAIN, TEST))
 
     def split(which: Tensor) -> Split:
