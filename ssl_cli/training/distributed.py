@@ -11,6 +11,7 @@ them; then they meet before anything else, so that whoever is missing is noticed
 
 import atexit
 import contextlib
+import signal
 from collections.abc import Callable, Generator
 
 import torch
@@ -28,6 +29,7 @@ from ssl_cli.models.batch_norm import shared_batch_norm
 from ssl_cli.randomness import Draws
 from ssl_cli.training import launch
 from ssl_cli.training.device import Machine
+from ssl_cli.training.interruption import handled
 from ssl_cli.training.messages import meet
 from ssl_cli.training.parcel import Parcel, packed
 from ssl_cli.training.step import AnyBatches, Steps
@@ -123,7 +125,9 @@ def leading_launched() -> Generator[None]:
     Raises:
         ConfigError: they do not find each other.
     """
-    meet()
+    # PyTorch waits outside of Python, where no other handler would be called before the others have come.
+    with handled(signal.SIG_DFL, signal.SIGINT, signal.SIGTERM):
+        meet()
     try:
         yield
     finally:

@@ -1,12 +1,10 @@
 """A process that takes steps of trainings that another one leads, until that one lets it go or is gone."""
 
-import contextlib
 import os
 import signal
 import sys
 import threading
 import traceback
-from collections.abc import Generator
 from dataclasses import replace
 
 import torch
@@ -17,6 +15,7 @@ from ssl_cli.models.batch_norm import shared_batch_norm
 from ssl_cli.training import launch
 from ssl_cli.training.device import Machine, prepare_process
 from ssl_cli.training.distributed import shared
+from ssl_cli.training.interruption import handled
 from ssl_cli.training.memory import is_out_of_memory
 from ssl_cli.training.messages import BEGIN, DONE, LEAVE, PATIENCE, hear, hear_content, join, meet, says_gone
 from ssl_cli.training.parcel import unpacked
@@ -88,20 +87,11 @@ def _take_part(content: bytes, rank: int, count: int, gpu: int) -> None:
     steps.optimiser.load_state_dict(parcel.optimiser)
     steps.scaler.load_state_dict(parcel.scaler)
     recipe.method.train()
-    with shared_batch_norm(recipe.method), shared(steps), _until_told():
+    # SIGTERM is sent to all processes at once, and the one that leads still saves what they have done.
+    with shared_batch_norm(recipe.method), shared(steps), handled(signal.SIG_IGN, signal.SIGTERM):
         while (step := hear()) != DONE:
             with processes.together(rank, count):
                 steps.take(step)
-
-
-@contextlib.contextmanager
-def _until_told() -> Generator[None]:
-    """SIGTERM is sent to all processes at once, and the one that leads still saves what they have done."""
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _own_machine(machine: Machine, gpu: int) -> Machine:

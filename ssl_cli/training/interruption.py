@@ -3,11 +3,25 @@
 import contextlib
 import logging
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from typing import Any
 
 from ssl_cli.errors import Interrupted
 
 log = logging.getLogger("ssl_cli")
+
+
+@contextlib.contextmanager
+def handled(handler: "Callable[[int, Any], None] | signal.Handlers", *numbers: int) -> Generator[None]:
+    """Meanwhile signals have this handler; outside of the main thread, that of the program around us."""
+    before = {}
+    with contextlib.suppress(ValueError):
+        before = {number: signal.signal(number, handler) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler_before in before.items():
+            signal.signal(number, handler_before)
 
 
 class Stop:
@@ -30,11 +44,5 @@ def stop_requests() -> Generator[Stop]:
         with contextlib.suppress(RuntimeError, OSError):
             log.info("Stops after this step, with a checkpoint; a second one stops at once, at the last checkpoint …")
 
-    before = {}
-    with contextlib.suppress(ValueError):  # not in the main thread: the program around us deals with signals
-        before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(request, signal.SIGINT, signal.SIGTERM):
         yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
