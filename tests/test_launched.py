@@ -1,8 +1,9 @@
 """Processes that torchrun, Slurm or Ray have launched together: how they find each other, and that they go on after a requeue."""
 
+import contextlib
 import json
 import os
-import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from conftest import SMALLEST
 from test_launchers import needs, slurm_problem
 
 from ssl_cli.cli.sweeps.launchers import check_launcher
+from ssl_cli.cli.sweeps.worker import follows
 from ssl_cli.errors import ConfigError
 from ssl_cli.training import launch, slurm
 
@@ -30,15 +32,7 @@ def told(monkeypatch):
     """Let this process have been told so much of those it was launched with."""
 
     def tell(said: dict[str, str]) -> None:
-        for name in (
-            "RANK",
-            "WORLD_SIZE",
-            "LOCAL_RANK",
-            "LOCAL_WORLD_SIZE",
-            "MASTER_ADDR",
-            "MASTER_PORT",
-            launch.PATIENCE,
-        ):
+        for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", *launch.NEEDED, launch.PATIENCE):
             monkeypatch.delenv(name, raising=False)
         for name, value in said.items():
             monkeypatch.setenv(name, value)
@@ -68,6 +62,27 @@ def test_a_batch_script_is_one_process(without):
     said = {name: value for name, value in STEP.items() if name != without}
     assert slurm.as_torchrun({**said, "SLURM_NTASKS": "5"}) == {}
     assert slurm.as_torchrun({**STEP, "SLURM_STEP_NUM_TASKS": "1"}) == {}
+
+
+def test_a_batch_script_that_a_task_has_submitted_is_one_process():
+    inherited = {**STEP, "SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0"}
+    assert slurm.as_torchrun({**inherited, "SLURM_GTIDS": "0"}) == {}
+    assert slurm.as_torchrun({**inherited, "SLURM_GTIDS": "0,1"})["WORLD_SIZE"] == "5"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")
+@pytest.mark.parametrize(("task", "count"), [("shell", "1"), ("command", "5")])
+def test_a_command_typed_into_a_shell_that_is_a_task_is_one_process(task, count):
+    say = "from ssl_cli.training import launch; launch.listen_to_slurm(); print(os.getenv('WORLD_SIZE', '1'))"
+    itself = "os.getpid()" if task == "command" else "os.getppid()"
+    script = f"import os; os.environ['SLURM_TASK_PID'] = str({itself}); {say}"
+    terminal, end = os.openpty()
+    with os.fdopen(terminal), os.fdopen(end) as stdin:
+        told = {name: value for name, value in os.environ.items() if name != "WORLD_SIZE"} | STEP
+        done = subprocess.run(
+            [sys.executable, "-c", script], stdin=stdin, capture_output=True, text=True, env=told, check=True
+        )
+    assert done.stdout.strip() == count
 
 
 @pytest.mark.parametrize(
@@ -146,10 +161,49 @@ def test_a_launcher_beside_processes_that_were_launched_together_is_refused(told
         check_launcher({"_target_": "a.JoblibLauncher", "n_jobs": 2})
 
 
+def test_the_first_process_ends_at_once_while_it_waits_for_the_others(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = free.getsockname()
+    told = {**TOGETHER, "RANK": "0", "MASTER_PORT": str(place[1])}
+    command = [sys.executable, "-m", "ssl_cli", "pretrain", *SMALLEST]
+    alone = subprocess.Popen(command, cwd=tmp_path, env={**os.environ, **told}, stderr=subprocess.PIPE, text=True)
+    try:
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(place):
+                break
+            assert alone.poll() is None
+            time.sleep(0.05)
+        alone.send_signal(signal.SIGTERM)
+        assert alone.wait(60) == -signal.SIGTERM  # of the 600 seconds that it waits
+        assert alone.stderr
+        assert alone.stderr.read() == ""
+    finally:
+        alone.kill()
+        alone.communicate()
+
+
+@pytest.mark.parametrize("job", [{}, {"SUBMITIT_EXECUTOR": "slurm"}])
+def test_jobs_of_workers_that_srun_has_started_are_told_by_their_launcher_alone(job, told, monkeypatch, tmp_path):
+    told({})
+    monkeypatch.delenv("SUBMITIT_EXECUTOR", raising=False)
+    for name, value in {**STEP, **job, "SLURM_PROCID": "0"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("GLOO_SOCKET_IFNAME", "OMP_NUM_THREADS"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))  # so that it is what it was afterwards
+    assert not follows(tmp_path)
+    assert launch.launched() == (5 if job else 0)
+
+
 @pytest.mark.parametrize(("seen", "own"), [(1, 0), (8, 1)])
 def test_a_task_takes_its_own_gpu(told, seen, own):
     told({**TOGETHER, "LOCAL_RANK": "1"})
     assert launch.gpu(seen) == own
+
+
+def test_a_task_that_sees_the_gpus_of_its_socket_takes_one_of_these(told):
+    told({**TOGETHER, "LOCAL_RANK": "5"})
+    assert launch.gpu(4) == 1
 
 
 # On the real thing
@@ -259,7 +313,6 @@ def test_two_workers_of_ray_share_a_training(cli, tmp_path, launcher):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_slurm")
-@pytest.mark.skipif(shutil.which("srun") is None, reason="needs a Slurm")
 def test_a_mistake_under_srun_is_said_once_and_ends_both_tasks(tmp_path):
     command = ["srun", "-n", "2", sys.executable, "-m", "ssl_cli", "pretrain", "backbone.width=-4"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False)

@@ -18,7 +18,7 @@ LONGEST = 30 * 24 * 3600
 
 def listen_to_slurm() -> None:
     """Where `srun` has started this process with others, and nobody says more, they are launched together."""
-    if "WORLD_SIZE" not in os.environ:
+    if "WORLD_SIZE" not in os.environ and not slurm.typed_into_a_task():
         os.environ.update(slurm.as_torchrun(os.environ))
 
 
@@ -60,8 +60,8 @@ def processes_here(count: int) -> int:
 
 
 def gpu(seen: int) -> int:
-    """Which of the GPUs that this process sees is its own; Slurm may show each process none but that."""
-    return local_rank() if seen > 1 else 0
+    """Which of the GPUs that this process sees is its own; Slurm may show it none but that, or those of its socket."""
+    return local_rank() % max(1, seen)
 
 
 def has_gpu_of_its_own() -> bool:

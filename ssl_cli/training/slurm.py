@@ -1,9 +1,10 @@
 """What Slurm's `srun` tells the tasks of a step, as `torchrun` would say it. Does not import PyTorch.
 
 A batch script itself, and a step of one task, are no several processes: SLURM_NTASKS does not tell them apart, but
-SLURM_STEP_NUM_TASKS, which `srun` alone sets, does.
+SLURM_STEP_NUM_TASKS, which `srun` alone sets, does. A batch script that was submitted by a task inherits it, though.
 """
 
+import os
 import re
 from collections.abc import Mapping
 
@@ -16,13 +17,15 @@ def as_torchrun(said: Mapping[str, str]) -> dict[str, str]:
     """The variables of `torchrun` for a task of a step with several; none for any other process.
 
     Args:
-        said: the environment. What it has of MASTER_ADDR, MASTER_PORT and OMP_NUM_THREADS stays.
+        said: the environment. What it has of MASTER_ADDR, MASTER_PORT, OMP_NUM_THREADS and GLOO_SOCKET_IFNAME stays.
     """
     count, rank = said.get("SLURM_STEP_NUM_TASKS", "1"), said.get("SLURM_PROCID")
     if count in ("", "0", "1") or not rank:
         return {}
-    alone = said.get("SLURM_STEP_NUM_NODES", said.get("SLURM_NNODES")) == "1"
     here = _tasks_here(said.get("SLURM_STEP_TASKS_PER_NODE", ""), said.get("SLURM_NODEID", "0")) or int(count)
+    if said.get("SLURM_GTIDS", "").isdecimal() and here > 1:  # one task on this machine: the batch script
+        return {}
+    alone = said.get("SLURM_STEP_NUM_NODES", said.get("SLURM_NNODES")) == "1"
     nodes = said.get("SLURM_STEP_NODELIST") or said.get("SLURM_JOB_NODELIST", "")
     found = {
         "MASTER_ADDR": "127.0.0.1" if alone else first_host(nodes),
@@ -36,6 +39,11 @@ def as_torchrun(said: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in found.items() if not said.get(name)}
     ranks = {"WORLD_SIZE": count, "RANK": rank, "LOCAL_RANK": said.get("SLURM_LOCALID", "0")}
     return {**kept, **ranks, "LOCAL_WORLD_SIZE": str(here)}
+
+
+def typed_into_a_task() -> bool:
+    """Whether a person types into a shell that is a task, as of `srun --pty bash`: other tasks know nothing of the command."""
+    return any(map(os.isatty, (0, 1, 2))) and os.environ.get("SLURM_TASK_PID") != str(os.getpid())
 
 
 def first_host(nodes: str) -> str:

@@ -53,8 +53,8 @@ def _cancel_waiting(sweep: Path) -> None:
             )
 
 
-def may_start_again() -> bool:
-    """Whether this process is a job that may have been told to end in order to be started again, as Slurm does with jobs."""
+def is_job_of_slurm() -> bool:
+    """Whether this process is a job of the launcher for Slurm: its tasks share its trainings, and it may be started again."""
     return os.environ.get("SUBMITIT_EXECUTOR") == "slurm"
 
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Generator
 from pathlib import Path
 
-from ssl_cli.cli.sweeps.launchers import may_start_again
+from ssl_cli.cli.sweeps.launchers import is_job_of_slurm
 from ssl_cli.cli.sweeps.reports import Report, must_stop, says_into
 from ssl_cli.cli.terminal import stopped_by_signals
 from ssl_cli.errors import Interrupted
@@ -42,8 +42,9 @@ def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, fol
             with _own_process_group(), _said_to(reports, number), _stopped_on_request(reports), _leading():
                 given = job()
     except Interrupted as stopped:  # its folder says so
-        if may_start_again() and not must_stop(reports):
-            # Without a report or a result, so that whoever started the sweep goes on waiting.
+        if is_job_of_slurm() and not must_stop(reports):
+            # It may have been told to end in order to be started again: without a report or a result, whoever started the
+            # sweep goes on waiting.
             sys.exit(128 + stopped.signal_number)
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
@@ -61,7 +62,10 @@ def follows(reports: Path) -> bool:
     Raises:
         ConfigError: they do not find each other.
     """
-    launch.listen_to_slurm()
+    if (
+        is_job_of_slurm()
+    ):  # a cluster of Ray, say, may have been started by `srun`, and its workers have nothing to do with that
+        launch.listen_to_slurm()
     if not launch.rank():
         return False
     if not must_stop(reports):
