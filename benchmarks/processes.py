@@ -6,8 +6,8 @@ something else, no number of it means anything. `--processes` and `--threads` gi
 
 What sharing costs is the share of a step by which it takes longer than that of one process which has as many threads as each of
 them and its share of the batch alone: it sends nothing, but neither does it share memory and caches, or compute the loss of all.
-MiB are those of the largest process,
-which keeps what it took for earlier measurements: only the first line of a command with one network says what that network takes.
+MiB are those of the largest process, which keeps what it took for earlier measurements: only the first line of a command with one
+network says what that network takes.
 """
 
 import argparse
