@@ -155,6 +155,27 @@ def test_the_first_process_does_not_wait_for_ever_and_makes_no_run(cli, tmp_path
     assert not (tmp_path / "run").exists()
 
 
+def test_processes_launched_together_with_other_words_are_refused(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-m", "ssl_cli", "pretrain", *SMALLEST, f"seed={rank}"],
+            cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, **TOGETHER, "RANK": str(rank), "MASTER_PORT": port},
+        )
+        for rank in range(2)
+    ]  # fmt: skip
+    for process in processes:
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == 2
+        assert (
+            f"process 1 of those launched together was given other words (pretrain {' '.join(SMALLEST)} seed=1)" in said
+        )
+    assert not (tmp_path / "outputs").exists()
+
+
 def test_a_launcher_beside_processes_that_were_launched_together_is_refused(told):
     told(TOGETHER)
     with pytest.raises(ConfigError, match="hydra/launcher=JoblibLauncher: 2 processes were launched together"):

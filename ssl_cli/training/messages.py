@@ -1,5 +1,7 @@
 """What processes that train together say to each other: the leader speaks, all others hear."""
 
+import shlex
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -39,7 +41,7 @@ def meet() -> None:
     """Join those that were launched together with this process.
 
     Raises:
-        ConfigError: they do not find each other in time.
+        ConfigError: they do not find each other in time, or were given other words.
     """
     rank, patience = launch.rank(), timedelta(seconds=launch.patience())
     if rank:
@@ -48,6 +50,20 @@ def meet() -> None:
         join(None, rank, launch.launched(), there_are_gpus(), patience)
     except RuntimeError as error:
         raise ConfigError(launch.not_met(str(error).splitlines()[0].rstrip("."))) from error
+    _check_same_words()
+
+
+def _check_same_words() -> None:
+    """Only the first one's words are obeyed: others, such as a seed for each process, would be ignored in silence."""
+    words: list[list[str]] = [[] for _ in range(dist.get_world_size())]
+    dist.all_gather_object(words, sys.argv[1:])
+    for rank, theirs in enumerate(words):
+        if theirs != words[0]:
+            raise ConfigError(
+                f"process {rank} of those launched together was given other words ({shlex.join(theirs)}) than the first one "
+                f"({shlex.join(words[0])}), and together they are one training; give all the same ones, or set WORLD_SIZE=1 "
+                "for commands of their own"
+            )
 
 
 def say(message: int) -> None:
