@@ -28,16 +28,18 @@ LONG = (*SMALLEST, "schedule.pretrain.max_steps=200", "schedule.pretrain.epochs=
 
 
 @pytest.fixture
-def told(monkeypatch):
-    """Let this process have been told so much of those it was launched with."""
+def told():
+    """Let this process have been told so much of those it was launched with; what it tells itself ends with the test, too."""
+    before = dict(os.environ)
 
     def tell(said: dict[str, str]) -> None:
         for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE", "WORLD_SIZE", *launch.NEEDED, launch.PATIENCE):
-            monkeypatch.delenv(name, raising=False)
-        for name, value in said.items():
-            monkeypatch.setenv(name, value)
+            os.environ.pop(name, None)
+        os.environ.update(said)
 
-    return tell
+    yield tell
+    os.environ.clear()
+    os.environ.update(before)
 
 
 def test_a_task_of_srun_is_told_what_torchrun_would_say(told):
