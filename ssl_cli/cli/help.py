@@ -11,7 +11,6 @@ from ssl_cli.config.groups import Group, groups, settings_of_choice
 WIDTH = 80
 USAGE = """\
 ssl-cli: what is a label worth, and how much of it can pre-training replace?
-
   ssl-cli [STAGE] [GROUP=CHOICE ...] [KEY=VALUE ...]  one stage, or all arms
   ssl-cli -m KEY=VALUE,VALUE [...]                    a sweep; ends in one table
   ssl-cli resume=FOLDER                               go on with a run or sweep

@@ -59,6 +59,7 @@ def _check_same_words() -> None:
     dist.all_gather_object(words, sys.argv[1:])
     for rank, theirs in enumerate(words):
         if theirs != words[0]:
+            dist.destroy_process_group()  # whose threads would abort a process when the other one's end first
             raise ConfigError(
                 f"process {rank} of those launched together was given other words ({shlex.join(theirs)}) than the first one "
                 f"({shlex.join(words[0])}), and together they are one training; give all the same ones, or set WORLD_SIZE=1 "
