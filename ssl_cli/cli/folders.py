@@ -15,15 +15,18 @@ def check_can_be_made(key: str, folder: Path) -> None:
     Commands that start at the same time in an empty folder all make `outputs`; none may remove what another relies on.
     """
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
-    there = missing[-1].parent if missing else folder
-    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
-        raise ConfigError(f"{key}={folder}: must be a folder that can be written into, or a path where one can be made")
-    if missing:
-        try:
-            with tempfile.TemporaryDirectory(prefix=".ssl_cli-tried-", dir=there) as tried:
-                (Path(tried) / folder.relative_to(there)).mkdir(parents=True)
-        except OSError as error:
-            raise ConfigError(f"{key}={folder}: no folder can be made there ({error.strerror})") from error
+    if not missing:
+        if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
+            raise ConfigError(
+                f"{key}={folder}: must be a folder that can be written into, or a path where one can be made"
+            )
+        return
+    there = missing[-1].parent
+    try:
+        with tempfile.TemporaryDirectory(prefix=".ssl_cli-tried-", dir=there) as tried:
+            (Path(tried) / folder.relative_to(there)).mkdir(parents=True)
+    except OSError as error:
+        raise ConfigError(f"{key}={folder}: no folder can be made there ({error.strerror})") from error
 
 
 def check_sweep_folder(folder: Path) -> None:

@@ -62,9 +62,7 @@ def follows(reports: Path) -> bool:
     Raises:
         ConfigError: they do not find each other.
     """
-    if (
-        is_job_of_slurm()
-    ):  # a cluster of Ray, say, may have been started by `srun`, and its workers have nothing to do with that
+    if is_job_of_slurm():  # workers of Ray, say, whose cluster `srun` has started, have nothing to do with each other
         launch.listen_to_slurm()
     if not launch.rank():
         return False

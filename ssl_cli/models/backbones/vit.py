@@ -113,8 +113,8 @@ class _OnMaps(nn.Module):
 def _attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Scaled dot-product attention: three of (B, heads, N, D) → (B, heads, N, D).
 
-    On the CPU, PyTorch's fused kernel takes seven times as long backwards in bfloat16 as forwards, and in float32 twice as
-    long as batched products of matrices in bfloat16, whose N×N weights are small where tokens are few.
+    On the CPU, PyTorch's fused kernel takes twice as long in bfloat16 as in float32, and in float32 twice as long as batched
+    products of matrices in bfloat16, whose N×N weights are small where tokens are few.
     """
     if queries.device.type != "cpu":
         return F.scaled_dot_product_attention(queries, keys, values)
