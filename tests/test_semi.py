@@ -153,7 +153,10 @@ def test_pseudo_labels_can_be_predicted_without_augmentation(smoke):
 def test_pseudo_labels_of_images_without_augmentation_go_with_small_views(smoke):
     config, run = smoke("stage=semi", "stage.init=random", "stage.fixmatch.teacher_input=image", "budget.labels=20",
                         "augment.supervised.resolution=0.5", "schedule.semi.max_steps=1")  # fmt: skip
-    assert 0 <= semi(config, run)["test_accuracy"] <= 1
+    result = semi(config, run)
+    assert 0 <= result["test_accuracy"] <= 1
+    (said,) = [caveat for caveat in result["caveats"] if "augment.supervised" in caveat]
+    assert said.startswith("things are on average 0.5")
 
 
 def test_it_can_begin_from_a_fine_tuning(smoke):

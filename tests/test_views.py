@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ssl_cli.augment.views import Views
+from ssl_cli.augment.views import Views, _Draws
 from ssl_cli.config.build import build
 from ssl_cli.config.compose import from_overrides
 from ssl_cli.randomness import Draws
@@ -94,6 +94,25 @@ def test_views_of_another_resolution_show_the_same_in_fewer_pixels():
     for large, view in zip(whole, small, strict=True):
         assert view.shape == (4, 3, 16, 16)
         torch.testing.assert_close(view, torch.nn.functional.avg_pool2d(large, 2), atol=0.02, rtol=0)
+
+
+def test_the_size_of_things_in_views_follows_crops_scale_and_resolution():
+    """Against the areas that the drawn transformations really show, in pixels of the view for each of the image."""
+    words = (
+        "augment=natural",
+        "dataset=cifar10",
+        "augment.pretrain.crop.p=0.7",
+        "augment.pretrain.crop.area=[0.3,1.0]",
+    )
+    made = views_of_colour(
+        *words,
+        "augment.pretrain.affine={p:0.5,rotation:0,shift:0,scale:[0.6,1.0],shear:0}",
+        "augment.pretrain.resolution=0.8",
+    )
+    matrices = made._matrices(_Draws(20_000, 1, "sample", Draws(0, "v")), (32, 32))
+    drawn = made.resolution / torch.linalg.det(matrices).abs().sqrt()
+    assert made.magnification == pytest.approx(float(drawn.mean()), rel=0.01)
+    assert views("augment=none").magnification == 1
 
 
 def test_without_steps_a_view_of_another_resolution_is_the_image_made_smaller():

@@ -57,6 +57,15 @@ class Views:
         """Whether two views of an image can differ."""
         return self.warps or self.changes_pixels
 
+    @property
+    def magnification(self) -> float:
+        """How large things are in a view, as a multiple of their size in the image: the mean over the steps' draws."""
+        low, high = self.crop.area
+        # The mean of 1 / √area, for an area that is drawn evenly.
+        cropped = 2 / (math.sqrt(low) + math.sqrt(high))
+        scaled = sum(self.affine.scale) / 2
+        return self.resolution * (1 + self.crop.p * (cropped - 1)) * (1 + self.affine.p * (scaled - 1))
+
     def size_of(self, height: int, width: int) -> tuple[int, int]:
         """Height and width of the views of images that are so large, in pixels."""
         return max(1, round(height * self.resolution)), max(1, round(width * self.resolution))

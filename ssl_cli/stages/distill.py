@@ -21,7 +21,7 @@ from ssl_cli.runs.files import short
 from ssl_cli.runs.finished import origin, settings_of
 from ssl_cli.runs.result import finished_result
 from ssl_cli.runs.run import Run
-from ssl_cli.stages.classifier_results import opened, tested, watcher
+from ssl_cli.stages.classifier_results import opened, smaller_things, tested, watcher
 from ssl_cli.stages.distill_settings import DistillStage
 from ssl_cli.stages.finetune import closing, next_steps, tuned
 from ssl_cli.stages.networks import classifier_of, fresh_classifier, views_of
@@ -63,7 +63,7 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
         here.described(), short(run.folder),
     )  # fmt: skip
     views = views_of(config, dataset)
-    plain = views.plain
+    plain, small = views.plain, smaller_things(views)
     if stage.teacher_input == "image":
         views = _WithInputs(views)
     phase = config.schedule.distill
@@ -84,6 +84,7 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
         replace(
             result,
             suspect_labels=save_suspect_labels(config, run.folder, dataset, chosen, here, *starts_from),
+            caveats=result.caveats + small,
             agreement=fitted.last["agreement"],
             teacher={
                 "folder": str(teacher_folder),

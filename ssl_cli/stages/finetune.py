@@ -28,6 +28,7 @@ from ssl_cli.stages.classifier_results import (
     count_trained_on,
     opened,
     protocol,
+    smaller_things,
     tested,
     too_short,
     watcher,
@@ -111,7 +112,7 @@ def finetune(config: Config, run: Run, start: Path | None = None, divided: folds
             train_accuracy=fitted.last["accuracy"],
             softmax_slope_at_start=slope,
             protocol=_protocol(config, dataset),
-            caveats=seen + caveats(config, batches) + too_short(fitted.steps, start),
+            caveats=seen + caveats(config, batches) + smaller_things(views) + too_short(fitted.steps, start),
             pretraining=origin(start),
         )
     )

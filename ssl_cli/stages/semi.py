@@ -20,7 +20,7 @@ from ssl_cli.runs.files import short
 from ssl_cli.runs.finished import origin
 from ssl_cli.runs.result import finished_result
 from ssl_cli.runs.run import Run
-from ssl_cli.stages.classifier_results import opened, tested, watcher
+from ssl_cli.stages.classifier_results import opened, smaller_things, tested, watcher
 from ssl_cli.stages.finetune import closing, next_steps, tuned
 from ssl_cli.stages.fit import note_smaller_batches
 from ssl_cli.stages.networks import classifier_of, fresh_classifier, plain_of, views_of
@@ -53,6 +53,7 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
         f"{batches.unlabelled.count:,}", config.dataset.name, here.described(), short(run.folder),
     )  # fmt: skip
     views, plain = views_of(config, dataset), plain_of(config, dataset)
+    small = smaller_things(views)
     if stage.method == "fixmatch":
         strong = views_of(config, dataset, stage.fixmatch.strong)
         if hasattr(strong, "resolution"):  # one batch has views of one size, and pre-training's may be of another
@@ -72,6 +73,7 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
         replace(
             result,
             suspect_labels=save_suspect_labels(config, run.folder, dataset, chosen, here, behind),
+            caveats=result.caveats + small,
             inputs=batches.unlabelled.count,
             train_accuracy=fitted.last["accuracy"],
             confident_fraction=fitted.last.get("confident_fraction"),
