@@ -134,7 +134,7 @@ def partners(seeds: list[int]) -> None:
 
 
 def sib200(seeds: list[int]) -> None:
-    _partners("sib200", f"{BAG} dataset.root=sib200.csv dataset.languages=[en,it,da,de,fr,ru,es]", seeds, "")
+    _partners("sib200", f"{BAG} dataset.root=sib200.csv dataset.languages=[en,it,da,de,fr]", seeds, "")
 
 
 def _partners(name: str, command: str, seeds: list[int], more: str) -> None:
