@@ -139,6 +139,14 @@ def test_a_class_with_one_label_is_not_examined(smoke):
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("agreement", "said"), [(0.69, "cannot be said: pre-trained"), (0.71, "9 of 20 labels look wrong")]
+)
+def test_what_knows_too_little_is_not_believed(agreement, said):
+    found = {"found": 9, "examined": 20, "by": "pre-trained features", "agreement": agreement}
+    assert said in suspect_labels.in_words(found)
+
+
 def test_texts_are_shown_beside_their_labels(smoke, monkeypatch):
     config, run = smoke(
         "stage=finetune", "dataset=commands", "augment=text", "backbone=bag", "head=linear", "budget.labels=60",

@@ -26,6 +26,7 @@ log = logging.getLogger("ssl_cli")
 EXAMINED = 5000  # labels by features, which takes seconds
 FOLDS = 5
 SHOWN = 40  # in the picture
+KNOWS_ENOUGH = 0.7  # share of labels it agrees with, for it to doubt the others; below that most doubts are its own mistakes
 FEATURES = "pre-trained features"
 
 
@@ -110,9 +111,15 @@ def in_words(suspects: dict[str, Any] | None) -> str:
         return "No label could be examined for mistakes, since fewer than two classes have two labels."
     if not suspects["found"]:
         return f"None of {suspects['examined']:,} labels looks wrong, by {suspects['by']}."
+    agreement = f"{100 * suspects['agreement']:.0f} % of the labels"
+    if suspects["agreement"] < KNOWS_ENOUGH:
+        return (
+            f"Whether labels look wrong cannot be said: {suspects['by']} agree with {agreement}. Those that they doubt are in "
+            "suspect_labels.csv."
+        )
     return (
         f"{suspects['found']:,} of {suspects['examined']:,} labels look wrong (suspect_labels.csv), by {suspects['by']}, which "
-        f"agree with {100 * suspects['agreement']:.0f} % of the labels."
+        f"agree with {agreement}."
     )
 
 
