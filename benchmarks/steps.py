@@ -8,15 +8,19 @@ lightly   the usual pipeline: a DataLoader with a worker a core, torchvision's t
 floor     forward and backward of the same backbone on tensors that are ready, in the same precision and layout
 matmul    as many operations as the floor's, all of them in large matrix products, in the same precision
 
+Each arm has a process of its own, which sleeps while the others take steps; `article` and `lightly` have the allocator as it comes.
 Each number is the median over the rounds of the mean seconds of a step.
 """
 
 import argparse
+import contextlib
 import json
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import torch
@@ -34,7 +38,8 @@ from ssl_cli.data.batches import Batches
 from ssl_cli.data.dataset import load
 from ssl_cli.methods.base import Method
 from ssl_cli.stages.networks import pretraining_method, views_of
-from ssl_cli.training.device import Machine, machine
+from ssl_cli.training import device
+from ssl_cli.training.device import Machine
 from ssl_cli.training.optim import optimiser
 from ssl_cli.training.step import prepare, take_step
 
@@ -249,7 +254,12 @@ def lightly(config: Config, here: Machine, per_sample: v2.Transform) -> Steps:
     def steps(count: int) -> None:
         Pictures.count = count * size  # the workers have nothing to do before and after: the other arms are alone
         for first, second in torch.utils.data.DataLoader(
-            Pictures(), size, shuffle=True, num_workers=torch.get_num_threads(), drop_last=True
+            Pictures(),
+            size,
+            shuffle=True,
+            num_workers=torch.get_num_threads(),
+            drop_last=True,
+            multiprocessing_context="fork",
         ):
             optimise.zero_grad()
             scale = config.augment.scale
@@ -266,24 +276,14 @@ def lightly(config: Config, here: Machine, per_sample: v2.Transform) -> Steps:
 
 def measured(case: Case, rounds: int, arms: tuple[str, ...]) -> list[dict[str, object]]:
     config = from_overrides("stage=pretrain", *case.overrides)
-    here = machine(config.runtime)
-    makers = {
-        "ssl_cli": ours,
-        "article": article,
-        "floor": floor,
-        "matmul": matmul,
-        "lightly": lambda *a: lightly(*a, case.per_sample()),
-    }
-    runners = {arm: makers[arm](config, here) for arm in case.arms if arm in arms}
-    seconds: dict[str, list[float]] = {arm: [] for arm in runners}
-    for runner in runners.values():
-        runner(2)
-    for _ in range(rounds):
-        for arm, runner in runners.items():
-            count = 3 * case.steps if arm in ("ssl_cli", "floor", "matmul") else case.steps
-            began = time.perf_counter()
-            runner(count)
-            seconds[arm].append((time.perf_counter() - began) / count)
+    with contextlib.ExitStack() as alive:
+        workers = {arm: alive.enter_context(_Worker(case, arm)) for arm in case.arms if arm in arms}
+        machines = {arm: worker.take(2)[1] for arm, worker in workers.items()}
+        seconds: dict[str, list[float]] = {arm: [] for arm in workers}
+        for _ in range(rounds):
+            for arm, worker in workers.items():
+                count = 3 * case.steps if arm in ("ssl_cli", "floor", "matmul") else case.steps
+                seconds[arm].append(worker.take(count)[0] / count)
     return [
         {
             "backbone": case.name,
@@ -294,10 +294,56 @@ def measured(case: Case, rounds: int, arms: tuple[str, ...]) -> list[dict[str, o
             "rounds": rounds,
             "inputs": list(load(config.dataset).shape),
             "batch_size": config.schedule.pretrain.batch_size,
-            **({"machine": here.environment()} if arm == "ssl_cli" else {}),
+            **({"machine": machines[arm]} if arm == "ssl_cli" else {}),
         }
         for arm, taken in seconds.items()
     ]
+
+
+class _Worker:
+    """An arm in a process of its own, with an allocator of its own; it sleeps while the others take steps."""
+
+    def __init__(self, case: Case, arm: str):
+        context = multiprocessing.get_context("spawn")
+        self._here, there = context.Pipe()
+        self._process = context.Process(target=_work, args=(case.name, arm, there))
+
+    def __enter__(self) -> "_Worker":
+        self._process.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(BrokenPipeError):  # it has failed
+            self._here.send(0)
+        self._process.join()
+
+    def take(self, steps: int) -> tuple[float, dict[str, object]]:
+        """The seconds that so many steps take, and the machine as the arm sees it."""
+        self._here.send(steps)
+        while not self._here.poll(1):
+            if not self._process.is_alive():
+                raise RuntimeError("an arm's process has ended; its error stands above")
+        return self._here.recv()
+
+
+def _work(name: str, arm: str, pipe: Connection) -> None:
+    case = next(case for case in CASES if case.name == name)
+    if arm in ("article", "lightly"):
+        device._keep_freed_memory = lambda: None  # theirs is glibc's allocator as it comes
+    config = from_overrides("stage=pretrain", *case.overrides)
+    here = device.machine(config.runtime)
+    makers = {
+        "ssl_cli": ours,
+        "article": article,
+        "floor": floor,
+        "matmul": matmul,
+        "lightly": lambda *a: lightly(*a, case.per_sample()),
+    }
+    runner = makers[arm](config, here)
+    while count := pipe.recv():
+        began = time.perf_counter()
+        runner(count)
+        pipe.send((time.perf_counter() - began, here.environment()))
 
 
 def show(rows: list[dict[str, object]]) -> None:
