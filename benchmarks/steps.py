@@ -8,7 +8,7 @@ lightly   the usual pipeline: a DataLoader with a worker a core, torchvision's t
 floor     forward and backward of the same backbone on tensors that are ready, in the same precision and layout
 matmul    as many operations as the floor's, all of them in large matrix products, in the same precision
 
-Each arm has a process of its own, which sleeps while the others take steps; `article` and `lightly` have the allocator as it comes.
+Each arm has a process of its own, which sleeps while the others take steps; `article` and `lightly` keep the usual allocator.
 Each number is the median over the rounds of the mean seconds of a step.
 """
 
