@@ -128,9 +128,16 @@ def test_a_cache_that_another_machine_makes_is_waited_for_until_that_is_silent(t
         old = time.time() - claim.STALE - 1
         os.utime(lock, (old, old))
 
-    caplog.handler.addFilter(lambda record: grow_silent() is None)  # once it is said
-    with made_by_one(tmp_path, folder, "the tokens", "texts") as mine:
-        assert mine.waited
+    def once_it_is_said(_):
+        grow_silent()
+        return True
+
+    caplog.handler.addFilter(once_it_is_said)
+    try:
+        with made_by_one(tmp_path, folder, "the tokens", "texts") as mine:
+            assert mine.waited
+    finally:
+        caplog.handler.removeFilter(once_it_is_said)  # the handler outlives the test
     assert time.monotonic() - begun < claim.STALE
     assert caplog.messages == ["Waiting for the tokens, which another command (process 7 on elsewhere) is making."]
     assert list(tmp_path.iterdir()) == []
