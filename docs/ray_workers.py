@@ -9,9 +9,19 @@ import socket
 import subprocess
 import sys
 
-import ray
-from ray.util.placement_group import placement_group
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+USAGE = (
+    "usage: python docs/ray_workers.py WORKERS STAGE [KEY=VALUE …], such as: python docs/ray_workers.py 2 pretrain\n"
+)
+if len(sys.argv) < 3 or not sys.argv[1].isdecimal() or not int(sys.argv[1]):  # before Ray, whose import takes seconds
+    sys.stderr.write(USAGE)
+    sys.exit(2)
+try:
+    import ray
+    from ray.util.placement_group import placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+except ModuleNotFoundError as error:
+    sys.stderr.write(f"{error}; it comes with: pip install 'ssl-cli[ray]'\n")
+    sys.exit(2)
 
 
 @ray.remote

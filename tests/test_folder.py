@@ -589,7 +589,7 @@ def test_processes_end_with_the_one_that_started_them(tmp_path):
         "signal.signal(signal.SIGINT, signal.default_int_handler)  # which a process in the background begins without\n"
         "from pathlib import Path; root = Path(sys.argv[1])\n"
         "cache.processes_for = lambda count: 2\n"
-        "cache.ImageCache(Path(sys.argv[2]), root, Reading(8, 8, 3)).decoded(listing.list_folder(root, None))"
+        "cache.ImageCache(Path(sys.argv[2]), root, Reading(8, 8, 3)).decoded(listing.list_folder(root, None), print)"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(root), str(tmp_path / "cache")], stderr=subprocess.DEVNULL

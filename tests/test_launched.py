@@ -72,6 +72,26 @@ def test_a_batch_script_that_a_task_has_submitted_is_one_process():
     assert slurm.as_torchrun({**inherited, "SLURM_GTIDS": "0,1"})["WORLD_SIZE"] == "5"
 
 
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="processes above are looked up in /proc")
+@pytest.mark.parametrize(
+    ("above", "count"), [("slurmstepd: [81.batch]", "1"), ("slurmstepd: [81.0]", "5"), ("bash", "5")]
+)
+def test_below_what_has_started_a_batch_script_there_is_one_process(above, count):
+    say = "from ssl_cli.training import launch; launch.listen_to_slurm(); print(os.getenv('WORLD_SIZE', '1'))"
+    script = f'sh -c "\'{sys.executable}\' -c \\"import os; {say}\\"; true"; true'
+    told = {name: value for name, value in os.environ.items() if name != "WORLD_SIZE"} | STEP
+    said = subprocess.run(
+        [above, "-c", script],
+        executable="/bin/sh",
+        env=told,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert said.stdout.strip() == count, said.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such terminals")
 @pytest.mark.parametrize(("task", "count"), [("shell", "1"), ("command", "5")])
 def test_a_command_typed_into_a_shell_that_is_a_task_is_one_process(task, count):
@@ -312,6 +332,30 @@ def test_a_sweep_whose_job_of_two_tasks_is_requeued_ends_as_if_it_was_not(cli, t
     alone = ("runtime.processes=2", "reuse=false", "seed=0", "hydra.run.dir=whole")
     assert cli("pretrain", *LONG, *alone).returncode == 0
     assert weights(tmp_path / "sweep" / "0") == weights(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_slurm")
+def test_a_batch_script_that_has_inherited_a_step_is_one_process(tmp_path):
+    say = "from ssl_cli.training import launch; launch.listen_to_slurm(); print(launch.launched())"
+    (tmp_path / "job.sh").write_text(f'#!/bin/sh\n"{sys.executable}" -c "{say}"\nsrun "{sys.executable}" -c "{say}"\n')
+    step = {
+        **os.environ,
+        "SLURM_STEP_NUM_TASKS": "2",
+        "SLURM_STEP_NUM_NODES": "2",
+        "SLURM_STEP_TASKS_PER_NODE": "1(x2)",
+    }
+    words = ["sbatch", "--wait", "--ntasks=2", "--output=said", "job.sh"]
+    subprocess.run(words, cwd=tmp_path, env=step, check=True, timeout=200, capture_output=True)
+    assert (tmp_path / "said").read_text().split() == ["0", "2", "2"]
+
+
+@pytest.mark.parametrize("words", [(), ("2",), ("two", "pretrain"), ("0", "pretrain")])
+def test_what_starts_workers_of_ray_says_how_it_is_used(words):
+    script = Path(__file__).parents[1] / "docs" / "ray_workers.py"
+    done = subprocess.run([sys.executable, str(script), *words], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert done.stderr.startswith("usage: ")
 
 
 @needs("ray")

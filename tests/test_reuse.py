@@ -1,5 +1,6 @@
 """A sweep that is typed again trains only what no finished run below `outputs` has trained."""
 
+import contextlib
 import csv
 import json
 import logging
@@ -21,6 +22,7 @@ from ssl_cli.config.words import for_hydra, with_params
 from ssl_cli.data import dataset
 from ssl_cli.runs import claim
 from ssl_cli.runs.files import named
+from ssl_cli.runs.run import Run
 
 SMALL = ("dataset=synthetic", "schedule=smoke", "backbone.width=4", "runtime.threads=1", "runtime.precision=float32")
 BASELINES = ("-m", "baseline", *SMALL, "budget.labels=20")
@@ -283,6 +285,51 @@ def test_an_unfinished_run_that_cannot_be_gone_on_with_is_no_silent_end_of_a_job
     else:
         assert done.code == 0, done.said
         assert trained(new) == {"0/backbone.safetensors", "0/classifier.safetensors"}
+
+
+def test_a_sweep_that_two_processes_go_on_with_trains_no_job_twice_where_it_lies_in_another_sweep(typed, tmp_path):
+    assert typed(*BASELINES, "seed=0").code == 0
+    run = sweeps(tmp_path)[0] / "0"
+    for _ in range(2):  # the second sweep has no run of its own
+        (run / "result.json").unlink()
+        if len(sweeps(tmp_path)) == 1:
+            assert typed(*BASELINES, "seed=0").code == 0
+    program = (
+        "from pathlib import Path; from ssl_cli.runs.claim import claimed\n"
+        f"with claimed(Path({str(run)!r})): print(flush=True); input()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        other.stdout.readline()
+        done = typed(f"resume={sweeps(tmp_path)[1]}")
+        assert done.code == 0, done.said
+        assert f"Another process is at the run of this job: {run.relative_to(tmp_path)}" in done.said
+    finally:
+        other.communicate(b"\n")
+    assert trained(sweeps(tmp_path)[1]) == set()
+    done = typed(f"resume={sweeps(tmp_path)[1]}")
+    assert (done.code, trained(sweeps(tmp_path)[1])) == (0, set()), done.said
+    assert (run / "result.json").exists()
+
+
+def test_a_run_that_another_process_has_just_finished_is_not_trained_again(typed, tmp_path, monkeypatch):
+    assert typed("baseline", *SMALL, "budget.labels=20", "hydra.run.dir=run").code == 0
+    result = (tmp_path / "run/result.json").read_bytes()
+    before = (tmp_path / "run/metrics.jsonl").read_bytes()
+    (tmp_path / "run/result.json").unlink()
+    claimed = Run.claimed
+
+    @contextlib.contextmanager
+    def late(self):
+        (tmp_path / "run/result.json").write_bytes(result)
+        with claimed(self):
+            yield
+
+    monkeypatch.setattr(Run, "claimed", late)
+    done = typed("resume=run")
+    assert (done.code, "was finished already" in done.said) == (0, True), done.said
+    assert (tmp_path / "run/metrics.jsonl").read_bytes() == before
 
 
 def test_a_sweep_takes_no_folder_of_one_with_other_settings(typed, tmp_path):

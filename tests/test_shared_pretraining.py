@@ -130,8 +130,8 @@ def test_a_turn_is_waited_for_and_passes_on_when_its_holder_ends_or_dies(tmp_pat
     holder = process_that_holds(root, "work", then)
     asked = []
 
-    def waiting(folder):
-        asked.append(folder)
+    def waiting(who):
+        asked.append((who.process, who.folder))
         if len(asked) == 1:
             assert holder.stdin is not None
             holder.stdin.write("go\n")
@@ -142,7 +142,7 @@ def test_a_turn_is_waited_for_and_passes_on_when_its_holder_ends_or_dies(tmp_pat
 
     with turn(root, "work", waiting) as mine:
         assert asked
-        assert set(asked) == {root / "run"}
+        assert set(asked) == {(holder.pid, root / "run")}
         assert mine.begun_in() == (root / "run" if left else None)
         mine.done()
     holder.communicate()

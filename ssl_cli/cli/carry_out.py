@@ -47,10 +47,12 @@ def _carry_out(run: "Run", settings: Config, folder: Path, sweep: Path | None) -
     from ssl_cli.runs.run_log import logged
 
     if run.result:
-        log.info("This run was finished already; nothing is done again.")
-        _close(settings, run.result, run, in_sweep=sweep is not None)
+        _close_again(settings, run.result, run, sweep)
         return
     with run.claimed():
+        if run.result:  # by another process, a moment ago
+            _close_again(settings, run.result, run, sweep)
+            return
         try:
             with (
                 failure.noted(folder),
@@ -151,6 +153,11 @@ def _mention_unfinished(folder: Path) -> None:
 def _function(path: str) -> Callable[..., dict[str, Any]]:
     module, _, name = path.rpartition(".")
     return getattr(importlib.import_module(module), name)
+
+
+def _close_again(settings: Config, result: dict[str, Any], run: "Run", sweep: Path | None) -> None:
+    log.info("This run was finished already; nothing is done again.")
+    _close(settings, result, run, in_sweep=sweep is not None)
 
 
 def _close(settings: Config, result: dict[str, Any], run: "Run", in_sweep: bool) -> None:

@@ -23,10 +23,11 @@ from ssl_cli.config.typecheck import Allowed
 from ssl_cli.config.words import for_hydra, with_params
 from ssl_cli.data.stamp import data_stamp
 from ssl_cli.errors import ConfigError, TrainingError
+from ssl_cli.runs.claim import holder_of
 from ssl_cli.runs.files import short
 from ssl_cli.runs.known import Known, known_runs
 from ssl_cli.runs.reading import is_file, read_yaml
-from ssl_cli.runs.referred import forget, refer
+from ssl_cli.runs.referred import forget, refer, referral
 from ssl_cli.runs.result import read_result
 from ssl_cli.runs.sweep_jobs import RECORD, is_plain
 from ssl_cli.stages.recognise import recognised
@@ -194,6 +195,9 @@ def _job(place: Path, composed: compose.Composed, known: Callable[[], Known], st
         return Job(place, config, run=place if read_result(place) else None)
     if not (config.reuse and config.stage.trains):
         return Job(place, config)
+    reference = referral(place)
+    if reference is not None and holder_of(reference.run) is not None:
+        return Job(place, config, unfinished=reference.run)
     found = known()
     asked = recognised(config, composed.words, found.stamps, stamp)
     if asked is None:

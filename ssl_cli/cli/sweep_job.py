@@ -57,8 +57,12 @@ def _carry_out(
     config = compose.check(compose.resolved(settings), allowed)
     trust.trust_components_of(config)
     near = (config.outputs, sweep.parent)  # where runs are looked for; nobody is sent elsewhere to write
-    if reference is not None and any(map(reference.run.is_relative_to, near)) and _goes_on(reference.run, sweep):
-        return
+    if reference is not None and any(map(reference.run.is_relative_to, near)):
+        if claim.holder_of(reference.run) is not None:  # such as the same sweep, gone on with in another terminal
+            log.info("Another process is at the run of this job: %s", quoted(reference.run))
+            return
+        if _goes_on(reference.run, sweep):
+            return
     forget(folder)
     asked: list[str] = []
     may_be_answered = config.stage.trains and not is_file(folder / "config.yaml")

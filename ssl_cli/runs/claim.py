@@ -33,7 +33,11 @@ _held: dict[Path, "Claim"] = {}  # by this process
 
 
 class HeldError(ConfigError):
-    """Another process works in the folder."""
+    """Another process works in the folder: `holder` says which, as its lock does."""
+
+    def __init__(self, problem: str, holder: dict[str, Any] | None = None):
+        super().__init__(problem)
+        self.holder = holder or {}
 
 
 @contextlib.contextmanager
@@ -96,7 +100,7 @@ class Claim:
         with _locked(self._path) as descriptor:
             holder = _read(descriptor)
             if holder and _is_alive(holder, _age(self._path)):
-                raise HeldError(_refusal(holder, self._path))
+                raise HeldError(_refusal(holder, self._path), holder)
             os.ftruncate(descriptor, 0)
             os.lseek(descriptor, 0, os.SEEK_SET)
             os.write(descriptor, json.dumps(self._who).encode())

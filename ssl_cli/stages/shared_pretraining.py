@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from ssl_cli.config.schema import Config
-from ssl_cli.data.progress import show_progress
+from ssl_cli.data.progress import Far, show_waiting
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs import claim
 from ssl_cli.runs.below import seen
@@ -16,11 +16,11 @@ from ssl_cli.runs.result import read_result
 from ssl_cli.runs.run import Run
 from ssl_cli.runs.saved import saved_settings
 from ssl_cli.runs.state import own_status
-from ssl_cli.runs.turns import Turn, turn
+from ssl_cli.runs.turns import Holder, Turn, turn
 
 log = logging.getLogger("ssl_cli")
 
-HEARTBEAT = 60.0  # seconds between lines that say that a run still waits
+WANTED = "a pre-training with these settings"
 
 
 @contextlib.contextmanager
@@ -34,7 +34,7 @@ def one_pretraining_at_a_time(root: Path, wanted: str, run: Run) -> Generator[Tu
     """
     with contextlib.ExitStack() as held:
         begun = time.perf_counter()
-        with _shown() as waiting:
+        with show_waiting(WANTED, "steps", _far) as waiting:
             mine = held.enter_context(turn(root, wanted, waiting))
         run.leave_out(time.perf_counter() - begun)
         yield mine
@@ -65,28 +65,7 @@ def to_go_on_with(mine: Turn, is_wanted: Callable[[Config], bool], parent: Run) 
     return settings, run
 
 
-@contextlib.contextmanager
-def _shown() -> Generator[Callable[[Path | None], None]]:
-    """What to call again and again while waiting: it says for what, and shows how far that is."""
-    with contextlib.ExitStack() as bars:
-        bar, said = None, 0.0
-
-        def waiting(folder: Path | None) -> None:
-            nonlocal bar, said
-            status = None if folder is None else own_status(seen(folder), held=True)
-            if time.monotonic() - said > HEARTBEAT or not said:
-                log.info("%s", _described(folder, status and status.step, status and status.steps, again=bool(said)))
-                said = time.monotonic()
-            if status and status.steps and status.step is not None:
-                if bar is None:
-                    bar = bars.enter_context(show_progress("waiting for pre-training", "steps", status.steps, 0))
-                bar.update(status.step - bar.n)
-
-        yield waiting
-
-
-def _described(folder: Path | None, step: int | None, steps: int | None, again: bool) -> str:
-    where = "" if folder is None else f" in {short(folder)}"
-    far = "" if step is None or not steps else f", step {step:,} of {steps:,}"
-    what = "the pre-training" if again else "a pre-training with these settings, which another run is at"
-    return f"{'Still waiting' if again else 'Waiting'} for {what}{where}{far}."
+def _far(holder: Holder) -> Far:
+    """Of a pre-training: its steps so far, and how many it has."""
+    status = None if holder.folder is None else own_status(seen(holder.folder), held=True)
+    return (None, None) if status is None else (status.step, status.steps)

@@ -18,8 +18,9 @@ LONGEST = 30 * 24 * 3600
 
 def listen_to_slurm() -> None:
     """Where `srun` has started this process with others, and nobody says more, they are launched together."""
-    if "WORLD_SIZE" not in os.environ and not slurm.typed_into_a_task():
-        os.environ.update(slurm.as_torchrun(os.environ))
+    if "WORLD_SIZE" in os.environ or slurm.typed_into_a_task() or slurm.is_below_batch_script():
+        return
+    os.environ.update(slurm.as_torchrun(os.environ))
 
 
 def launched() -> int:

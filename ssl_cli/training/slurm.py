@@ -1,12 +1,14 @@
 """What Slurm's `srun` tells the tasks of a step, as `torchrun` would say it. Does not import PyTorch.
 
 A batch script itself, and a step of one task, are no several processes: SLURM_NTASKS does not tell them apart, but
-SLURM_STEP_NUM_TASKS, which `srun` alone sets, does. A batch script that was submitted by a task inherits it, though.
+SLURM_STEP_NUM_TASKS, which `srun` alone sets, does. A batch script that was submitted by a task inherits it, though; Slurm's
+own process, from which a task or a batch script descends, says by its name which of the two it is.
 """
 
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 OWN_GPUS = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND", "SLURM_TRES_PER_TASK")  # told where each task sees GPUs of its own
 FIRST_PORT, PORTS = 12_000, 20_000  # below those that systems give to whoever asks for any
@@ -44,6 +46,22 @@ def as_torchrun(said: Mapping[str, str]) -> dict[str, str]:
 def typed_into_a_task() -> bool:
     """Whether a person types into a shell that is a task, as of `srun --pty bash`: other tasks know nothing of the command."""
     return any(map(os.isatty, (0, 1, 2))) and os.environ.get("SLURM_TASK_PID") != str(os.getpid())
+
+
+def is_below_batch_script() -> bool:
+    """Whether this process belongs to a batch script rather than to a step; False also where the processes above are hidden."""
+    pid = os.getppid()
+    while pid > 1:
+        process = Path("/proc", str(pid))
+        try:
+            command = process.joinpath("cmdline").read_bytes().decode(errors="replace")
+            parent = process.joinpath("stat").read_text().rpartition(")")[2].split()[1]
+        except (OSError, IndexError):
+            return False
+        if command.startswith("slurmstepd:"):  # `slurmstepd: [30.batch]`, or `slurmstepd: [30.0]` above a task
+            return ".batch]" in command
+        pid = int(parent)
+    return False
 
 
 def first_host(nodes: str) -> str:

@@ -1,7 +1,7 @@
 """Decoded images on disk: each file is decoded once, and a changed folder decodes only what changed.
 
-A cache is a folder of parts (see `part.py`). Parts are never changed: at worst, two processes at once decode a file twice,
-and what an interrupted one decoded is there for the next. Once all images of a data set are decoded, one part has all of
+A cache is a folder of parts (see `part.py`), which one command at a time makes. Parts are never changed, and what an
+interrupted command decoded is there for the next. Once all images of a data set are decoded, one part has all of
 them in the order of the data set, so that it can be mapped as a whole, and replaces those before it.
 """
 
@@ -10,8 +10,7 @@ import errno
 import hashlib
 import json
 import shutil
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,6 @@ from ssl_cli.errors import ConfigError
 FORMAT = 1  # raised when the same files give other parts
 SHOWN_FROM = 500  # images, whose decoding takes seconds
 MAPPED = 64  # parts at a time
-STALE = 86_400  # seconds after which unfinished files of a process that was killed are removed
 
 
 class PartLostError(Exception):
@@ -46,14 +44,13 @@ class ImageCache:
         self._maps: dict[str, np.ndarray] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._remove_stale()
         except OSError as error:
             raise ConfigError(f"dataset.cache={cache}: cannot be written ({error.strerror})") from error
 
     # Parts
 
-    def decoded(self, items: Sequence[Item]) -> list[Decoded]:
-        """What each file gives; those that no part has are decoded now.
+    def decoded(self, items: Sequence[Item], tell: Callable[[int, int], None]) -> list[Decoded]:
+        """What each file gives; those that no part has are decoded now, and `tell` is called with how many of how many are.
 
         Raises:
             ConfigError: the disk is full, or the cache cannot be written.
@@ -66,10 +63,18 @@ class ImageCache:
             size = images_at_once(self.reading, len(missing), processes)
             cuts = range(0, len(missing), size)
             parts = [Part(self.folder, self.root, missing[first : first + size], self.reading) for first in cuts]
+            done = 0
+
+            def advance(more: int) -> None:
+                nonlocal done
+                done += more
+                bar.update(more)
+                tell(done, len(missing))
+
             with (
                 self._writing(),
                 show_progress("Reading images", "images", len(missing), SHOWN_FROM) as bar,
-                contextlib.closing(decode_parts(parts, processes, bar.update)) as decoded,
+                contextlib.closing(decode_parts(parts, processes, advance)) as decoded,
             ):
                 for part, found in decoded:
                     known |= zip(map(_version, part.items), found, strict=True)
@@ -163,11 +168,11 @@ class ImageCache:
                 f"{free / 1e9:.1f} GB are free there; take a smaller dataset.size, or a folder on another disk"
             )
 
-    def _remove_stale(self) -> None:
+    def remove_unfinished(self) -> None:
+        """Remove what commands that were killed left half-written, as the only one that makes this cache."""
         for path in self.folder.glob(".making-*"):
             with contextlib.suppress(OSError):
-                if time.time() - path.stat().st_mtime > STALE:
-                    path.unlink()
+                path.unlink()
 
 
 def _version(item: Item) -> tuple[str, int, int]:

@@ -1,5 +1,6 @@
 """Your own images, from a folder."""
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -18,8 +19,10 @@ from ssl_cli.data.images.files import Reading
 from ssl_cli.data.images.item import Item
 from ssl_cli.data.images.listing import list_folder
 from ssl_cli.data.images.parts import write_data_set
+from ssl_cli.data.made_once import made_by_one
 from ssl_cli.data.types import UNKNOWN, Dataset, Files, Split, in_order, separate_unknown
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs.files import short
 
 log = logging.getLogger("ssl_cli")
 
@@ -60,19 +63,9 @@ def folder(
     reading = choose_reading(root, items, size, colour, fit, cache)
     kept = ImageCache(cache, root, reading)
     name = _name(items, test_fraction)
-    for attempt in range(TRIES):
-        try:
-            there = kept.whole(name)
-            if there is None or there[1]["passing"]:
-                write_data_set(kept, name, items, test_fraction)
-                there = kept.whole(name)
-            if there is not None:
-                break
-        except PartLostError:
-            if attempt + 1 == TRIES:
-                raise
-    else:
-        raise ConfigError(f"dataset.cache={cache}: {kept.folder} changes while it is read; remove it and try again")
+    there = kept.whole(name)
+    if there is None or there[1]["passing"]:
+        there = _made(kept, name, items, test_fraction)
     pixels, notes = there
     try:
         return _dataset(root, pixels, notes, reading, strict, may_lack_test=not test_fraction)
@@ -80,6 +73,23 @@ def folder(
         raise ConfigError(
             f"dataset.cache={cache}: {kept.folder} is damaged; remove this folder, and images are decoded anew"
         ) from error
+
+
+def _made(
+    kept: ImageCache, name: str, items: Sequence[Item], test_fraction: float
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """All images, once this command or another one has decoded them."""
+    with made_by_one(kept.setting, kept.folder, f"the decoded images of {short(kept.root)}", "images") as mine:
+        there = kept.whole(name)
+        if there is not None and (mine.waited or not there[1]["passing"]):
+            return there
+        kept.remove_unfinished()
+        for _ in range(TRIES):
+            with contextlib.suppress(PartLostError):  # this process stood still for so long that another one took over
+                write_data_set(kept, name, items, test_fraction, mine.tell)
+                if (there := kept.whole(name)) is not None:
+                    return there
+    raise ConfigError(f"dataset.cache={kept.setting}: {kept.folder} changes while it is read; remove it and try again")
 
 
 def _name(items: Sequence[Item], test_fraction: float) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,14 @@ from ssl_cli.data.images.listing import TEST, TRAIN
 from ssl_cli.data.images.part import Decoded
 
 
-def write_data_set(cache: ImageCache, name: str, items: Sequence[Item], test_fraction: float) -> None:
-    """Decode the files, leave some out, hold out a test part, and write all of it in the order of the data set."""
-    found = cache.decoded(items)
+def write_data_set(
+    cache: ImageCache, name: str, items: Sequence[Item], test_fraction: float, tell: Callable[[int, int], None]
+) -> None:
+    """Decode the files, leave some out, hold out a test part, and write all of it in the order of the data set.
+
+    `tell` is called with how many of how many files are decoded.
+    """
+    found = cache.decoded(items, tell)
     skipped = {number: each.reason for number, each in enumerate(found) if each.reason}
     parts = [item.part for item in items]
     given = TEST in parts

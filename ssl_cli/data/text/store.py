@@ -7,7 +7,7 @@ import json
 import shutil
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice, repeat
 from pathlib import Path
@@ -20,6 +20,7 @@ from torch import Tensor
 from ssl_cli.config.schema import Bpe
 from ssl_cli.data.language_sampling import quotas
 from ssl_cli.data.languages import labelled_in
+from ssl_cli.data.made_once import made_by_one
 from ssl_cli.data.progress import show_progress
 from ssl_cli.data.text.corpus import TEST, TRAIN, Corpus, Text, survey
 from ssl_cli.data.text.tokenizer import encoded, load_tokenizer, read_tokenizer, train_tokenizer, vocabulary_of
@@ -46,14 +47,20 @@ def stored(corpus: Corpus, bpe: Bpe, cache: Path, labelled_languages: list[str] 
     key = hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:24]
     folder = cache.expanduser() / "texts" / key
     if not (folder / "about.json").exists():
-        _make(corpus, bpe, given, folder)
+        with made_by_one(cache, folder, "the tokens of these texts", "texts") as mine:
+            if not (folder / "about.json").exists():
+                _make(corpus, bpe, given, folder, mine.tell)
     return labelled_in(_read(folder, corpus.has_sentences), labelled_languages)
 
 
-def _make(corpus: Corpus, bpe: Bpe, given: Any, folder: Path) -> None:
+def _make(corpus: Corpus, bpe: Bpe, given: Any, folder: Path, tell: Callable[[int, int], None]) -> None:
+    """Tokenise the texts, as the only one that does; `tell` is called with how many of how many are."""
+    unfinished = f".making-{folder.name}-"
+    for left in folder.parent.glob(f"{unfinished}*"):  # by a command that was killed
+        shutil.rmtree(left, ignore_errors=True)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".making-"))
+        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=unfinished))
     except OSError as error:
         raise ConfigError(f"dataset.cache={folder.parent.parent}: cannot be written ({error.strerror})") from error
     try:
@@ -71,6 +78,7 @@ def _make(corpus: Corpus, bpe: Bpe, given: Any, folder: Path) -> None:
                 for ids in token_ids(tokenizer, part, vocabulary.sentence, vocabulary.pair):
                     lengths.append(len(ids))
                     array("i", ids).tofile(file)
+                tell(len(lengths), total)
         for name in ("part", "label", "language", "case"):
             np.save(work / f"{name}.npy", getattr(known, name)[known.kept])
         np.save(work / "length.npy", np.frombuffer(lengths, dtype=np.int64))
