@@ -491,7 +491,8 @@ ONLY_CHECKED = {
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "chosen",
-    [{"stage": "pretrain", group: choice} for group, left in ONLY_CHECKED.items() for choice in CHOICES[group] if choice not in left],
+    [{"stage": "pretrain", group: choice} for group, left in ONLY_CHECKED.items() for choice in CHOICES[group]
+     if choice not in left],
     ids=lambda chosen: "-".join(chosen.values()),
 )  # fmt: skip
 def test_each_choice_is_in_the_space_of_lines_that_train(chosen, shared):

@@ -112,6 +112,11 @@ def other_jobs_below(root: Path) -> Iterator[OtherJob]:
                 yield OtherJob(place, None, "" if failed is None else failed.error)
 
 
+def answered_elsewhere(root: Path) -> dict[Path, SeenRun]:
+    """By the folders of jobs below a folder, the runs that answer them and do not stand among those below it."""
+    return {job.folder: job.run for job in other_jobs_below(root) if job.run and not job.is_shown_with(root)}
+
+
 def _varied(words: list[str]) -> list[tuple[str, ...]]:
     """For each job the words that the sweep varies."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
