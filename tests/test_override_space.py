@@ -372,6 +372,7 @@ def _check_sentences(error: ConfigError, words: list[str]) -> None:
         assert "\n" not in problem
         assert not re.search(r"Traceback|object at 0x|<class|NoneType|dataclass\(", problem), problem
         named = re.match(r"[+~/]*[\w.@/\[\]-]+[=:,]", problem) or any(word and word in problem for word in words)
+        named = named or ("" in words and problem.startswith("'': "))
         assert named, f"names no key: {problem}"
 
 

@@ -84,9 +84,15 @@ def jobs_of(folder: Path) -> list[Job]:
 def job_folders(sweep: Path) -> dict[str, Path]:
     """By the names of the jobs in a sweep's folder, in the order of their numbers, where their runs are; some may lie elsewhere.
 
-    A job that was refused, or has not begun, may have a folder without a run.
+    A job that was refused, or has not begun, may have a folder without a run. What an earlier, larger sweep left in the folder is
+    none of its jobs, where the record says which those are.
     """
+    try:
+        known = {job.folder.name for job in jobs_of(sweep)}
+    except DamagedError:
+        known = set()
     places = sorted((path for path in sweep.glob("*/") if not path.is_symlink()), key=numbers_first)
+    places = [place for place in places if not known or place.name in known]
     found = {place.name: referral(place) for place in places if not place.name.startswith(".")}
     return {name: sweep / name if reference is None else reference.run for name, reference in found.items()}
 

@@ -49,7 +49,10 @@ def check_named_folders(config: Config) -> None:
     Raises:
         ConfigError: one is not finished, is no pre-training, or was trained with another network or range of pixels.
     """
-    for key, folder, otherwise in (("checkpoint", config.checkpoint, "auto"), ("init_from", config.init_from, "random")):
+    for key, folder, otherwise in (
+        ("checkpoint", config.checkpoint, "auto"),
+        ("init_from", config.init_from, "random"),
+    ):
         if not isinstance(folder, Path):
             continue
         if not is_open(config):
