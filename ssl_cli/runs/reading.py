@@ -150,11 +150,11 @@ def _content(path: Path, tail: int | None = None) -> bytes | None:
 def _objects(lines: list[bytes]) -> list[dict[str, Any]]:
     """The JSON objects among lines. All are parsed at once, which takes half the time, and each by itself where one is none."""
     try:
-        found = json.loads(f"[{b','.join(lines).decode()}]")
+        found = cast(list[Any], json.loads(f"[{b','.join(lines).decode()}]"))
     except (ValueError, RecursionError):
         found = []
     if len(found) == len(lines) and all(isinstance(value, dict) for value in found):
-        return found
+        return cast(list[dict[str, Any]], found)
     return [value for line in lines if (value := _line(line)) is not None]
 
 

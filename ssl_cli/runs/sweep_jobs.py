@@ -90,7 +90,7 @@ def job_folders(sweep: Path) -> dict[str, Path]:
     try:
         known = {job.folder.name for job in jobs_of(sweep)}
     except DamagedError:
-        known = set()
+        known = set[str]()
     places = sorted((path for path in sweep.glob("*/") if not path.is_symlink()), key=numbers_first)
     places = [place for place in places if not known or place.name in known]
     found = {place.name: referral(place) for place in places if not place.name.startswith(".")}
