@@ -59,6 +59,17 @@ def test_a_mistake_that_only_the_data_shows_leaves_no_folder(cli, tmp_path):
     assert not list(tmp_path.rglob("config.yaml"))
 
 
+def test_a_sweep_that_starts_from_no_run_is_refused_once_and_leaves_no_folder(cli, tmp_path):
+    sources = ("checkpoint=nowhere/x,nowhere/y", "seed=0,1")
+    done = cli("-m", "finetune", *sources, "dataset=synthetic", "schedule=smoke", "hydra.sweep.dir=sweep")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert [line.endswith("it must be auto or the folder of a pre-training") for line in done.stderr.splitlines()] == [
+        True
+    ] * 2
+    assert not list(tmp_path.iterdir())
+
+
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
         [sys.executable, "-m", "ssl_cli", *arguments],

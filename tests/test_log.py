@@ -7,6 +7,7 @@ import pytest
 
 from ssl_cli.cli.runs.commands import carry_out_command
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs.referred import refer
 
 LINES = [
     {"step": 1, "loss": 2.0, "rate": 0.1},
@@ -45,6 +46,17 @@ def test_tensorboard_reads_every_number_once_however_often_it_is_written(trained
     assert b"backbone.width" in settings
     other = EventAccumulator(str(tmp_path / "tensorboard/baseline/begun")).Reload()
     assert set(other.Tags()["scalars"]) == {"loss", "rate", "knn_accuracy"}
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorboard") is None, reason="needs the package tensorboard")
+def test_a_job_of_a_sweep_that_an_earlier_run_answers_is_written_under_its_own_name(trained, tmp_path, capsys):
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "sweep/multirun.yaml").write_text("{}")
+    refer(tmp_path / "sweep/0", trained / "baseline/done", {})
+    carry_out_command("log", ["sweep", "--to", "tensorboard"])
+    assert "1 run written" in capsys.readouterr().out
+    written = [path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.glob("tensorboard/**/events*")]
+    assert written == ["tensorboard/0"]
 
 
 @pytest.mark.filterwarnings("ignore")

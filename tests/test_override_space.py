@@ -19,8 +19,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import hydra
 import pytest
 import torch
+from finished_runs import pictures
 from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from ssl_cli.config import signatures
 from ssl_cli.config.choices import GROUPS
@@ -31,6 +33,7 @@ from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import anything, typed
 from ssl_cli.errors import ConfigError, TrainingError
 from ssl_cli.runs.run import Run
+from ssl_cli.stages.automatic import settings_for
 from ssl_cli.stages.fit import check_fit
 
 CHOICES = {name: group.choices for name, group in groups().items()}
@@ -50,7 +53,16 @@ SMALLER = {
     "stage=simclr_v2": ("stage.seeds=1", "stage.student.width=4"), "stage=benchmark": ("stage.seeds=1", "stage.seconds=0.01"),
     "backbone=bag": ("backbone.dim=8",), "backbone=transformer": ("backbone.dim=8", "backbone.layers=1", "backbone.heads=2"),
     "method=moco": ("method.queue=40",), "method=nnclr": ("method.queue=40",),
+    "stage=predict": ("stage.run=CLASSIFIER", "stage.inputs=PICTURES"), "stage=evaluate": ("stage.run=CLASSIFIER",),
+    "stage=embed": ("stage.run=PRETRAINED", "stage.inputs=PICTURES", "stage.map=pca"), "stage=export": ("stage.run=PRETRAINED",),
+    "stage=report": ("stage.runs=[CLASSIFIER,COMPARISON]",), "stage=select": ("stage.count=3",),
+    "method=exemplar": ("method.seeds=40",), "method=transfer": ("dataset@method.source=synthetic_cases",),
+    "budget=listed": ("budget.labels=null", "budget.file=CLASSIFIER/labels.csv"),
 }  # fmt: skip
+NEEDS = {
+    "method=mae": {"backbone": "vit"},
+    "method=micle": {"dataset": "synthetic_cases"},
+}  # other choices, mostly drawn too
 LARGEST = 2048  # of any whole number in a network, a method or a stage that is run here
 
 # What a setting's type does not allow, or what looks like something else than it is.
@@ -79,15 +91,21 @@ class Setting:
 
 
 @cache
-def settings_of(group: str, choice: str) -> tuple[Setting, ...]:
-    """Every setting that a choice has, with its type; of group '' those that belong to none."""
+def config_of(group: str, choice: str) -> Config:
+    """What settings are where nothing but this choice is typed; of group '' where nothing is."""
     chosen = [f"{group}={choice}"] if group else []
     with hydra.initialize_config_dir(str(settings_folder()), version_base="1.3"):
         composed = resolved(hydra.compose("config", overrides=chosen))
     problems: list[str] = []
     config = typed(composed, Config, "", problems, anything)
     assert not problems
-    found = tuple(_settings(config, Config, ""))
+    return config
+
+
+@cache
+def settings_of(group: str, choice: str) -> tuple[Setting, ...]:
+    """Every setting that a choice has, with its type; of group '' those that belong to none."""
+    found = tuple(_settings(config_of(group, choice), Config, ""))
     if group:
         return tuple(s for s in found if s.key.startswith(f"{group}.") and not s.key.endswith((".name", "._target_")))
     return tuple(s for s in found if "." not in s.key and s.key not in GROUPS)
@@ -188,19 +206,15 @@ def lines(draw: st.DrawFn) -> tuple[str, ...]:
             chosen[group] = draw(st.sampled_from(CHOICES[group]))
     if draw(st.integers(0, 40)) == 0:
         chosen["experiment"] = draw(st.sampled_from(CHOICES["experiment"]))
+    if draw(st.integers(0, 3)):
+        chosen |= needed(chosen)
     usual = {name: group.default for name, group in groups().items() if group.default} | chosen
     there = [*settings_of("", ""), *(s for name, choice in usual.items() for s in _of(name, choice))]
     keys = [setting.key for setting in there]
-    words = [f"{group}={choice}" for group, choice in chosen.items()] + list(TINY)
-    words += [word for name, choice in usual.items() for word in SMALLER.get(f"{name}={choice}", ())]
-    if usual["dataset"] in CASES:
-        words.append(_facts(usual["dataset"], colours=3 if usual["augment"] == "natural" else 1))
-    if usual["budget"] in ("all", "fraction"):
-        words[words.index("budget.labels=12")] = "budget.validation=0"
+    words = small(chosen)
     if stage == "benchmark":
-        methods = [key for key in keys if re.fullmatch(r"stage\.methods\.\w+", key)]
-        kept = draw(st.sampled_from(methods))
-        words += [f"~{key}" for key in methods if key != kept]
+        kept = draw(st.sampled_from(METHODS))
+        words += without_methods_but(kept)
         there = [s for s in there if not s.key.startswith("stage.methods.") or s.key.startswith(kept)]
     for _ in range(draw(st.integers(0, 3))):
         part = draw(st.sampled_from(sorted({setting.key.partition(".")[0] for setting in there})))
@@ -210,6 +224,32 @@ def lines(draw: st.DrawFn) -> tuple[str, ...]:
     if draw(st.integers(0, 7)) == 0:
         words.append(draw(odd_words(keys)))
     return tuple(words)
+
+
+METHODS = [s.key for s in settings_of("stage", "benchmark") if re.fullmatch(r"stage\.methods\.\w+", s.key)]
+
+
+def without_methods_but(kept: str) -> list[str]:
+    """The words that leave one method of a benchmark."""
+    return [f"~{key}" for key in METHODS if key != kept]
+
+
+def needed(chosen: dict[str, str]) -> dict[str, str]:
+    """The other choices that some need."""
+    return {k: v for group, choice in chosen.items() for k, v in NEEDS.get(f"{group}={choice}", {}).items()}
+
+
+def small(chosen: dict[str, str]) -> list[str]:
+    """The words that choose these, as small as a test wants them. What a stage does not take is left out, most often."""
+    usual = {name: group.default for name, group in groups().items() if group.default} | chosen
+    words = [f"{group}={choice}" for group, choice in chosen.items()] + list(TINY)
+    words += [word for name, choice in usual.items() for word in SMALLER.get(f"{name}={choice}", ())]
+    if usual["dataset"] in CASES:
+        words.append(_facts(usual["dataset"], colours=3 if usual["augment"] == "natural" else 1))
+    if usual["budget"] in ("all", "fraction"):
+        words[words.index("budget.labels=12")] = "budget.validation=0"
+    takes = config_of("stage", usual["stage"]).stage.takes
+    return [word for word in words if not takes or re.match(r"\w+", word)[0] in ("stage", *takes)]
 
 
 @st.composite
@@ -232,8 +272,7 @@ def lines_for_texts(draw: st.DrawFn) -> tuple[str, ...]:
     words = [*(f"{group}={choice}" for group, choice in chosen.items()), *TINY, *TEXTS, "head.keep=0"]
     words += [word for group, choice in chosen.items() for word in SMALLER.get(f"{group}={choice}", ())]
     if chosen["stage"] == "benchmark":  # of the methods that are for texts too
-        methods = [s.key for s in settings_of("stage", "benchmark") if re.fullmatch(r"stage\.methods\.\w+", s.key)]
-        words += [f"~{key}" for key in methods if key != "stage.methods.vicreg"]
+        words += without_methods_but("stage.methods.vicreg")
     if chosen["method"] == "causal_lm" and draw(st.booleans()):
         words += ["backbone.causal=true", "backbone.pooling=last", "augment.supervised.drop.p=0"]
     usual = {name: group.default for name, group in groups().items() if group.default} | chosen
@@ -257,11 +296,14 @@ def _of(group: str, choice: str) -> tuple[Setting, ...]:
 def finished(root: Path) -> dict[str, Path]:
     """Finished runs, that settings may name."""
     made = {"PRETRAINED": "pretrain", "CLASSIFIER": "baseline", "COMPARISON": "compare"}
-    folders = {"TOYFILE": root / "toy.jsonl", "TOYCACHE": root / "cache"}
+    folders = {"TOYFILE": root / "toy.jsonl", "TOYCACHE": root / "cache", "PICTURES": root / "pictures"}
     rows = [
         {"text": f"the {word} number {n} is here", "label": word} for n in range(20) for word in ("sea", "sun", "sky")
     ]
     folders["TOYFILE"].write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folders["PICTURES"].mkdir()
+    for number, image in enumerate(pictures(3, 0)[0]):
+        Image.fromarray(image).resize((28, 28)).save(folders["PICTURES"] / f"{number}.png")
     for name, stage in made.items():
         words = (
             f"stage={stage}",
@@ -297,10 +339,19 @@ def outcome(line: tuple[str, ...], shared: Path) -> str:
             return "refused"
         if not _is_small(config, folders["TOYFILE"]):
             return "accepted, too large to run here"
+        try:
+            config = settings_for(*words)
+        except ConfigError as error:
+            _check_sentences(error, words)
+            return "refused by what the data decide"
+        if not _is_small(config, folders["TOYFILE"]):
+            return "accepted, too large to run here"
         run = Run(here / "run", config)
         try:
             result = _carry_out(config, run)
         except ConfigError as error:
+            run.discard()
+            assert not run.folder.exists(), "a refused run leaves nothing"
             _check_refused_in_time(error, here, words)
             return "refused once data was read"
         except TrainingError as error:
@@ -321,6 +372,7 @@ def _check_sentences(error: ConfigError, words: list[str]) -> None:
         assert "\n" not in problem
         assert not re.search(r"Traceback|object at 0x|<class|NoneType|dataclass\(", problem), problem
         named = re.match(r"[+~/]*[\w.@/\[\]-]+[=:,]", problem) or any(word and word in problem for word in words)
+        named = named or ("" in words and problem.startswith("'': "))
         assert named, f"names no key: {problem}"
 
 
@@ -339,6 +391,9 @@ def _trained(folder: Path) -> list[Path]:
 
 def _is_small(config: Config, toy: Path) -> bool:
     """Whether it can be run here at all: bounds of this test, not of the program."""
+    takes = config.stage.takes
+    if takes and "dataset" not in takes:
+        return config.runtime.device in ("auto", "cpu")
     facts = config.dataset.arguments.get("facts")
     is_toy = config.dataset.arguments.get("root") == toy
     if not (is_toy or config.dataset.name in MADE) or None in vars(facts).values():
@@ -353,6 +408,8 @@ def _is_small(config: Config, toy: Path) -> bool:
         how = getattr(config.schedule, phase)
         if min(how.epochs * 60, how.max_steps or math.inf) > 60:
             return False
+    if config.schedule.minutes is not None:
+        return False  # steps are tried for seconds
     if getattr(config.stage, "seeds", 1) > 2 or getattr(config.stage, "seconds", 0) > 1:
         return False
     if config.runtime.processes not in ("auto", 1):
@@ -422,3 +479,25 @@ def test_the_space_has_every_group_and_every_setting_a_type():
         for choice in CHOICES[group]:
             assert all(setting.kind is not Any for setting in _of(group, choice)), group
     assert {"seed", "init_from", "checkpoint", "outputs"} <= {setting.key for setting in settings_of("", "")}
+
+
+# What is only checked: it is for texts, which have lines of their own, reads files that are not here, or has fixed sizes.
+ONLY_CHECKED = {
+    "stage": (), "budget": (), "schedule": (), "runtime": (), "method": (*(TEXT_METHODS := ("masked_lm", "causal_lm", "electra",
+    "word2vec", "cross_lingual")),), "head": ("warfield",), "augment": FOR_TEXTS["augment"],
+    "backbone": ("timm", "torchvision", "bert_base", "gpt2_small", "xlm", *FOR_TEXTS["backbone"]),
+}  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "chosen",
+    [{"stage": "pretrain", group: choice} for group, left in ONLY_CHECKED.items() for choice in CHOICES[group]
+     if choice not in left],
+    ids=lambda chosen: "-".join(chosen.values()),
+)  # fmt: skip
+def test_each_choice_is_in_the_space_of_lines_that_train(chosen, shared):
+    chosen = {"dataset": "synthetic", "schedule": "smoke", **chosen}
+    words = small(chosen | needed(chosen))
+    words += without_methods_but("stage.methods.vicreg") if chosen["stage"] == "benchmark" else []
+    assert outcome(tuple(words), shared) == "finished"

@@ -1,9 +1,13 @@
-"""Hundreds of runs in one process: memory and open files stay what they are after the first ones."""
+"""Hundreds of runs in one process, and one run of an hour: memory and open files stay what they are at the beginning."""
 
 import os
 import resource
 import shutil
+import signal
 import statistics
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from test_damaged_files import QUICK, TEXTS
 import ssl_cli
 
 RUNS = int(os.environ.get("SSL_CLI_SOAK", "300"))
+MINUTES = float(os.environ.get("SSL_CLI_SOAK_MINUTES", "60"))
 IMAGES = ("dataset=synthetic", "backbone.width=4", "budget.labels=20", *QUICK)
 KINDS = (
     ("pretrain", *IMAGES, "reuse=false"), ("baseline", *IMAGES), ("probe", "checkpoint=pre", *IMAGES),
@@ -21,8 +26,19 @@ KINDS = (
 SLACK = 24 << 20  # bytes that an allocator may keep: far less than what a leak of 100 kB a run would come to
 
 
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+# What a long run does again and again: steps, lines of metrics, evaluations, checkpoints, a bar, signs of life in its lock.
+LONG = (
+    "pretrain", *IMAGES, "reuse=false", "schedule.pretrain.epochs=10000000", "schedule.pretrain.max_steps=null",
+    "schedule.pretrain.evaluate_every=4", "runtime.checkpoint_seconds=1", "hydra.run.dir=run",
+)  # fmt: skip
+
+
+def resident(process: int | str = "self") -> int:
+    return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def open_files(process: int | str = "self") -> int:
+    return len(list(Path(f"/proc/{process}/fd").iterdir()))
 
 
 @pytest.mark.slow
@@ -40,7 +56,7 @@ def test_hundreds_of_runs_in_one_process_keep_neither_memory_nor_files(tmp_path,
         )
         shutil.rmtree("run")
         memory.append(resident())
-        files.append(len(os.listdir("/proc/self/fd")))  # noqa: PTH208
+        files.append(open_files())
     third = RUNS // 3
     middle, last = (statistics.median(memory[first : first + third]) for first in (third, 2 * third))
     with capsys.disabled():
@@ -48,3 +64,39 @@ def test_hundreds_of_runs_in_one_process_keep_neither_memory_nor_files(tmp_path,
         print(f"\n{RUNS} runs: {sizes}; {files[third]}, {files[-1]} files")
     assert last < middle + SLACK
     assert max(files[2 * third :]) <= max(files[third : 2 * third])
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_a_run_of_an_hour_keeps_neither_memory_nor_files(tmp_path, capsys):
+    memory, files = [], []
+    with (tmp_path / "said").open("w") as said:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "ssl_cli", *LONG],
+            cwd=tmp_path, stdout=said, stderr=said, env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        )  # fmt: skip
+    try:
+        until = time.monotonic() + 60 * MINUTES
+        while time.monotonic() < until:
+            time.sleep(MINUTES / 5)  # three hundred looks in all
+            assert process.poll() is None, (tmp_path / "said").read_text()
+            if (tmp_path / "run/checkpoint.pt").exists():
+                memory.append(resident(process.pid))
+                files.append(open_files(process.pid))
+        process.send_signal(signal.SIGINT)
+        process.wait(timeout=120)
+    finally:
+        process.kill()
+        process.wait()
+    assert process.returncode == 130
+    third = len(memory) // 3
+    first, middle, last = (statistics.median(memory[part * third : (part + 1) * third]) for part in range(3))
+    lines = (tmp_path / "run/metrics.jsonl").read_bytes().count(b"\n")
+    few = [
+        min(files[part * third : (part + 1) * third]) for part in range(3)
+    ]  # without those that are written just now
+    with capsys.disabled():
+        sizes = ", ".join(f"{int(size) / 2**20:.1f} MiB" for size in (first, middle, last))
+        print(f"\n{MINUTES:g} minutes, {lines:,} lines of metrics: {sizes}; {few} files")
+    assert last < middle + SLACK
+    assert few[2] <= few[1]

@@ -15,6 +15,7 @@ from ssl_cli.runs.claim import holder_of
 
 # A step that does not end by itself, as a step of hours would be: who is interrupted there has no time to wait for it.
 METHOD = """
+import os
 import time
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Waiting(Method):
         self.steps += 1
         if self.steps == 4:
             Path("waits").touch()
+            Path(f"process-{os.getpid()}-waits").touch()
             while Path("waits").exists():
                 time.sleep(0.02)
         return self.backbone(views[0]).square().mean(), {}
@@ -125,7 +127,9 @@ def test_a_second_request_to_stop_ends_the_jobs_in_other_processes_at_once(tmp_p
     process = started(tmp_path, *words)
     jobs = [tmp_path / "all/0", tmp_path / "all/1"]
     try:
-        until(process, lambda: all(holder_of(job) for job in jobs) and (tmp_path / "waits").exists())
+        # Both are in their step: one that is asked to stop before it trains ends at once, and has no step to speak of.
+        until(process, lambda: len(list(tmp_path.glob("process-*-waits"))) == 2)
+        assert all(holder_of(job) for job in jobs)
         process.send_signal(signal.SIGINT)
         said_by(process, jobs[0] / "run.log", "Stops after this step")
         assert process.poll() is None

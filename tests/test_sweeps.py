@@ -1,6 +1,7 @@
 import itertools
 import json
 import math
+from pathlib import Path
 
 import yaml
 
@@ -8,6 +9,16 @@ from ssl_cli.cli.sweep_table import summarise
 from ssl_cli.runs.result import finished_runs
 from ssl_cli.stages.finetune import finetune
 from ssl_cli.stages.pretrain import pretrain
+
+
+def recorded(sweep: Path, *words: str) -> None:
+    """What Hydra records of a sweep."""
+    hydra = {
+        "overrides": {"task": list(words)},
+        "sweep": {"subdir": "${hydra.job.num}"},
+        "sweeper": {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None},
+    }
+    (sweep / "multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
 
 
 def test_jobs_stand_in_the_order_of_their_numbers(tmp_path):
@@ -101,12 +112,7 @@ def test_a_schedule_that_was_chosen_for_each_job_is_no_setting_of_a_sweep(smoke,
         tested = [{"class": "0", "inputs": 60}, {"class": "1", "inputs": 40}]
         found = run.finish(numbers(labels=labels, test_accuracy=0.6 + labels / 200))
         (run.folder / "result.json").write_text(json.dumps({**found, "per_class": tested}))
-    hydra = {
-        "overrides": {"task": ["stage=baseline,finetune", "budget.labels=20,40"]},
-        "sweep": {"subdir": "${hydra.job.num}"},
-        "sweeper": {"_target_": "hydra._internal.core_plugins.basic_sweeper.BasicSweeper", "params": None},
-    }
-    (tmp_path / "sweep/multirun.yaml").write_text(yaml.safe_dump({"hydra": hydra}))
+    recorded(tmp_path / "sweep", "stage=baseline,finetune", "budget.labels=20,40")
     summarise(tmp_path / "sweep")
     said = " ".join(capsys.readouterr().out.split())
     assert "batch_size" not in said
@@ -121,3 +127,11 @@ def test_a_sweep_over_labels_without_a_rival_has_no_label_curve(smoke, numbers, 
     summarise(tmp_path / "sweep")
     assert (tmp_path / "sweep/sweep.png").exists()
     assert not (tmp_path / "sweep/label_curve.png").exists()
+
+
+def test_what_a_larger_sweep_left_in_the_folder_is_no_job_of_the_next_one(smoke, numbers, tmp_path):
+    for job in range(3):
+        smoke("stage=baseline", f"seed={job}", folder=f"sweep/{job}")[1].finish(numbers())
+    recorded(tmp_path / "sweep", "stage=baseline", "seed=0,1")
+    summarise(tmp_path / "sweep")
+    assert [row["seeds"] for row in json.loads((tmp_path / "sweep/sweep.json").read_text())] == [[0, 1]]

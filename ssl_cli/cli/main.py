@@ -196,17 +196,19 @@ def _job(allowed: Allowed, in_sweep: bool, is_looked_for: bool) -> Callable[[Any
 
 
 def _check_fit(configs: list[Config]) -> None:
-    """Raises ConfigError where networks, methods and data of any job do not fit together, before data is read."""
+    """Raises ConfigError where networks, methods, data and what any job starts from do not fit together, before data is read."""
     configs = [config for config in configs if not config.stage.reads_runs_alone]
     if not configs:
         return  # without PyTorch
     from ssl_cli.stages.fit import check_fit
+    from ssl_cli.stages.start import check_named_folders
 
     problems: list[str] = []
     for config in configs:
-        try:
-            check_fit(config)
-        except ConfigError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
+        for check in (check_fit, check_named_folders):
+            try:
+                check(config)
+            except ConfigError as error:
+                problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         raise ConfigError(*problems)

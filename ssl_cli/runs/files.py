@@ -127,4 +127,6 @@ def quoted(folder: Path) -> str:
 
 def printable(text: str) -> str:
     """A text from a file or a name as it may reach a terminal: what would steer it is spelt out."""
+    if text.isprintable():
+        return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

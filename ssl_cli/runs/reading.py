@@ -74,10 +74,12 @@ def all_lines(path: Path) -> Iterator[dict[str, Any]]:
     if not is_file(path):
         return
     with path.open("rb") as file:
-        while line := file.readline(TAIL):
-            found = _line(line) if line.endswith(b"\n") else None
-            if found is not None:
-                yield found
+        rest = b""
+        while block := file.read(TAIL):
+            *lines, rest = (rest + block).split(b"\n")
+            if len(rest) > TAIL:
+                rest = b"?"  # a line so long is none, and neither is what is left of it
+            yield from _objects(lines)
 
 
 def is_file(path: Path) -> bool:
@@ -143,6 +145,17 @@ def _content(path: Path, tail: int | None = None) -> bytes | None:
             return file.read(LARGEST)
     except OSError as error:
         raise DamagedError(f"{path.name} cannot be read ({error.strerror})") from error
+
+
+def _objects(lines: list[bytes]) -> list[dict[str, Any]]:
+    """The JSON objects among lines. All are parsed at once, which takes half the time, and each by itself where one is none."""
+    try:
+        found = cast(list[Any], json.loads(f"[{b','.join(lines).decode()}]"))
+    except (ValueError, RecursionError):
+        found = []
+    if len(found) == len(lines) and all(isinstance(value, dict) for value in found):
+        return cast(list[dict[str, Any]], found)
+    return [value for line in lines if (value := _line(line)) is not None]
 
 
 def _line(text: bytes) -> dict[str, Any] | None:

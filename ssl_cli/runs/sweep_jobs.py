@@ -84,9 +84,15 @@ def jobs_of(folder: Path) -> list[Job]:
 def job_folders(sweep: Path) -> dict[str, Path]:
     """By the names of the jobs in a sweep's folder, in the order of their numbers, where their runs are; some may lie elsewhere.
 
-    A job that was refused, or has not begun, may have a folder without a run.
+    A job that was refused, or has not begun, may have a folder without a run. What an earlier, larger sweep left in the folder is
+    none of its jobs, where the record says which those are.
     """
+    try:
+        known = {job.folder.name for job in jobs_of(sweep)}
+    except DamagedError:
+        known = set[str]()
     places = sorted((path for path in sweep.glob("*/") if not path.is_symlink()), key=numbers_first)
+    places = [place for place in places if not known or place.name in known]
     found = {place.name: referral(place) for place in places if not place.name.startswith(".")}
     return {name: sweep / name if reference is None else reference.run for name, reference in found.items()}
 
@@ -110,6 +116,11 @@ def other_jobs_below(root: Path) -> Iterator[OtherJob]:
                 yield OtherJob(place, None, str(error))
             else:
                 yield OtherJob(place, None, "" if failed is None else failed.error)
+
+
+def answered_elsewhere(root: Path) -> dict[Path, SeenRun]:
+    """By the folders of jobs below a folder, the runs that answer them and do not stand among those below it."""
+    return {job.folder: job.run for job in other_jobs_below(root) if job.run and not job.is_shown_with(root)}
 
 
 def _varied(words: list[str]) -> list[tuple[str, ...]]:

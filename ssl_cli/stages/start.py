@@ -6,11 +6,13 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from ssl_cli.config.automatic import is_open
 from ssl_cli.config.schema import Config
 from ssl_cli.data.types import Dataset
+from ssl_cli.models.huggingface.reading import is_folder as is_model
 from ssl_cli.runs import claim
 from ssl_cli.runs.files import short, write
-from ssl_cli.runs.finished import find_pretraining, is_usable
+from ssl_cli.runs.finished import find_pretraining, finished_at, is_usable
 from ssl_cli.runs.result import read_result
 from ssl_cli.runs.run import Run
 from ssl_cli.runs.turns import Turn
@@ -37,6 +39,26 @@ def check_start(config: Config) -> None:
         check_sources(config)
     else:
         named_checkpoint(config)
+
+
+def check_named_folders(config: Config) -> None:
+    """Before there is a folder of the run, whether `checkpoint` and `init_from` name what can be started from.
+
+    Where the network is still to be chosen by the data, or the stage keeps layers of the head, the rest is checked by the stage.
+
+    Raises:
+        ConfigError: one is not finished, is no pre-training, or was trained with another network or range of pixels.
+    """
+    for key, folder, otherwise in (
+        ("checkpoint", config.checkpoint, "auto"),
+        ("init_from", config.init_from, "random"),
+    ):
+        if not isinstance(folder, Path):
+            continue
+        if not is_open(config):
+            source_at(key, folder, otherwise, config, None)
+        elif not is_model(folder):
+            finished_at(key, folder, ("pre-training",), f"{otherwise} or the folder of a pre-training")
 
 
 def named_checkpoint(config: Config) -> Path:

@@ -26,7 +26,9 @@ log = logging.getLogger("ssl_cli")
 EXAMINED = 5000  # labels by features, which takes seconds
 FOLDS = 5
 SHOWN = 40  # in the picture
-KNOWS_ENOUGH = 0.7  # share of labels it agrees with, for it to doubt the others; below that most doubts are its own mistakes
+KNOWS_ENOUGH = (
+    0.7  # share of labels it agrees with, for it to doubt the others; below that most doubts are its own mistakes
+)
 FEATURES = "pre-trained features"
 
 

@@ -9,7 +9,7 @@ from ssl_cli.runs.below import SeenRun, asked_folder, disk_size, jobs_and_parts,
 from ssl_cli.runs.files import short
 from ssl_cli.runs.reading import moment, number
 from ssl_cli.runs.state import status_of
-from ssl_cli.runs.sweep_jobs import other_jobs_below
+from ssl_cli.runs.sweep_jobs import answered_elsewhere
 from ssl_cli.runs.varying import as_words, what_varies
 
 HEADS = ("run", "stage", "arm", "labels", "seed", "accuracy", "size", "began", "settings that differ")
@@ -26,7 +26,7 @@ def main(options: Options, words: Sequence[str]) -> None:
     asked = options.read(words)
     folder = asked_folder(asked.folder)
     runs = runs_below(folder, reading_bar)
-    elsewhere = {job.folder: job.run for job in other_jobs_below(folder) if job.run and not job.is_shown_with(folder)}
+    elsewhere = answered_elsewhere(folder)
     if not (runs or elsewhere):
         raise no_runs(asked.folder)
     inner: dict[Any, list[SeenRun]] = {run.folder: parts for run, parts in jobs_and_parts(runs)}

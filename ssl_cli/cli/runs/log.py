@@ -11,9 +11,10 @@ from ssl_cli.cli.runs.commands import DEFAULT_FOLDER, Options
 from ssl_cli.cli.runs.screen import inside, reading_bar, say
 from ssl_cli.data.progress import show_progress
 from ssl_cli.errors import ConfigError
-from ssl_cli.runs.below import SeenRun, runs_asked_for
+from ssl_cli.runs.below import SeenRun, asked_folder, no_runs, runs_below
 from ssl_cli.runs.files import printable, short, write
 from ssl_cli.runs.reading import all_lines, flattened, moment, number
+from ssl_cli.runs.sweep_jobs import answered_elsewhere
 
 EVENTS = "events.out.tfevents.ssl_cli"  # one file a run, replaced as a whole, so that no line is there twice
 SHOWN_FROM = 20  # runs that take long enough for a bar
@@ -30,15 +31,18 @@ def main(options: Options, words: Sequence[str]) -> None:
     package = importlib.util.find_spec(asked.to)
     if package is None or package.origin is None:  # a folder of that name, which these programs make, is no package
         raise ConfigError(f"--to={asked.to}: needs the package {asked.to}: pip install 'ssl-cli[{asked.to}]'")
-    folder, runs = runs_asked_for(asked.folder, reading_bar)
-    kept = [run for run in runs if not run.damage and next(_lines(run), None) is not None]
+    folder = asked_folder(asked.folder)
+    runs = {run.folder: run for run in runs_below(folder, reading_bar)} | answered_elsewhere(folder)
+    if not runs:
+        raise no_runs(asked.folder)
+    kept = [place for place, run in runs.items() if not run.damage and next(_lines(run), None) is not None]
     if not kept:
         raise ConfigError(f"{asked.folder}: none of its runs has metrics; a run writes them while it trains")
     into = Path(asked.into or ("tensorboard" if asked.to == "tensorboard" else ".")).expanduser().absolute()
     try:
         into.mkdir(parents=True, exist_ok=True)
         shown = show_progress(f"to {asked.to}", "runs", len(kept), SHOWN_FROM, kept)
-        WRITERS[asked.to](((run, _lines(run), _name(run, folder)) for run in shown), into)
+        WRITERS[asked.to](((runs[place], _lines(runs[place]), _name(place, folder)) for place in shown), into)
     except OSError as error:
         raise ConfigError(f"--into={short(into)}: cannot be written into ({error.strerror or error})") from error
     say(
@@ -46,9 +50,9 @@ def main(options: Options, words: Sequence[str]) -> None:
     )
 
 
-def _name(run: SeenRun, asked: Path) -> str:
-    """Of a run below the folder that was asked for, or in it."""
-    return run.folder.name if run.folder == asked else inside(run.folder, asked)
+def _name(place: Path, asked: Path) -> str:
+    """Of a run, or of a job that another run answers, below the folder that was asked for, or in it."""
+    return place.name if place == asked else inside(place, asked)
 
 
 def _lines(run: SeenRun) -> Iterator[tuple[int, dict[str, float]]]:
@@ -80,21 +84,23 @@ def _to_tensorboard(runs: Named, into: Path) -> None:
     from tensorboard.compat.proto.event_pb2 import Event  # pyright: ignore[reportAttributeAccessIssue]
     from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
     from tensorboard.plugins.hparams import summary_v2
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+    from tensorboard.summary.writer.record_writer import RecordWriter
 
     for run, lines, name in runs:
         began = moment(run.began)
-        with tempfile.TemporaryDirectory() as temporary:
-            writer = EventFileWriter(temporary)
+        with tempfile.TemporaryFile() as file:
+            writer = RecordWriter(
+                file
+            )  # its EventFileWriter hands each event to a thread, which takes longer than all else
+            writer.write(Event(wall_time=began, file_version="brain.Event:2").SerializeToString())
             settings = summary_v2.hparams_pb(_settings(run), trial_id=name)
-            writer.add_event(Event(wall_time=began, summary=settings))
+            writer.write(Event(wall_time=began, summary=settings).SerializeToString())
             for step, numbers in lines:
                 values = [Summary.Value(tag=key, simple_value=value) for key, value in numbers.items()]
-                writer.add_event(Event(wall_time=began, step=step, summary=Summary(value=values)))
-            writer.close()
-            (written,) = Path(temporary).iterdir()
+                writer.write(Event(wall_time=began, step=step, summary=Summary(value=values)).SerializeToString())
             (into / name).mkdir(parents=True, exist_ok=True)
-            write(into / name / EVENTS, written.read_bytes())
+            file.seek(0)
+            write(into / name / EVENTS, file.read())
 
 
 def _to_wandb(runs: Named, into: Path) -> None:
