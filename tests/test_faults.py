@@ -258,6 +258,15 @@ def test_a_pretraining_that_was_removed_is_named_by_what_starts_from_it(typed, t
     assert (tmp_path / "two/checkpoint.pt").exists()
 
 
+def test_a_finished_run_that_is_typed_again_does_not_need_what_it_started_from(typed, tmp_path):
+    assert typed(tmp_path, "pretrain", *SMALL, "hydra.run.dir=one").code == 0
+    words = ("finetune", *SMALL, "checkpoint=one", "budget.labels=20", "hydra.run.dir=two")
+    assert typed(tmp_path, *words).code == 0
+    shutil.rmtree(tmp_path / "one")
+    code, said = typed(tmp_path, *words)
+    assert (code, "was finished already" in said) == (0, True), said
+
+
 def test_a_run_of_another_version_says_which_one(typed, tmp_path):
     assert typed(tmp_path, "pretrain", *SMALL, *LONGER, "hydra.run.dir=run", stop_after=3).code == 130
     born, settings = tmp_path / "run/run.json", tmp_path / "run/config.yaml"

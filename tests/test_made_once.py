@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 from test_folder import classes
 
+from ssl_cli.data import progress
 from ssl_cli.data.made_once import made_by_one
+from ssl_cli.data.progress import show_progress
 from ssl_cli.runs import claim
-from ssl_cli.runs.turns import FOLDER
+from ssl_cli.runs.turns import FOLDER, Holder
 
 # A command that reads a data set, and says how many inputs it has decoded or tokenised itself. At the fifth it stands still until
 # a line comes in, if it is told to.
@@ -120,7 +122,7 @@ def test_a_cache_that_another_machine_makes_is_waited_for_until_that_is_silent(t
     place.mkdir(parents=True)
     lock = place / claim.NAME
     lock.write_text(json.dumps({"host": "elsewhere", "boot": "another", "pid": 7, "token": "theirs", "since": "then"}))
-    (place / "progress.json").write_text("damaged")
+    (place / "progress.json").write_text("[1e999, 3]")  # damaged
     caplog.set_level("INFO", "ssl_cli")
     begun = time.monotonic()
 
@@ -148,3 +150,17 @@ def test_where_no_lock_can_be_made_nobody_waits(tmp_path):
     for cache in (tmp_path / "file", Path("/proc/none")):
         with made_by_one(cache, cache / "texts" / "some", "the tokens", "texts") as mine:
             assert not mine.waited
+
+
+def test_the_bar_of_who_waits_follows_one_that_takes_over_with_less_to_do(monkeypatch):
+    bars = []
+
+    def kept(*arguments):
+        bars.append(show_progress(*arguments))
+        return bars[-1]
+
+    monkeypatch.setattr(progress, "show_progress", kept)
+    with progress.show_waiting("images", "images") as waiting:
+        for done, total in ((10, 20), (2, 8)):
+            waiting(Holder(7, "here", None, done, total))
+            assert [(bar.n, bar.total) for bar in bars] == [(done, total)]

@@ -159,8 +159,9 @@ def _check(asked: argparse.Namespace, allowed: Allowed) -> None:
     jobs = compose.composed_jobs(asked.overrides, False, *where, allowed)
     if not asked.cfg:
         compose.check_is_one_run(asked.overrides, *where)
-        _check_fit([job.config for job in jobs])
-        check_can_be_made(*compose.folder_of("run", asked.overrides, *where))
+        key, folder = compose.folder_of("run", asked.overrides, *where)
+        _check_fit([job.config for job in jobs], is_finished=(folder / "result.json").is_file())
+        check_can_be_made(key, folder)
 
 
 def _job(allowed: Allowed, in_sweep: bool, is_looked_for: bool) -> Callable[[Any], Path]:
@@ -195,8 +196,11 @@ def _job(allowed: Allowed, in_sweep: bool, is_looked_for: bool) -> Callable[[Any
     return carry_out_one
 
 
-def _check_fit(configs: list[Config]) -> None:
-    """Raises ConfigError where networks, methods, data and what any job starts from do not fit together, before data is read."""
+def _check_fit(configs: list[Config], is_finished: bool = False) -> None:
+    """Raises ConfigError where networks, methods, data and what any job starts from do not fit together, before data is read.
+
+    A run that is finished starts from nothing any more: what it started from may have been removed since.
+    """
     configs = [config for config in configs if not config.stage.reads_runs_alone]
     if not configs:
         return  # without PyTorch
@@ -205,7 +209,7 @@ def _check_fit(configs: list[Config]) -> None:
 
     problems: list[str] = []
     for config in configs:
-        for check in (check_fit, check_named_folders):
+        for check in (check_fit,) if is_finished else (check_fit, check_named_folders):
             try:
                 check(config)
             except ConfigError as error:

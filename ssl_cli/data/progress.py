@@ -57,6 +57,7 @@ def show_waiting(
             if total and done is not None:
                 if bar is None:
                     bar = bars.enter_context(show_progress(f"Waiting for {what}", unit, total, 0))
+                bar.total = total  # who takes over from one that died has less to do
                 bar.update(done - bar.n)
 
         yield waiting

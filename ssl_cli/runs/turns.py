@@ -111,7 +111,7 @@ def turn(root: Path, work: str, waiting: Waiting) -> Generator[Turn]:
 
 def _holder(said: dict[str, Any], place: Path) -> Holder:
     done = total = None
-    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+    with contextlib.suppress(OSError, ValueError, TypeError, RecursionError, OverflowError):
         done, total = map(int, json.loads((place / PROGRESS).read_text()))
     return Holder(said.get("pid", 0), str(said.get("host")), _noted(place), done, total)
 

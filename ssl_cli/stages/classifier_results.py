@@ -34,9 +34,8 @@ from ssl_cli.training.evaluate import class_accuracy, outputs
 from ssl_cli.training.loop import Fitted
 
 FEWEST, FEWEST_OF_PRETRAINING = 20, 50  # steps that can mean anything
-SMALLEST_THINGS = (
-    0.9  # in views, as a multiple of their size in the tested images; 0.83 has cost eleven points of accuracy
-)
+# Size of things in views, as a multiple of that in the tested images: 0.83 has cost eleven points of accuracy.
+SMALLEST_THINGS = 0.9
 
 
 @dataclass(frozen=True, kw_only=True)

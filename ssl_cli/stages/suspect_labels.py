@@ -26,9 +26,8 @@ log = logging.getLogger("ssl_cli")
 EXAMINED = 5000  # labels by features, which takes seconds
 FOLDS = 5
 SHOWN = 40  # in the picture
-KNOWS_ENOUGH = (
-    0.7  # share of labels it agrees with, for it to doubt the others; below that most doubts are its own mistakes
-)
+# The share of labels it must agree with for its doubts to count; below that most of them are its own mistakes.
+KNOWS_ENOUGH = 0.7
 FEATURES = "pre-trained features"
 
 

@@ -89,9 +89,8 @@ def _to_tensorboard(runs: Named, into: Path) -> None:
     for run, lines, name in runs:
         began = moment(run.began)
         with tempfile.TemporaryFile() as file:
-            writer = RecordWriter(
-                file
-            )  # its EventFileWriter hands each event to a thread, which takes longer than all else
+            # TensorBoard's EventFileWriter hands each event to a thread, which takes longer than all else.
+            writer = RecordWriter(file)
             writer.write(Event(wall_time=began, file_version="brain.Event:2").SerializeToString())
             settings = summary_v2.hparams_pb(_settings(run), trial_id=name)
             writer.write(Event(wall_time=began, summary=settings).SerializeToString())
