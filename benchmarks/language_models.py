@@ -90,6 +90,8 @@ def gpt(seeds: list[int]) -> None:
 def masked(seeds: list[int]) -> None:
     found: dict[str, list[float]] = {}
     for seed in seeds:
+        given = f"baseline {DEBIAN} {LABELS} {SENTENCES} {MASKED['15 %']} seed={seed}"
+        found.setdefault("random weights, fine-tuned", []).append(run(f"masked_random/{seed}", given)["test_accuracy"])
         for number, (name, words) in enumerate(MASKED.items()):
             own = f"{DEBIAN} {LABELS} {SENTENCES} {words} seed={seed}"
             run(f"masked_{number}/{seed}", f"pretrain {own}")
