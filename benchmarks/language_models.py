@@ -84,6 +84,11 @@ def gpt(seeds: list[int]) -> None:
             for start, words in (("random", "baseline"), ("pre-trained", f"finetune checkpoint=outputs/gpt/{seed}")):
                 result = run(f"gpt_{start}_{weight}/{seed}", f"{words} {own} stage.language_model={weight}")
                 found.setdefault(f"{start} weights, λ {weight}", []).append(result["test_accuracy"])
+        tuned = (
+            f"finetune checkpoint=outputs/gpt/{seed} {own} stage.language_model=0 schedule.supervised.pretrained_rate=1"
+        )
+        whole = run(f"gpt_whole_rate/{seed}", tuned)["test_accuracy"]
+        found.setdefault("pre-trained weights at the whole rate, λ 0", []).append(whole)
     show("Causal language model, 200 labels: test accuracy in %", found)
 
 
