@@ -1,7 +1,8 @@
 """What parts of language models are worth, on the files of `text_files.py`: `language_models.py PART... --files FOLDER`.
 
-gpt        the language model as second task of fine-tuning (weights 0 and 0.5), from random and from pre-trained weights
-masked     15 and 40 % of the tokens masked; next-sentence prediction on and off
+gpt        the language model as second task of fine-tuning (weights 0 and 0.5), from random and from pre-trained weights; the
+           latter also at the whole learning rate instead of a tenth
+masked     15 and 40 % of the tokens masked; next-sentence prediction on and off; fine-tuned at both rates, frozen; random weights
 xlm        CLM, MLM, MLM and TLM on translations: labels in English, tests in four other languages, retrieval of translations
 partners   the same tests for a bag of tokens, pre-trained by SimCLR with translations as each other's views (`method=micle`)
 sib200     the same for other sentences, by topic, with the pairs of `partners`; Russian and Spanish have none
@@ -32,6 +33,11 @@ MASKED = {
     "15 %": "method=masked_lm method.mask_ratio=0.15 method.next_sentence=false",
     "40 %": "method=masked_lm method.mask_ratio=0.4 method.next_sentence=false",
     "15 %, next sentence": "method=masked_lm method.mask_ratio=0.15 method.next_sentence=true",
+}
+MASKED_PARTS = {
+    "all": ("fine-tuned", "stage.train=all"),
+    "whole_rate": ("fine-tuned at the whole rate", "stage.train=all schedule.supervised.pretrained_rate=1"),
+    "head": ("frozen", "stage.train=head"),
 }
 SENTENCES = "dataset.sentences=' ¶ ' backbone.segments=true backbone.norm=post backbone.norm_eps=1e-12"
 PAIRS = (
@@ -100,12 +106,10 @@ def masked(seeds: list[int]) -> None:
         for number, (name, words) in enumerate(MASKED.items()):
             own = f"{DEBIAN} {LABELS} {SENTENCES} {words} seed={seed}"
             run(f"masked_{number}/{seed}", f"pretrain {own}")
-            for part in ("all", "head"):
-                given = f"finetune checkpoint=outputs/masked_{number}/{seed} {own} stage.train={part}"
+            for part, (kind, more) in MASKED_PARTS.items():
+                given = f"finetune checkpoint=outputs/masked_{number}/{seed} {own} {more}"
                 result = run(f"masked_{number}_{part}/{seed}", given)
-                found.setdefault(f"{name}, {'frozen' if part == 'head' else 'fine-tuned'}", []).append(
-                    result["test_accuracy"]
-                )
+                found.setdefault(f"{name}, {kind}", []).append(result["test_accuracy"])
     show("Masked language model, 200 labels: test accuracy in %", found)
 
 

@@ -20,6 +20,7 @@ from ssl_cli.config.schema import Config
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import Allowed, anything
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs.result import read_result
 from ssl_cli.training import launch
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _check(asked: argparse.Namespace, allowed: Allowed) -> None:
     if not asked.cfg:
         compose.check_is_one_run(asked.overrides, *where)
         key, folder = compose.folder_of("run", asked.overrides, *where)
-        _check_fit([job.config for job in jobs], is_finished=(folder / "result.json").is_file())
+        _check_fit([job.config for job in jobs], is_finished=read_result(folder) is not None)
         check_can_be_made(key, folder)
 
 

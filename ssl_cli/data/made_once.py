@@ -24,11 +24,11 @@ def made_by_one(cache: Path, folder: Path, what: str, unit: str) -> Generator[Tu
         with show_waiting(what, unit) as waiting:
             mine = held.enter_context(turn(cache.expanduser(), f"{folder.parent.name}-{folder.name}", waiting))
         if mine.waited:
-            _see_anew(folder.parent, folder)
+            _refresh_listing(folder.parent, folder)
         yield mine
 
 
-def _see_anew(*folders: Path) -> None:
+def _refresh_listing(*folders: Path) -> None:
     """Have a network disk tell what is in folders now: it may go on saying for a minute what was, until something is written."""
     for folder in folders:
         with contextlib.suppress(OSError):

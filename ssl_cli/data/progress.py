@@ -16,7 +16,7 @@ log = logging.getLogger("ssl_cli")
 
 HEARTBEAT = 60.0  # seconds between lines that say that a command still waits
 
-Far = tuple[int | None, int | None]  # how much of how much is done
+Done = tuple[int | None, int | None]  # how much of how much; None: it is not known
 
 
 def show_progress(what: str, unit: str, total: int, shown_from: int, iterable: Iterable[Any] | None = None) -> tqdm:
@@ -36,20 +36,20 @@ def show_progress(what: str, unit: str, total: int, shown_from: int, iterable: I
 
 @contextlib.contextmanager
 def show_waiting(
-    what: str, unit: str, far: Callable[[Holder], Far] = lambda holder: (holder.done, holder.total)
+    what: str, unit: str, done_by: Callable[[Holder], Done] = lambda holder: (holder.done, holder.total)
 ) -> Generator[Waiting]:
     """What to call again and again while another command does the work: it says for whom this one waits, and shows a bar.
 
     Args:
         what: is waited for; unit: what its progress counts.
-        far: how far the other is.
+        done_by: how much of it the other command has done.
     """
     with contextlib.ExitStack() as bars:
         bar, said = None, 0.0
 
         def waiting(holder: Holder) -> None:
             nonlocal bar, said
-            done, total = far(holder)
+            done, total = done_by(holder)
             if time.monotonic() - said > HEARTBEAT or not said:
                 still = "Still waiting" if said else "Waiting"
                 log.info("%s for %s, which another command %s", still, what, _described(holder, done, total, unit))

@@ -106,14 +106,15 @@ class _NormaliseByAll(torch.autograd.Function):
         own_variance = (values - _beside(own_mean, inputs)).square_().mean(_others(inputs))
         own_count = own_mean.new_tensor([values.numel() / len(own_mean)])
         mean, variance, count = _combined(torch.cat([own_mean, own_variance, own_count]), len(own_mean))
-        ctx.save_for_backward(inputs, weight, mean, variance, (variance + eps).rsqrt(), count)
+        ctx.save_for_backward(inputs, weight, mean, variance, count)
         ctx.eps = eps
         ctx.mark_non_differentiable(mean, variance, count)
         return F.batch_norm(inputs, mean, variance, weight, bias, training=False, eps=eps), mean, variance, count
 
     @staticmethod
     def backward(ctx: Any, *of_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        inputs, weight, mean, variance, scale, count = ctx.saved_tensors
+        inputs, weight, mean, variance, count = ctx.saved_tensors
+        scale = (variance + ctx.eps).rsqrt()
         # Sums over this process's values, of gradient × normalised input and of the gradient: one pass of PyTorch's kernel.
         _, along, sum_ = torch.ops.aten.native_batch_norm_backward(
             of_outputs[0], inputs, None, mean, variance, mean, scale, False, ctx.eps, [False, True, True]
@@ -124,9 +125,9 @@ class _NormaliseByAll(torch.autograd.Function):
             return None, of_weight, of_bias, None
         mean_gradient, mean_along = (_everyones(torch.cat([sum_, along])).sum(0) / count).chunk(2)
         factor = scale if weight is None else scale * weight
-        # factor * (gradient - mean_gradient - (inputs - mean) * scale * mean_along), with one tensor of that size and float32
+        # factor * (gradient - mean_gradient - (inputs - mean) * scale * mean_along), in three passes over one float32 tensor
         of_each = -factor * scale * mean_along
-        of_inputs = inputs.float().mul(_beside(of_each, inputs))
+        of_inputs = inputs * _beside(of_each, inputs)
         of_inputs.addcmul_(of_outputs[0].float(), _beside(factor, inputs))
         of_inputs.sub_(_beside(factor * mean_gradient + of_each * mean, inputs))
         return of_inputs.to(inputs.dtype), of_weight, of_bias, None

@@ -63,7 +63,7 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
         here.described(), short(run.folder),
     )  # fmt: skip
     views = views_of(config, dataset)
-    plain, small = views.plain, smaller_things(views)
+    plain, size_note = views.plain, smaller_things(views)
     if stage.teacher_input == "image":
         views = _WithInputs(views)
     phase = config.schedule.distill
@@ -84,7 +84,7 @@ def distill(config: Config, run: Run, start: Path | None = None) -> dict[str, An
         replace(
             result,
             suspect_labels=save_suspect_labels(config, run.folder, dataset, chosen, here, *starts_from),
-            caveats=result.caveats + small,
+            caveats=result.caveats + size_note,
             agreement=fitted.last["agreement"],
             teacher={
                 "folder": str(teacher_folder),

@@ -53,7 +53,7 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
         f"{batches.unlabelled.count:,}", config.dataset.name, here.described(), short(run.folder),
     )  # fmt: skip
     views, plain = views_of(config, dataset), plain_of(config, dataset)
-    small = smaller_things(views)
+    size_note = smaller_things(views)
     if stage.method == "fixmatch":
         strong = views_of(config, dataset, stage.fixmatch.strong)
         if hasattr(strong, "resolution"):  # one batch has views of one size, and pre-training's may be of another
@@ -73,7 +73,7 @@ def semi(config: Config, run: Run) -> dict[str, Any]:
         replace(
             result,
             suspect_labels=save_suspect_labels(config, run.folder, dataset, chosen, here, behind),
-            caveats=result.caveats + small,
+            caveats=result.caveats + size_note,
             inputs=batches.unlabelled.count,
             train_accuracy=fitted.last["accuracy"],
             confident_fraction=fitted.last.get("confident_fraction"),

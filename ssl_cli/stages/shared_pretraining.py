@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 from ssl_cli.config.schema import Config
-from ssl_cli.data.progress import Far, show_waiting
+from ssl_cli.data.progress import Done, show_waiting
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs import claim
 from ssl_cli.runs.below import seen
@@ -34,7 +34,7 @@ def one_pretraining_at_a_time(root: Path, wanted: str, run: Run) -> Generator[Tu
     """
     with contextlib.ExitStack() as held:
         begun = time.perf_counter()
-        with show_waiting(WANTED, "steps", _far) as waiting:
+        with show_waiting(WANTED, "steps", _steps_done) as waiting:
             mine = held.enter_context(turn(root, wanted, waiting))
         run.leave_out(time.perf_counter() - begun)
         yield mine
@@ -65,7 +65,7 @@ def to_go_on_with(mine: Turn, is_wanted: Callable[[Config], bool], parent: Run) 
     return settings, run
 
 
-def _far(holder: Holder) -> Far:
+def _steps_done(holder: Holder) -> Done:
     """Of a pre-training: its steps so far, and how many it has."""
     status = None if holder.folder is None else own_status(seen(holder.folder), held=True)
     return (None, None) if status is None else (status.step, status.steps)
