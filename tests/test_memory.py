@@ -3,6 +3,7 @@
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -70,3 +71,32 @@ def test_a_batch_that_does_not_fit_ends_in_one_sentence(tmp_path):
     assert (done.returncode, done.stderr.count("ssl-cli: "), "Traceback" in done.stderr) == (1, 1, False), done.stderr
     assert "ssl-cli: there is no memory for another " in done.stderr
     assert "lower schedule.supervised.batch_size=40000, or take a smaller network" in done.stderr
+
+
+PIECES = """
+import resource
+from pathlib import Path
+
+import torch
+from ssl_cli.training import device
+
+held = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() >> 20
+device.prepare_process(device.borrowed("cpu"))
+kept = device.KeptMemory()
+kept.check()
+for _ in range(4):
+    kept.check()
+    pieces = [torch.ones(100_000 + 97 * number) for number in range(1000)]    # 0.6 GB, which are freed but for every tenth
+    between = pieces[::10]
+    del pieces
+    print(held(), end=" ")
+    kept.check()
+    print(held())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+def test_memory_that_glibc_keeps_is_given_back_where_it_grows():
+    said = subprocess.run([sys.executable, "-c", PIECES], capture_output=True, text=True, check=True).stdout
+    before, after = zip(*(map(int, line.split()) for line in said.splitlines()), strict=True)
+    assert min(before) - max(after) > 300

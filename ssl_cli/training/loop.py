@@ -19,7 +19,7 @@ from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import not_finite
 from ssl_cli.training.average import WeightAverage
 from ssl_cli.training.compiling import compile_if_faster
-from ssl_cli.training.device import Machine
+from ssl_cli.training.device import KeptMemory, Machine
 from ssl_cli.training.distributed import TakeStep, taken_together
 from ssl_cli.training.interruption import stop_requests
 from ssl_cli.training.outlook import Outlook
@@ -107,7 +107,7 @@ class _Training:
 
     def __init__(self, recipe: Recipe, run: Run):
         self.recipe, self.run = recipe, run
-        self.clock = Clock(run.progress())
+        self.clock, self.kept_memory = Clock(run.progress()), KeptMemory()
         self.steps = Steps(recipe, self.clock)
         self.average = WeightAverage(recipe.method, recipe.phase.ema) if recipe.phase.ema else None
         self.state = self._resume() or State()
@@ -167,6 +167,7 @@ class _Training:
         }
         self.run.save_checkpoint(contents, self.clock.inputs, self.clock.seconds)
         self.clock.saved()
+        self.kept_memory.check()
 
     def _resume(self) -> State | None:
         if (saved := self.run.checkpoint()) is None:
