@@ -2,8 +2,10 @@
 
 gpt        the language model as second task of fine-tuning (weights 0 and 0.5), from random and from pre-trained weights; the
            latter also at the whole learning rate instead of a tenth
-masked     15 and 40 % of the tokens masked; next-sentence prediction on and off; fine-tuned at both rates, frozen; random weights
-xlm        CLM, MLM, MLM and TLM on translations: labels in English, tests in four other languages, retrieval of translations
+masked     from random weights, and from the embeddings of a bag of tokens that SimCLR pre-trained for half a minute: these alone;
+           15 and 40 % of the tokens masked; next-sentence prediction on and off; fine-tuned and frozen
+xlm        CLM, MLM, MLM and TLM on translations, from the embeddings of a bag of them (`partners`) and these alone: labels in
+           English, tests in four other languages, retrieval of translations
 partners   the same tests for a bag of tokens, pre-trained by SimCLR with translations as each other's views (`method=micle`)
 sib200     the same for other sentences, by topic, with the pairs of `partners`; Russian and Spanish have none
 spanish    perplexity of a small language alone, and beside a related one
@@ -29,21 +31,27 @@ PRETRAIN = (
 DEBIAN = f"dataset=texts dataset.root=debian.csv dataset.columns.split=split {SMALL} {PRETRAIN} schedule.pretrain.max_steps=600"
 LABELS = "budget=balanced budget.labels=200"
 CAUSAL = "method=causal_lm backbone.causal=true backbone.pooling=last augment.supervised.drop.p=0"
+SENTENCES = "dataset.sentences=' ¶ ' backbone.segments=true"
 MASKED = {
-    "15 %": "method=masked_lm method.mask_ratio=0.15 method.next_sentence=false",
-    "40 %": "method=masked_lm method.mask_ratio=0.4 method.next_sentence=false",
-    "15 %, next sentence": "method=masked_lm method.mask_ratio=0.15 method.next_sentence=true",
+    "15 % masked": "method=masked_lm method.mask_ratio=0.15 method.next_sentence=false",
+    "40 % masked": "method=masked_lm method.mask_ratio=0.4 method.next_sentence=false",
+    "15 % masked, next sentence": "method=masked_lm method.mask_ratio=0.15 method.next_sentence=true",
 }
-MASKED_PARTS = {
-    "all": ("fine-tuned", "stage.train=all"),
-    "whole_rate": ("fine-tuned at the whole rate", "stage.train=all schedule.supervised.pretrained_rate=1"),
-    "head": ("frozen", "stage.train=head"),
-}
-SENTENCES = "dataset.sentences=' ¶ ' backbone.segments=true backbone.norm=post backbone.norm_eps=1e-12"
+WHOLE_RATE = "schedule.supervised.pretrained_rate=1"
+BAG = "augment=text backbone=bag head=linear schedule=text schedule.pretrain.evaluate_every=0 method.temperature=0.3"
+FIRST_BAG = (
+    "pretrain dataset=texts dataset.root=debian.csv dataset.columns.split=split dataset.sentences=' ¶ ' "
+    f"{BAG} backbone.dim=128 runtime.threads=1"
+)
+LANGUAGES = (
+    "dataset=parallel dataset.columns.split=split dataset.pairs=debian_pairs.csv dataset.languages=[en,it,da,de,fr] "
+    "dataset.tokenizer.vocabulary=16000 budget=all runtime.threads=1"
+)
+DESCRIPTIONS = "dataset.root=debian_languages.csv"
+BAG_OF_PAIRS = f"{LANGUAGES} {BAG} method=micle schedule.pretrain.epochs=8"
 PAIRS = (
-    "dataset=parallel dataset.root=debian_languages.csv dataset.columns.split=split dataset.pairs=debian_pairs.csv "
-    f"dataset.languages=[en,it,da,de,fr] dataset.tokenizer.vocabulary=16000 {SMALL} {PRETRAIN} backbone.languages=true "
-    "schedule.pretrain.max_steps=1500 schedule.supervised.max_steps=600 budget=all method=cross_lingual method.transform=false"
+    f"{LANGUAGES} {DESCRIPTIONS} {SMALL} {PRETRAIN} backbone.languages=true method=cross_lingual method.transform=false "
+    "schedule.pretrain.max_steps=600 schedule.supervised.max_steps=600"
 )
 ONE_CORRUPTION = "stage.text_corruptions.truncation=[0.5] " + " ".join(  # one has to be measured
     f"stage.text_corruptions.{name}=[]"
@@ -100,59 +108,63 @@ def gpt(seeds: list[int]) -> None:
 
 def masked(seeds: list[int]) -> None:
     found: dict[str, list[float]] = {}
+
+    def measure(arm: str, folder: str, command: str) -> None:
+        found.setdefault(arm, []).append(run(folder, command)["test_accuracy"])
+
+    after_the_bag = [(f"{name}, after the bag", words, True) for name, words in MASKED.items()]
+    arms = [("15 % masked, after random weights", MASKED["15 % masked"], False), *after_the_bag]
     for seed in seeds:
-        given = f"baseline {DEBIAN} {LABELS} {SENTENCES} {MASKED['15 %']} seed={seed}"
-        found.setdefault("random weights, fine-tuned", []).append(run(f"masked_random/{seed}", given)["test_accuracy"])
-        for number, (name, words) in enumerate(MASKED.items()):
-            own = f"{DEBIAN} {LABELS} {SENTENCES} {words} seed={seed}"
-            run(f"masked_{number}/{seed}", f"pretrain {own}")
-            for part, (kind, more) in MASKED_PARTS.items():
-                given = f"finetune checkpoint=outputs/masked_{number}/{seed} {own} {more}"
-                result = run(f"masked_{number}_{part}/{seed}", given)
-                found.setdefault(f"{name}, {kind}", []).append(result["test_accuracy"])
+        own = f"{DEBIAN} {LABELS} {SENTENCES} seed={seed}"
+        bag = f"masked_bag/{seed}"
+        run(bag, f"{FIRST_BAG} seed={seed}")
+        measure("random weights", f"masked_random/{seed}", f"baseline {own} {MASKED['15 % masked']}")
+        tuned = f"finetune checkpoint=outputs/{bag} {own} {MASKED['15 % masked']} {WHOLE_RATE}"
+        measure("the bag's embeddings", f"masked_bag_tuned/{seed}", tuned)
+        for number, (arm, words, from_bag) in enumerate(arms):
+            start = f"outputs/{bag}" if from_bag else "random"
+            run(f"masked_{number}/{seed}", f"pretrain {own} {words} init_from={start}")
+            trained = f"finetune checkpoint=outputs/masked_{number}/{seed} {own} {words}"
+            measure(arm, f"masked_{number}_tuned/{seed}", f"{trained} {WHOLE_RATE}")
+            measure(f"{arm}, frozen", f"masked_{number}_frozen/{seed}", f"{trained} stage.train=head")
     show("Masked language model, 200 labels: test accuracy in %", found)
 
 
 def xlm(seeds: list[int]) -> None:
     found: dict[str, list[float]] = {}
+
+    def measure(arm: str, folder: str, seed: int, command: str) -> None:
+        for language, numbers in run(f"{folder}/{seed}", command)["languages"].items():
+            found.setdefault(f"{arm}, {language}", []).append(numbers["accuracy"])
+        read = f"evaluate stage.run=outputs/{folder}/{seed} {READ}"
+        for pair, numbers in run(f"{folder}_read/{seed}", read)["rows"][0]["translations"].items():
+            found.setdefault(f"{arm}, {pair}", []).append(numbers["mean"])
+
     for seed in seeds:
-        for number, (name, words) in enumerate(MIXTURES.items()):
+        bag = f"xlm_bag/{seed}"
+        run(bag, f"pretrain {BAG_OF_PAIRS} {DESCRIPTIONS} backbone.dim=128 seed={seed}")
+        tuned = f"finetune checkpoint=outputs/{bag} {PAIRS} {MIXTURES['MLM']} seed={seed}"
+        measure("the bag's embeddings", "xlm_bag_tuned", seed, tuned)
+        for number, (arm, words) in enumerate(MIXTURES.items()):
             own = f"{PAIRS} {words} seed={seed}"
-            run(f"xlm_{number}/{seed}", f"pretrain {own}")
-            for part in ("all", "head"):
-                folder = f"xlm_{number}_{part}/{seed}"
-                kind = "frozen" if part == "head" else "fine-tuned"
-                result = run(folder, f"finetune checkpoint=outputs/xlm_{number}/{seed} {own} stage.train={part}")
-                for language, numbers in result["languages"].items():
-                    found.setdefault(f"{name}, {kind}, {language}", []).append(numbers["accuracy"])
-                read = f"evaluate stage.run=outputs/{folder} {READ}"
-                row = run(f"xlm_{number}_{part}_read/{seed}", read)["rows"][0]
-                for pair, numbers in row["translations"].items():
-                    found.setdefault(f"{name}, {kind}, {pair}", []).append(numbers["mean"])
+            run(f"xlm_{number}/{seed}", f"pretrain {own} init_from=outputs/{bag}")
+            measure(arm, f"xlm_{number}_tuned", seed, f"finetune checkpoint=outputs/xlm_{number}/{seed} {own}")
     show("English labels, read in other languages; nearest is the translation: in %", found)
 
 
-BAG = (
-    "compare dataset=parallel dataset.columns.split=split dataset.pairs=debian_pairs.csv dataset.tokenizer.vocabulary=16000 "
-    "augment=text backbone=bag head=linear schedule=text method=micle method.temperature=0.3 budget=all "
-    "schedule.pretrain.epochs=8 schedule.pretrain.evaluate_every=0 schedule.supervised.max_steps=2000 runtime.threads=1"
-)
-
-
 def partners(seeds: list[int]) -> None:
-    own = f"{BAG} dataset.root=debian_languages.csv dataset.languages=[en,it,da,de,fr]"
-    _partners("partners", own, seeds, READ)
+    _partners("partners", DESCRIPTIONS, seeds, READ)
 
 
 def sib200(seeds: list[int]) -> None:
-    _partners("sib200", f"{BAG} dataset.root=sib200.csv dataset.languages=[en,it,da,de,fr]", seeds, "")
+    _partners("sib200", "dataset.root=sib200.csv", seeds, "")
 
 
-def _partners(name: str, command: str, seeds: list[int], more: str) -> None:
+def _partners(name: str, texts: str, seeds: list[int], more: str) -> None:
     """A comparison a seed, and what each of its arms makes of every language."""
     found: dict[str, list[float]] = {}
     for seed in seeds:
-        result = run(f"{name}/{seed}", f"{command} seed={seed}")
+        result = run(f"{name}/{seed}", f"compare {BAG_OF_PAIRS} {texts} schedule.supervised.max_steps=2000 seed={seed}")
         for row in result["rows"]:
             for language, numbers in (row.get("languages") or {}).items():
                 found.setdefault(f"{row['arm']}, {language}", []).append(numbers["accuracy"]["mean"])
