@@ -329,7 +329,7 @@ class _Worker:
 def _work(name: str, arm: str, pipe: Connection) -> None:
     case = next(case for case in CASES if case.name == name)
     if arm in ("article", "lightly"):
-        device._keep_freed_memory = lambda: None  # theirs is glibc's allocator as it comes
+        device.keep_freed_memory = lambda: None  # theirs is glibc's allocator as it comes
     config = from_overrides("stage=pretrain", *case.overrides)
     here = device.machine(config.runtime)
     makers = {

@@ -78,11 +78,11 @@ import resource
 from pathlib import Path
 
 import torch
-from ssl_cli.training import device
+from ssl_cli.training.memory import KeptMemory, keep_freed_memory
 
 held = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize() >> 20
-device.prepare_process(device.borrowed("cpu"))
-kept = device.KeptMemory()
+keep_freed_memory()
+kept = KeptMemory()
 kept.check()
 for _ in range(4):
     kept.check()

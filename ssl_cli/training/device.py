@@ -1,14 +1,11 @@
 """The machine: which device and precision, decided once, printed and saved."""
 
-import contextlib
-import ctypes
 import json
 import os
 import platform
 import re
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -22,6 +19,7 @@ from ssl_cli.runs.files import write
 from ssl_cli.runs.own import damaged, own_object
 from ssl_cli.runs.run import MACHINE, Run
 from ssl_cli.training import launch
+from ssl_cli.training.memory import keep_freed_memory
 from ssl_cli.training.threads import own_threads
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -189,41 +187,7 @@ def machine_of(run: Run, runtime: Runtime) -> Machine:
 def prepare_process(here: Machine) -> None:
     """Let this process compute as the machine says: with so many threads."""
     torch.set_num_threads(here.threads)
-    _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Let glibc keep large blocks for the next step; giving them back costs a third of a small network's step.
-
-    By default every tensor above some MB is a mapping of its own, whose pages the kernel clears anew each time.
-    """
-    no_mappings, never_trim, ask_for = (-4, 0), (-1, 2**31 - 1), (-2, 64 << 20)  # M_MMAP_MAX, M_TRIM_…, M_TOP_PAD
-    with contextlib.suppress(OSError, AttributeError):  # another C library
-        library = ctypes.CDLL("libc.so.6")
-        for parameter, value in (no_mappings, never_trim, ask_for):
-            library.mallopt(parameter, value)
-
-
-class KeptMemory:
-    """What glibc keeps for the next step, as `prepare_process` asked, given back where it grows.
-
-    Tensors of texts have another size at each step, so that what is kept lies in more and more pieces too small for the next.
-    """
-
-    GROWTH = 1.25  # of the process's memory, from which giving back pays; it costs a tenth of a second for each GB
-
-    def __init__(self) -> None:
-        self._usual: int | None = None
-
-    def check(self) -> None:
-        """Give the free memory back if the process has grown since it was last given back."""
-        with contextlib.suppress(OSError, AttributeError):  # another system or C library, which keeps nothing
-            held = int(Path("/proc/self/statm").read_text().split()[1])
-            if self._usual is None:
-                self._usual = held
-            elif held > self.GROWTH * self._usual:
-                ctypes.CDLL("libc.so.6").malloc_trim(0)
-                self._usual = None
+    keep_freed_memory()
 
 
 def _best_device() -> str:

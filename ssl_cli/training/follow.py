@@ -16,11 +16,13 @@ from ssl_cli.training import launch
 from ssl_cli.training.device import Machine, prepare_process
 from ssl_cli.training.distributed import shared
 from ssl_cli.training.interruption import handled
-from ssl_cli.training.memory import is_out_of_memory
+from ssl_cli.training.memory import KeptMemory, is_out_of_memory
 from ssl_cli.training.messages import BEGIN, DONE, LEAVE, PATIENCE, hear, hear_content, join, meet, says_gone
 from ssl_cli.training.parcel import unpacked
 from ssl_cli.training.progress import Clock
 from ssl_cli.training.step import Steps
+
+STEPS_BETWEEN_LOOKS = 200  # at the memory that the process has; the leader looks at its checkpoints
 
 
 def main(port: int, rank: int, count: int, on_gpus: bool) -> None:
@@ -87,11 +89,14 @@ def _take_part(content: bytes, rank: int, count: int, gpu: int) -> None:
     steps.optimiser.load_state_dict(parcel.optimiser)
     steps.scaler.load_state_dict(parcel.scaler)
     recipe.method.train()
+    kept_memory = KeptMemory()
     # SIGTERM is sent to all processes at once, and the one that leads still saves what they have done.
     with shared_batch_norm(recipe.method), shared(steps), handled(signal.SIG_IGN, signal.SIGTERM):
         while (step := hear()) != DONE:
             with processes.together(rank, count):
                 steps.take(step)
+            if step % STEPS_BETWEEN_LOOKS == 0:
+                kept_memory.check()
 
 
 def _own_machine(machine: Machine, gpu: int) -> Machine:

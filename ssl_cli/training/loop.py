@@ -19,9 +19,10 @@ from ssl_cli.runs.run import Run
 from ssl_cli.runs.weights import not_finite
 from ssl_cli.training.average import WeightAverage
 from ssl_cli.training.compiling import compile_if_faster
-from ssl_cli.training.device import KeptMemory, Machine
+from ssl_cli.training.device import Machine
 from ssl_cli.training.distributed import TakeStep, taken_together
 from ssl_cli.training.interruption import stop_requests
+from ssl_cli.training.memory import KeptMemory
 from ssl_cli.training.outlook import Outlook
 from ssl_cli.training.progress import Clock, bar
 from ssl_cli.training.state import WHAT_TO_TRY, Monitor, State
