@@ -4,7 +4,7 @@ gpt        the language model as second task of fine-tuning (weights 0 and 0.5),
            latter also at the whole learning rate instead of a tenth
 masked     from random weights, and from the embeddings of a bag of tokens that SimCLR pre-trained for half a minute: these alone;
            15 and 40 % of the tokens masked; next-sentence prediction on and off; fine-tuned and frozen
-xlm        CLM, MLM, MLM and TLM on translations, from the embeddings of a bag of them (`partners`) and these alone: labels in
+xlm        MLM, MLM and TLM, CLM on translations, from the embeddings of a bag of them (`partners`) and these alone: labels in
            English, tests in four other languages, retrieval of translations
 partners   the same tests for a bag of tokens, pre-trained by SimCLR with translations as each other's views (`method=micle`)
 sib200     the same for other sentences, by topic, with the pairs of `partners`; Russian and Spanish have none
@@ -59,9 +59,9 @@ ONE_CORRUPTION = "stage.text_corruptions.truncation=[0.5] " + " ".join(  # one h
 )
 READ = f"stage.translations=debian_pairs_held_out.csv {ONE_CORRUPTION} runtime.threads=1"
 MIXTURES = {
-    "CLM": "method.clm=1 method.mlm=0 method.tlm=0",
     "MLM": "method.clm=0 method.mlm=1 method.tlm=0",
     "MLM and TLM": "method.clm=0 method.mlm=1 method.tlm=1",
+    "CLM": "method.clm=1 method.mlm=0 method.tlm=0",
 }
 
 
