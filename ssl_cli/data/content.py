@@ -39,8 +39,8 @@ def _bytes(tensor: Tensor) -> memoryview:
 def _size(inputs: Inputs) -> int:
     """Bytes."""
     if isinstance(inputs, Tokens):
-        return int(inputs.lengths.sum()) * inputs.flat.element_size()
-    return inputs.numel() * inputs.element_size()
+        return int(inputs.lengths.sum()) * inputs.flat.dtype.itemsize
+    return inputs.nbytes
 
 
 def _form(inputs: Inputs) -> str:

@@ -6,7 +6,6 @@ from functools import lru_cache
 from weakref import WeakValueDictionary
 
 import torch
-from torch import Tensor
 
 from ssl_cli.config.build import build, named, plain
 from ssl_cli.config.schema import DatasetComponent, Facts, ImageFacts, TextFacts
@@ -15,7 +14,7 @@ from ssl_cli.data.tokens import Tokens, Vocabulary
 from ssl_cli.data.types import UNKNOWN, Dataset, Inputs, Split, problems_of
 from ssl_cli.errors import ConfigError
 
-_read: WeakValueDictionary[tuple[str, str], Tensor | Tokens] = WeakValueDictionary()  # by settings and part
+_read: WeakValueDictionary[tuple[str, str], Inputs] = WeakValueDictionary()  # by settings and part
 
 
 def load(target: DatasetComponent) -> Dataset:
@@ -140,7 +139,7 @@ def overlap(dataset: Dataset, other: Split) -> float:
 
     At most 4,096 evenly spaced inputs of each split are compared. Texts are compared by their tokens.
     """
-    if isinstance(other.inputs, Tensor) and dataset.shape != tuple(other.inputs.shape[1:]):
+    if not isinstance(other.inputs, Tokens) and dataset.shape != tuple(other.inputs.shape[1:]):
         return 0.0
     there = {_content(other.inputs, item) for item in range(len(other))}
     found = [

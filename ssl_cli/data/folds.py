@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ssl_cli.data.images.duplicates import find_alike
-from ssl_cli.data.types import Dataset, as_tensor
+from ssl_cli.data.types import Dataset, as_rows
 from ssl_cli.errors import ConfigError
 from ssl_cli.randomness import derived_seed
 
@@ -24,7 +24,7 @@ def groups_of(dataset: Dataset, items: Tensor) -> Tensor:
     from scipy.sparse.csgraph import connected_components
 
     count = len(items)
-    pairs = [] if dataset.vocabulary else find_alike(as_tensor(dataset.train.inputs)[items].cpu().numpy())
+    pairs = [] if dataset.vocabulary else find_alike(as_rows(dataset.train.inputs)[items].cpu().numpy())
     if dataset.cases is not None:
         first: dict[int, int] = {}
         pairs += [(first.setdefault(case, place), place) for place, case in enumerate(dataset.cases[items].tolist())]

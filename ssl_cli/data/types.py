@@ -10,10 +10,14 @@ import torch
 from torch import Tensor
 
 from ssl_cli.data.images.files import Reading
+from ssl_cli.data.shards import Shards
 from ssl_cli.data.token_batch import TokenBatch
 from ssl_cli.data.tokens import Tokens, Vocabulary
 
-Inputs = Tensor | Tokens  # images: uint8 (N, C, H, W), in memory or memory-mapped; features: float (N, D); or texts
+Rows = (
+    Tensor | Shards
+)  # images: uint8 (N, C, H, W), in memory or mapped from one file or several; or features: float (N, D)
+Inputs = Rows | Tokens  # or texts
 View = Tensor | TokenBatch  # what networks get: float (B, C, H, W), float features (B, D), or packed texts
 Plain = Callable[[Inputs, torch.device], View]  # inputs as evaluation sees them, on a device
 _Maker = TypeVar("_Maker", bound=Callable[..., "Dataset"])
@@ -35,8 +39,8 @@ class Split:
         return len(self.inputs)
 
 
-def as_tensor(inputs: Inputs) -> Tensor:
-    """Images or features, where inputs can be nothing else.
+def as_rows(inputs: Inputs) -> Rows:
+    """Images or features, where inputs can be nothing else; not read, if they are mapped.
 
     Raises:
         TypeError: they are texts.
@@ -44,6 +48,16 @@ def as_tensor(inputs: Inputs) -> Tensor:
     if isinstance(inputs, Tokens):
         raise TypeError("these inputs are texts, and images or features are wanted")
     return inputs
+
+
+def as_tensor(inputs: Inputs) -> Tensor:
+    """Images or features, where inputs can be nothing else, all of them in memory.
+
+    Raises:
+        TypeError: they are texts.
+    """
+    rows = as_rows(inputs)
+    return rows[:] if isinstance(rows, Shards) else rows
 
 
 def as_texts(inputs: Inputs) -> Tokens:

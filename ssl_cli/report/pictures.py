@@ -13,7 +13,7 @@ from ssl_cli.augment.views import encode
 from ssl_cli.data.measures import confusion
 from ssl_cli.data.text.tokenizer import texts_of
 from ssl_cli.data.tokens import Tokens
-from ssl_cli.data.types import Batch, Dataset, Inputs, as_tensor, as_texts
+from ssl_cli.data.types import Batch, Dataset, Inputs, as_rows, as_tensor, as_texts
 from ssl_cli.randomness import Draws
 from ssl_cli.report import plots
 from ssl_cli.report.figure import optional
@@ -92,7 +92,7 @@ def save_classes(dataset: Dataset, views: Any, classes: Tensor, seed: int, path:
     shown = {}
     for number in classes[classes >= 0].unique()[:10].tolist():
         members = (classes == number).nonzero()[:10, 0]
-        inputs = as_tensor(dataset.train.inputs)[members.repeat(10)[:10]]
+        inputs = as_rows(dataset.train.inputs)[members.repeat(10)[:10]]
         (varied,) = views(inputs, 1, Draws(seed, "shown classes", number))
         row = torch.cat(
             [encode(inputs[: len(members)], 1.0), _enlarged(varied.float() / views.scale, inputs.shape[2:])]

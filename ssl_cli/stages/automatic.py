@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from omegaconf import DictConfig
-from torch import Tensor
 
 from ssl_cli.config import automatic
 from ssl_cli.config.compose import check, from_overrides, resolved
@@ -16,7 +15,7 @@ from ssl_cli.config.overrides import NAME, composed_with, reading
 from ssl_cli.config.schema import Config
 from ssl_cli.config.typecheck import Allowed, anything
 from ssl_cli.data.dataset import facts_of, load
-from ssl_cli.data.types import Dataset, as_tensor
+from ssl_cli.data.types import Dataset, Rows, as_rows
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.saved import saved_settings
 from ssl_cli.stages.automatic_network import chosen_network
@@ -125,11 +124,11 @@ def _timed(config: Config, dataset: Dataset, settings: DictConfig, words: Sequen
     return check(resolved(automatic.with_values(settings, values)), allowed)
 
 
-def _images(dataset: Dataset, group: Literal["augment", "backbone"]) -> Tensor:
+def _images(dataset: Dataset, group: Literal["augment", "backbone"]) -> Rows:
     """Raises ConfigError where there are none."""
     if dataset.vocabulary is not None:
         instead = {"augment": "text or whole_text", "backbone": "bag or transformer"}[group]
         raise ConfigError(
             f"{group}=auto: is chosen for images, and dataset={dataset.name} has texts; take {group}={instead}"
         )
-    return as_tensor(dataset.train.inputs)
+    return as_rows(dataset.train.inputs)

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from torch import Tensor
-
 from ssl_cli.config.automatic import values_of
 from ssl_cli.data.images.mirror import is_grey
+from ssl_cli.data.types import Rows
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.files import short
 from ssl_cli.runs.own import own_settings
@@ -18,7 +17,7 @@ PHOTOGRAPHS = "resnet9"
 OTHERS = "small"
 
 
-def chosen_network(images: Tensor, checkpoint: Path | Literal["auto"]) -> tuple[dict[str, Any], dict[str, Any], str]:
+def chosen_network(images: Rows, checkpoint: Path | Literal["auto"]) -> tuple[dict[str, Any], dict[str, Any], str]:
     """A network for images and smaller views for its pre-training, as settings by key, and a line that says what and why.
 
     What starts from a pre-training that was named has its network. Else colour photographs of at least 24 pixels get

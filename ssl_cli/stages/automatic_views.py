@@ -2,10 +2,9 @@
 
 from typing import Any
 
-from torch import Tensor
-
 from ssl_cli.config.automatic import values_of
 from ssl_cli.data.images.mirror import FEWEST, SAME, is_grey, mirror_ratio
+from ssl_cli.data.types import Rows
 
 BLURRED_FROM = 64  # pixels of the shorter side
 GREY: dict[str, Any] = {
@@ -21,7 +20,7 @@ GREY: dict[str, Any] = {
 }
 
 
-def chosen_views(images: Tensor) -> tuple[dict[str, Any], str]:
+def chosen_views(images: Rows) -> tuple[dict[str, Any], str]:
     """Views for images, as settings by key, and a line that says what and why.
 
     Colour photographs get those of `augment=natural`, with crops of at least 8/side of the area (between 0.08 and 0.4), since

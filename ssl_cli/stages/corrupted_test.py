@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from ssl_cli.augment import corruptions, text_corruptions
 from ssl_cli.augment.views import encode
@@ -38,7 +37,7 @@ class CorruptedTest:
     def parts(self, name: str, strength: float) -> list[Inputs] | Iterator[Inputs]:
         """The test inputs, corrupted batch by batch so that memory does not grow with N; short texts are kept."""
         inputs = self.dataset.test.inputs
-        if isinstance(inputs, Tensor) or self._count() * int(inputs.lengths.sum()) > KEPT:
+        if not isinstance(inputs, Tokens) or self._count() * int(inputs.lengths.sum()) > KEPT:
             return self._parts(name, strength)
         if (name, strength) not in self._made:
             self._made[name, strength] = list(self._parts(name, strength))

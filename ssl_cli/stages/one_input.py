@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from ssl_cli.data.text.tokenizer import texts_of
-from ssl_cli.data.types import Dataset, Inputs, as_tensor, as_texts
+from ssl_cli.data.types import Dataset, Inputs, as_rows, as_texts
 
 LENGTH = 200  # letters of a text in a table
 
@@ -23,7 +23,7 @@ def has_pictures(dataset: Dataset) -> bool:
 
 def picture_of(inputs: Inputs, item: int) -> Image.Image:
     """An image of a data set, grey or in colour, as a picture."""
-    pixels = as_tensor(inputs)[item].numpy()
+    pixels = as_rows(inputs)[item].numpy()
     return Image.fromarray(pixels[0] if len(pixels) != 3 else pixels.transpose(1, 2, 0))
 
 

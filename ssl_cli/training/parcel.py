@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ssl_cli.data.dataset import inputs_read, where_read
+from ssl_cli.data.shards import Shards
 from ssl_cli.data.tokens import Tokens
 from ssl_cli.errors import ConfigError
 from ssl_cli.training.step import Recipe
@@ -54,7 +55,7 @@ def unpacked(content: bytes) -> Parcel:
 
 class _Packer(pickle.Pickler):
     def reducer_override(self, obj: Any) -> tuple[Callable[..., Any], tuple[Any, ...]] | Any:
-        if isinstance(obj, (Tensor, Tokens)) and (where := where_read(obj)):
+        if isinstance(obj, (Tensor, Shards, Tokens)) and (where := where_read(obj)):
             return inputs_read, where
         if isinstance(obj, Tensor) and obj.device.type != "cpu":  # each process has another device
             if isinstance(obj, nn.Parameter):

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ssl_cli.data.types import UNKNOWN, Dataset, Inputs
+from ssl_cli.data.tokens import Tokens
+from ssl_cli.data.types import UNKNOWN, Dataset, Inputs, as_tensor
 from ssl_cli.errors import ConfigError
 from ssl_cli.methods.base import Method
 from ssl_cli.methods.networks import build_for
@@ -66,11 +67,11 @@ def features_by(name: str | Path, inputs: Inputs, dataset: Dataset, here: Machin
         ConfigError: the folder is not that of a finished pre-training, or its backbone does not fit.
     """
     if name == PIXELS:
-        if not isinstance(inputs, Tensor):
+        if isinstance(inputs, Tokens):
             raise ConfigError(
                 f"method.features={PIXELS}: dataset={dataset.name} has texts; name a pre-training's folder"
             )
-        return inputs.flatten(1).float()
+        return as_tensor(inputs).flatten(1).float()
     theirs = settings_of("method.features", Path(name), "pre-training")
     backbone = build_for(theirs.backbone, dataset)
     try:

@@ -1,8 +1,9 @@
 """Decoded images on disk: each file is decoded once, and a changed folder decodes only what changed.
 
 A cache is a folder of parts (see `part.py`), which one command at a time makes. Parts are never changed, and what an
-interrupted command decoded is there for the next. Once all images of a data set are decoded, one part has all of
-them in the order of the data set, so that it can be mapped as a whole, and replaces those before it.
+interrupted command decoded is there for the next. Small parts are joined to such of `shards.BYTES` as soon as there are enough of
+them, and removed, so that the disk never holds all images twice. A data set is one file more, written last: which row of which
+part each of its images is, and what was noted of them.
 """
 
 import contextlib
@@ -11,22 +12,39 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from ssl_cli.data import shards
 from ssl_cli.data.images.files import Reading
 from ssl_cli.data.images.item import Item
-from ssl_cli.data.images.part import Decoded, Part, images_at_once, write_part
+from ssl_cli.data.images.joining import cut, parts_to_join
+from ssl_cli.data.images.part import (
+    Decoded,
+    Part,
+    Shelf,
+    Version,
+    image_bytes,
+    images_at_once,
+    new_file,
+    new_name,
+    read_entries,
+    version,
+    write_part,
+)  # fmt: skip
 from ssl_cli.data.images.workers import decode_parts, processes_for
+from ssl_cli.data.made_once import workplace
 from ssl_cli.data.progress import show_progress
 from ssl_cli.errors import ConfigError
 
 FORMAT = 1  # raised when the same files give other parts
 SHOWN_FROM = 500  # images, whose decoding takes seconds
 MAPPED = 64  # parts at a time
+SET = "set-"  # begins the names of data sets
 
 
 class PartLostError(Exception):
@@ -41,6 +59,7 @@ class ImageCache:
         self.setting = cache
         self.folder = cache.expanduser() / "images" / hashlib.sha256(about.encode()).hexdigest()[:24]
         self.root, self.reading = root, reading
+        self.size = max(1, shards.BYTES // image_bytes(reading))  # rows of a full part
         self._maps: dict[str, np.ndarray] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,114 +72,194 @@ class ImageCache:
         """What each file gives; those that no part has are decoded now, and `tell` is called with how many of how many are.
 
         Raises:
+            PartLostError: another process has replaced a part that has some of them; decode again.
             ConfigError: the disk is full, or the cache cannot be written.
         """
         known = self._known()
-        missing = [item for item in items if _version(item) not in known]
-        if missing:
-            self._check_space(len(missing), beside=len(items))  # all of them are written once more, in their order
-            processes = processes_for(len(missing))
-            size = images_at_once(self.reading, len(missing), processes)
-            cuts = range(0, len(missing), size)
-            parts = [Part(self.folder, self.root, missing[first : first + size], self.reading) for first in cuts]
-            done = 0
+        missing = [item for item in items if version(item) not in known]
+        loose = self._loose([item for item in items if version(item) in known], known)
+        if missing or loose:
+            self._check_space(len(missing), beside=min(self.size, len(missing) + len(loose)))
+            with self._writing() as shelf:
+                self._decode(shelf, missing, loose, known, tell)
+        return [known[version(item)] for item in items]
 
-            def advance(more: int) -> None:
-                nonlocal done
-                done += more
-                bar.update(more)
-                tell(done, len(missing))
+    def _decode(
+        self, shelf: Shelf, missing: list[Item], loose: list[Item], known: dict[Version, Decoded],
+        tell: Callable[[int, int], None],
+    ) -> None:  # fmt: skip
+        """Decode files into parts, and join these, and the parts of files that are loose, as soon as they fill one."""
+        processes = processes_for(len(missing))
+        size = min(self.size, images_at_once(self.reading, len(missing), processes))
+        cuts = range(0, len(missing), size)
+        parts = [Part(shelf, self.root, missing[first : first + size], self.reading) for first in cuts]
+        done, waiting = 0, [*loose]
 
-            with (
-                self._writing(),
-                show_progress("Reading images", "images", len(missing), SHOWN_FROM) as bar,
-                contextlib.closing(decode_parts(parts, processes, advance)) as decoded,
-            ):
-                for part, found in decoded:
-                    known |= zip(map(_version, part.items), found, strict=True)
-        return [known[_version(item)] for item in items]
+        def advance(more: int) -> None:
+            nonlocal done
+            done += more
+            bar.update(more)
+            tell(done, len(missing))
 
-    def whole(self, name: str) -> tuple[np.ndarray, dict[str, Any]] | None:
-        """The part of a whole data set, mapped, and what was noted of it; None where it is not there or damaged."""
-        try:
-            about = json.loads((self.folder / f"{name}.json").read_text())
-            # Private pages: torch wants to be able to write.
-            pixels = np.load(self.folder / f"{name}.npy", mmap_mode="c")
-        except (OSError, ValueError, EOFError, OverflowError, MemoryError, RecursionError):
-            return None
-        if not (
-            isinstance(about, dict) and isinstance(about.get("reasons"), list) and isinstance(about.get("notes"), dict)
+        with (
+            show_progress("Reading images", "images", len(missing), SHOWN_FROM) as bar,
+            contextlib.closing(decode_parts(parts, processes, advance)) as decoded,
         ):
-            return None
-        shape = (about["reasons"].count(None), self.reading.channels, self.reading.height, self.reading.width)
-        return (pixels, about["notes"]) if pixels.shape == shape and pixels.dtype == np.uint8 else None
+            for part, found in decoded:
+                known |= zip(map(version, part.items), found, strict=True)
+                if len(waiting) + len(part.items) > self.size:
+                    self._join_all(shelf, waiting, known)
+                    waiting = []
+                waiting += part.items
+        self._join_all(shelf, waiting, known)
 
-    def write_whole(self, name: str, items: Sequence[Item], found: Sequence[Decoded], notes: dict[str, Any]) -> None:
-        """Write the part of a whole data set, the images in this order, and drop the parts before it.
+    def _loose(self, items: Sequence[Item], known: dict[Version, Decoded]) -> list[Item]:
+        """Those in small parts that belong to no data set, as an interrupted command leaves them."""
+        used: set[str] = set()
+        for path in self.folder.glob(f"{SET}*.json"):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
+                used.update(json.loads(path.read_text())["parts"])
+        found = [known[version(item)] for item in items]
+        small = parts_to_join((each for each in found if each.part not in used), self._rows(), self.size)
+        return [item for item, each in zip(items, found, strict=True) if each.part in small]
+
+    def _join(self, shelf: Shelf, items: Sequence[Item], known: dict[Version, Decoded]) -> set[str]:
+        """Write what files gave into full parts, where it is known to be from then on; returns the parts where it was."""
+        before = {known[version(item)].part for item in items}
+        for some in cut(items, known, self.size):
+            name, entries, row = new_name(), [], 0
+            old = [known[version(item)] for item in some]
+            for each in old:
+                entries.append(replace(each, part=name, row=None if each.row is None else row))
+                row += each.row is not None
+            pixels = (self.pixels(each) for each in old if each.row is not None)
+            write_part(shelf, name, list(zip(some, entries, strict=True)), pixels, self.reading)
+            known |= zip(map(version, some), entries, strict=True)
+        return before
+
+    def _join_all(self, shelf: Shelf, items: Sequence[Item], known: dict[Version, Decoded]) -> None:
+        """Make one part of those of these files, which belong to no data set yet."""
+        if len({known[version(item)].part for item in items}) > 1:
+            self._remove(self._join(shelf, items, known))
+
+    def _remove(self, parts: set[str]) -> None:
+        for part in parts:
+            self._maps.pop(part, None)  # the disk keeps what is mapped
+            for suffix in (".json", ".npy"):  # the manifest first: without it a part is none
+                (self.folder / f"{part}{suffix}").unlink(missing_ok=True)
+
+    def pixels(self, found: Decoded) -> np.ndarray:
+        """What a file gave: uint8 (C, H, W).
+
+        Raises:
+            PartLostError: another process has replaced the part.
+        """
+        if found.row is None:
+            raise ValueError("this file has no pixels")
+        if found.part not in self._maps:
+            if len(self._maps) >= MAPPED:  # each keeps a file open, of which a process may have few
+                self._maps.pop(next(iter(self._maps)))
+            try:
+                self._maps[found.part] = np.asarray(np.load(self.folder / f"{found.part}.npy", mmap_mode="r"))
+            except FileNotFoundError as error:
+                raise PartLostError(found.part) from error
+        return self._maps[found.part][found.row]
+
+    def _known(self) -> dict[Version, Decoded]:
+        known: dict[Version, Decoded] = {}
+        for part in self._rows():
+            # Another process may have just replaced it, or it is damaged.
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                known |= read_entries(self.folder / f"{part}.json")
+        return known
+
+    def _rows(self) -> dict[str, int]:
+        """How many each part has that can be read."""
+        rows: dict[str, int] = {}
+        for path in self.folder.glob("*.npy"):
+            with contextlib.suppress(OSError, ValueError, EOFError, OverflowError, MemoryError):
+                rows[path.stem] = len(np.load(path, mmap_mode="r"))
+        return rows
+
+    # Data sets
+
+    def whole(self, name: str) -> tuple[shards.Shards, dict[str, Any]] | None:
+        """The images of a data set in its order, mapped, and what was noted of it; None where it is not there or damaged."""
+        try:
+            about = json.loads((self.folder / f"{SET}{name}.json").read_text())
+            parts = [self._mapped(part) for part in about["parts"]]
+            numbers, rows = torch.tensor(about["part"]).long(), torch.tensor(about["row"]).long()
+            counts = torch.tensor(list(map(len, parts)))
+            if len(numbers) != about["notes"]["train"] + about["notes"]["test"] or not _fit(numbers, rows, counts):
+                return None
+            begins = counts.cumsum(0) - counts
+            parts = parts or [torch.empty(0, self.reading.channels, self.reading.height, self.reading.width).byte()]
+            return shards.Shards(parts, begins[numbers] + rows), about["notes"]
+        except (
+            OSError, ValueError, EOFError, OverflowError, MemoryError, RecursionError, RuntimeError, KeyError, TypeError,
+            IndexError,
+        ):  # fmt: skip
+            return None
+
+    def _mapped(self, part: str) -> torch.Tensor:
+        path = self.folder / f"{part}.npy"
+        found = np.load(path, mmap_mode="r")
+        if (
+            found.shape[1:] != (self.reading.channels, self.reading.height, self.reading.width)
+            or found.dtype != np.uint8
+        ):
+            raise ValueError(f"{path.name} has other images")
+        return shards.mapped(path, torch.uint8, found.size, found.offset).view(found.shape)
+
+    def keep(
+        self, name: str, items: Sequence[Item], found: Sequence[Decoded], order: Sequence[int], notes: dict[str, Any]
+    ) -> None:
+        """Write which of the files a data set has in which order, and drop what was kept of others.
 
         Raises:
             PartLostError: another process has replaced a part that has some of them; decode again.
             ConfigError: the disk is full, or the cache cannot be written.
         """
-        before = {path.stem for path in self.folder.glob("*.json")}
-        places = [each.place for each in found if each.place is not None]
-        self._check_space(len(places))
-        rows = (self.row(place) for place in places)
-        shape = (len(places), self.reading.channels, self.reading.height, self.reading.width)
-        with self._writing():
-            write_part(self.folder, name, items, found, rows, shape, notes)
-        for part in before - {name}:
-            for suffix in (".json", ".npy"):  # the manifest first: without it a part is none
-                (self.folder / f"{part}{suffix}").unlink(missing_ok=True)
+        known = dict(zip(map(version, items), found, strict=True))
+        chosen = [version(items[number]) for number in order]
+        with self._writing() as shelf:
+            self._write_set(shelf, name, [known[key] for key in chosen], notes)
+            for path in self.folder.glob(f"{SET}*.json"):
+                if path.stem != f"{SET}{name}":
+                    path.unlink(missing_ok=True)
+            there = {path.stem for kind in ("*.npy", "*.json") for path in self.folder.glob(kind)}
+            self._remove({part for part in there if not part.startswith(SET)} - {each.part for each in known.values()})
+            with contextlib.suppress(OSError):  # without room for it, small parts stay small
+                while group := parts_to_join(known.values(), self._rows(), self.size):
+                    before = self._join(shelf, [item for item in items if known[version(item)].part in group], known)
+                    self._write_set(shelf, name, [known[key] for key in chosen], notes)
+                    self._remove(before)
 
-    def row(self, place: tuple[str, int]) -> np.ndarray:
-        """The pixels at a place: uint8 (C, H, W).
+    def _write_set(self, shelf: Shelf, name: str, found: Sequence[Decoded], notes: dict[str, Any]) -> None:
+        parts = {part: number for number, part in enumerate(dict.fromkeys(each.part for each in found))}
+        lost = next((part for part in parts if not (self.folder / f"{part}.npy").exists()), None)
+        if lost is not None:
+            raise PartLostError(lost)
+        rows = {"part": [parts[each.part] for each in found], "row": [each.row for each in found]}
+        with new_file(shelf, f"{SET}{name}.json") as file:
+            file.write(json.dumps({"parts": list(parts), **rows, "notes": notes}).encode())
 
-        Raises:
-            PartLostError: another process has replaced the part.
-        """
-        part, row = place
-        if part not in self._maps:
-            if len(self._maps) >= MAPPED:  # each keeps a file open, of which a process may have few
-                self._maps.pop(next(iter(self._maps)))
-            try:
-                self._maps[part] = np.asarray(np.load(self.folder / f"{part}.npy", mmap_mode="r"))
-            except FileNotFoundError as error:
-                raise PartLostError(part) from error
-        return self._maps[part][row]
-
-    def _known(self) -> dict[tuple[str, int, int], Decoded]:
-        known: dict[tuple[str, int, int], Decoded] = {}
-        for path in self.folder.glob("*.json"):
-            # Another process may have just replaced it, or it is damaged.
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                about = json.loads(path.read_text())
-                if not path.with_suffix(".npy").exists():
-                    continue
-                row = 0
-                for version, found, look, reason in zip(
-                    zip(about["paths"], about["sizes"], about["changed"], strict=True),
-                    about["hashes"], about["looks"], about["reasons"], strict=True,
-                ):  # fmt: skip
-                    if not isinstance(reason, str | None):
-                        raise TypeError("a reason is a sentence")
-                    known[version] = Decoded(found, look, reason, None if reason else (path.stem, row))
-                    row += reason is None
-        return known
+    # The disk
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def _writing(self) -> Iterator[Shelf]:
         """Raises ConfigError where what is done meanwhile cannot write."""
         try:
-            yield
+            with workplace(self.folder) as work:
+                yield Shelf(self.folder, work)
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             why = "the disk is full; free some space, or choose a folder on another disk" if full else error.strerror
             raise ConfigError(f"dataset.cache={self.setting}: cannot be written ({why})") from error
 
-    def _check_space(self, count: int, beside: int = 0) -> None:
-        """Raises ConfigError where so many images, beside others that come later, have no room on the disk."""
-        needed = (count + beside) * self.reading.channels * self.reading.height * self.reading.width
+    def _check_space(self, count: int, beside: int) -> None:
+        """Raises ConfigError where so many images, and others beside them for a while, have no room on the disk."""
+        needed = (count + beside) * image_bytes(self.reading)
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise ConfigError(
@@ -168,12 +267,9 @@ class ImageCache:
                 f"{free / 1e9:.1f} GB are free there; take a smaller dataset.size, or a folder on another disk"
             )
 
-    def remove_unfinished(self) -> None:
-        """Remove what commands that were killed left half-written, as the only one that makes this cache."""
-        for path in self.folder.glob(".making-*"):
-            with contextlib.suppress(OSError):
-                path.unlink()
 
-
-def _version(item: Item) -> tuple[str, int, int]:
-    return item.path, item.size, item.changed
+def _fit(numbers: torch.Tensor, rows: torch.Tensor, counts: torch.Tensor) -> bool:
+    """Whether there are such rows in such parts."""
+    if len(numbers) != len(rows) or not ((numbers >= 0) & (numbers < len(counts)) & (rows >= 0)).all():
+        return False
+    return bool((rows < counts[numbers]).all())

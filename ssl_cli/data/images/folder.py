@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 
 from ssl_cli.config.schema import ImageFacts
@@ -20,6 +19,7 @@ from ssl_cli.data.images.item import Item
 from ssl_cli.data.images.listing import list_folder
 from ssl_cli.data.images.parts import write_data_set
 from ssl_cli.data.made_once import made_by_one
+from ssl_cli.data.shards import Shards
 from ssl_cli.data.types import UNKNOWN, Dataset, Files, Split, in_order, separate_unknown
 from ssl_cli.errors import ConfigError
 from ssl_cli.runs.files import short
@@ -66,24 +66,21 @@ def folder(
     there = kept.whole(name)
     if there is None or there[1]["passing"]:
         there = _made(kept, name, items, test_fraction)
-    pixels, notes = there
+    images, notes = there
     try:
-        return _dataset(root, pixels, notes, reading, strict, may_lack_test=not test_fraction)
+        return _dataset(root, images, notes, reading, strict, may_lack_test=not test_fraction)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"dataset.cache={cache}: {kept.folder} is damaged; remove this folder, and images are decoded anew"
         ) from error
 
 
-def _made(
-    kept: ImageCache, name: str, items: Sequence[Item], test_fraction: float
-) -> tuple[np.ndarray, dict[str, Any]]:
+def _made(kept: ImageCache, name: str, items: Sequence[Item], test_fraction: float) -> tuple[Shards, dict[str, Any]]:
     """All images, once this command or another one has decoded them."""
     with made_by_one(kept.setting, kept.folder, f"the decoded images of {short(kept.root)}", "images") as mine:
         there = kept.whole(name)
         if there is not None and (mine.waited or not there[1]["passing"]):
             return there
-        kept.remove_unfinished()
         for _ in range(TRIES):
             with contextlib.suppress(PartLostError):  # this process stood still for so long that another one took over
                 write_data_set(kept, name, items, test_fraction, mine.tell)
@@ -93,12 +90,12 @@ def _made(
 
 
 def _name(items: Sequence[Item], test_fraction: float) -> str:
-    """Of the part of the cache that has these files in these roles."""
-    return "whole-" + hashlib.sha256(json.dumps([items, test_fraction]).encode()).hexdigest()[:24]
+    """Of a data set that has these files in these roles."""
+    return hashlib.sha256(json.dumps([items, test_fraction]).encode()).hexdigest()[:24]
 
 
 def _dataset(
-    root: Path, pixels: np.ndarray, notes: dict[str, Any], reading: Reading, strict: bool, may_lack_test: bool
+    root: Path, images: Shards, notes: dict[str, Any], reading: Reading, strict: bool, may_lack_test: bool
 ) -> Dataset:
     skipped = [(path, reason) for path, reason in notes["skipped"]]
     _say_skipped(root, skipped, strict)
@@ -117,10 +114,9 @@ def _dataset(
         )
     numbers = {name: number for number, name in enumerate(classes)}
     known = torch.tensor([numbers.get(label, UNKNOWN) for label in labels])
-    inputs = torch.from_numpy(pixels)
     return Dataset(
-        Split(inputs[:count], known[:count]),
-        Split(inputs[count : count + tests], known[count:]),
+        Split(images.some(slice(count)), known[:count]),
+        Split(images.some(slice(count, count + tests)), known[count:]),
         classes,
         _cases(notes["cases"][:count]),
         reading=reading,

@@ -4,17 +4,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ssl_cli.data.types import Rows
+
 FEWEST, MOST = 200, 1000  # images that are compared: with fewer, chance decides
 SIDE = 16  # pixels that they are averaged to
 SAME = 1.02  # the largest ratio that counts as none
 
 
-def sampled(images: Tensor) -> Tensor:
+def sampled(images: Rows) -> Tensor:
     """At most `MOST` of the images, evenly spaced: (N, C, H, W) → uint8 (M, C, H, W)."""
     return images[torch.linspace(0, len(images) - 1, min(len(images), MOST)).long()]
 
 
-def mirror_ratio(images: Tensor) -> float | None:
+def mirror_ratio(images: Rows) -> float | None:
     """How much farther mirrored images are from the nearest of the other images than unmirrored ones: 1 is not at all.
 
     The median, over images, of one distance divided by the other. Images are averaged over channels and to 16 × 16 pixels, and
@@ -42,7 +44,7 @@ def _nearest_other(images: Tensor, others: Tensor) -> Tensor:
     return torch.cdist(images, others).fill_diagonal_(torch.inf).min(1).values
 
 
-def is_grey(images: Tensor) -> bool:
+def is_grey(images: Rows) -> bool:
     """Whether images have no colour: one channel, or three that differ by less than 3 of 255 in 99 of 100 images.
 
     Args:

@@ -1,4 +1,4 @@
-"""One part of a cache of decoded images: files decoded, and written whole or not at all.
+"""One part of a cache of decoded images: written whole or not at all, and never changed.
 
 A part is `NAME.npy`, uint8 (N, C, H, W), and `NAME.json`, written last, which says which version of which file each row is,
 and why others gave none.
@@ -9,11 +9,10 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -26,36 +25,61 @@ BYTES_AT_ONCE = 64 << 20  # of their pixels, at most
 SHARES = 4  # parts for each process, so that none decodes for long while the others are done
 FEWEST = 64  # images of a part, where the bytes allow it
 
+Version = tuple[str, int, int]  # of a file: its path, its size, and when it was changed
+
 
 @dataclass(frozen=True)
 class Decoded:
     """What one version of a file gave.
 
     hash: of the file's bytes; look: a perceptual hash of 64 bits, equal for images that look the same; reason: why there are no
-    pixels, or None; place: the part and the row of its pixels; passing: whether it may be read another time.
+    pixels, or None; part: where this stands; row: of its pixels there, or None; passing: whether it may be read another time.
     """
 
     hash: str
     look: int
     reason: str | None
-    place: tuple[str, int] | None
+    part: str
+    row: int | None
     passing: bool = False
+
+
+class Shelf(NamedTuple):
+    """Where parts are: whole ones in `folder`, others meanwhile in `work`."""
+
+    folder: Path
+    work: Path
 
 
 @dataclass(frozen=True)
 class Part:
-    """What becomes one part: the cache's folder, the folder of the images, some of them, and how they are read."""
+    """What becomes one part: where, the folder of the images, some of them, and how they are read."""
 
-    folder: Path
+    shelf: Shelf
     root: Path
     items: Sequence[Item]
     reading: Reading
 
 
+def version(item: Item) -> Version:
+    """By which a file is known again."""
+    return item.path, item.size, item.changed
+
+
+def new_name() -> str:
+    """A name that no other part has."""
+    return f"part-{os.urandom(8).hex()}"
+
+
 def images_at_once(reading: Reading, count: int, processes: int) -> int:
     """How many of `count` images make a part: little memory, and work for all processes to the end."""
     shares = max(FEWEST, math.ceil(count / (SHARES * processes)))
-    return max(1, min(AT_ONCE, shares, BYTES_AT_ONCE // (reading.channels * reading.height * reading.width)))
+    return max(1, min(AT_ONCE, shares, BYTES_AT_ONCE // image_bytes(reading)))
+
+
+def image_bytes(reading: Reading) -> int:
+    """Of an image in a part."""
+    return reading.channels * reading.height * reading.width
 
 
 def decode_part(part: Part, count: Callable[[int], object]) -> list[Decoded]:
@@ -68,32 +92,30 @@ def decode_part(part: Part, count: Callable[[int], object]) -> list[Decoded]:
     Raises:
         OSError: the part cannot be written.
     """
-    name = f"part-{os.urandom(8).hex()}"
+    name = new_name()
     found: list[Decoded] = []
     rows: list[np.ndarray] = []
     for item in part.items:
         digest, look, answer = _decode(part.root / item.path, part.reading)
         if isinstance(answer, UnreadableError):
-            found.append(Decoded(digest, look, str(answer), None, isinstance(answer, PassingError)))
+            found.append(Decoded(digest, look, str(answer), name, None, isinstance(answer, PassingError)))
         else:
-            found.append(Decoded(digest, look, None, (name, len(rows))))
+            found.append(Decoded(digest, look, None, name, len(rows)))
             rows.append(answer)
         count(len(found))
-    shape = (len(rows), part.reading.channels, part.reading.height, part.reading.width)
-    write_part(part.folder, name, part.items, found, rows, shape, {})
+    write_part(part.shelf, name, list(zip(part.items, found, strict=True)), rows, part.reading)
     return found
 
 
 def write_part(
-    folder: Path, name: str, items: Sequence[Item], found: Sequence[Decoded], rows: Iterable[np.ndarray],
-    shape: tuple[int, ...], notes: dict[str, Any],
-) -> None:  # fmt: skip
-    """Write a part: the pixels, of this shape in all, then what each file gave.
+    shelf: Shelf, name: str, entries: Sequence[tuple[Item, Decoded]], rows: Iterable[np.ndarray], reading: Reading
+) -> None:
+    """Write a part: the pixels of the files that have some, in this order, then what each file gave.
 
     Raises:
         OSError: it cannot be written.
     """
-    lasting = [(item, each) for item, each in zip(items, found, strict=True) if not each.passing]
+    lasting = [(item, each) for item, each in entries if not each.passing]
     about = {
         "paths": [item.path for item, _ in lasting],
         "sizes": [item.size for item, _ in lasting],
@@ -101,26 +123,46 @@ def write_part(
         "hashes": [each.hash for _, each in lasting],
         "looks": [each.look for _, each in lasting],
         "reasons": [each.reason for _, each in lasting],
-        "notes": notes,
     }
-    with _new(folder / f"{name}.npy") as file:
+    shape = (sum(each.reason is None for _, each in lasting), reading.channels, reading.height, reading.width)
+    with new_file(shelf, f"{name}.npy") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for row in rows:
             file.write(row.tobytes())
-    with _new(folder / f"{name}.json") as file:
+    with new_file(shelf, f"{name}.json") as file:
         file.write(json.dumps(about).encode())
 
 
+def read_entries(path: Path) -> dict[Version, Decoded]:
+    """What the files of a part gave, by its `.json`.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError: it is gone or damaged.
+    """
+    about = json.loads(path.read_text())
+    known: dict[Version, Decoded] = {}
+    row = 0
+    for key, found, look, reason in zip(
+        zip(about["paths"], about["sizes"], about["changed"], strict=True),
+        about["hashes"], about["looks"], about["reasons"], strict=True,
+    ):  # fmt: skip
+        if not isinstance(reason, str | None):
+            raise TypeError("a reason is a sentence")
+        known[key] = Decoded(found, look, reason, path.stem, None if reason else row)
+        row += reason is None
+    return known
+
+
 @contextlib.contextmanager
-def _new(path: Path) -> Iterator[Any]:
+def new_file(shelf: Shelf, name: str) -> Iterator[Any]:
     """A file that is there whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".making-")
+    temporary = shelf.work / name
     try:
-        with os.fdopen(descriptor, "wb") as file:
+        with temporary.open("wb") as file:
             yield file
-        Path(temporary).replace(path)
+        temporary.replace(shelf.folder / name)
     finally:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 def _decode(path: Path, reading: Reading) -> tuple[str, int, np.ndarray | UnreadableError]:

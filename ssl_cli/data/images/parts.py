@@ -17,7 +17,7 @@ from ssl_cli.data.images.part import Decoded
 def write_data_set(
     cache: ImageCache, name: str, items: Sequence[Item], test_fraction: float, tell: Callable[[int, int], None]
 ) -> None:
-    """Decode the files, leave some out, hold out a test part, and write all of it in the order of the data set.
+    """Decode the files, leave some out, hold out a test part, and write which images the data set has in which order.
 
     `tell` is called with how many of how many files are decoded.
     """
@@ -29,10 +29,7 @@ def write_data_set(
     readable = [number for number in range(len(items)) if number not in skipped]
 
     def pixels(number: int) -> np.ndarray:
-        place = found[number].place
-        if place is None:
-            raise ValueError("this file has no pixels")
-        return cache.row(place)
+        return cache.pixels(found[number])
 
     looks = [each.look for each in found]
     if given:
@@ -52,8 +49,6 @@ def write_data_set(
                 skipped[number] = "of a case that is held out for the test, or nearly the same as such an image"
     readable = [number for number in readable if number not in skipped]
     order = [number for part in (TRAIN, TEST) for number in readable if (parts[number] or TRAIN) == part]
-    used = set(order)
-    rest = [number for number in range(len(items)) if number not in used]
     tests = sum((parts[number] or TRAIN) == TEST for number in order)
     notes = {
         "paths": [items[number].path for number in order],
@@ -65,8 +60,7 @@ def write_data_set(
         "held_out": not given and tests > 0,
         "passing": any(each.passing for each in found),
     }
-    every = [*order, *rest]
-    cache.write_whole(name, [items[number] for number in every], [found[number] for number in every], notes)
+    cache.keep(name, items, found, order, notes)
 
 
 def _equal(items: Sequence[Item], found: Sequence[Decoded], skipped: dict[int, Any]) -> dict[int, str]:
