@@ -51,7 +51,6 @@ def _blocks(inputs: Inputs) -> Iterator[Tensor]:
     """All that inputs consist of, some of them at a time."""
     for part in inputs.split(BLOCK):
         if isinstance(part, Tokens):
-            packed = part.packed()
-            yield from (one for one in (packed.flat, packed.lengths, packed.languages) if one is not None)
+            yield from (one for one in (part.read(), part.lengths, part.languages) if one is not None)
         else:
             yield part

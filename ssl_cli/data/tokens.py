@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ssl_cli.data.shards import Shards
+
 
 @dataclass(frozen=True)
 class Vocabulary:
@@ -39,7 +41,7 @@ class Vocabulary:
 
 @dataclass(frozen=True)
 class Tokens:
-    """N texts in one flat tensor, which may be mapped from a file.
+    """N texts one after the other, in memory or mapped from files.
 
     flat: int32 (T,), all tokens, without `first` and `last`; starts, lengths: int64 (N,), where each text is.
     languages: uint8 (N,), or None where there is one language.
@@ -47,7 +49,7 @@ class Tokens:
     Indexing gives some of the texts and copies no tokens.
     """
 
-    flat: Tensor
+    flat: Tensor | Shards
     starts: Tensor
     lengths: Tensor
     languages: Tensor | None = None
@@ -74,19 +76,25 @@ class Tokens:
         start = int(self.starts[item])
         return self.flat[start : start + int(self.lengths[item])]
 
+    def read(self) -> Tensor:
+        """The tokens of these texts, one after the other: int32 (Σ lengths,)."""
+        return self.flat[flat_positions(self.starts, self.lengths)]
+
     def packed(self) -> Tokens:
-        """The same texts with no other tokens in `flat`, one after the other."""
-        starts = self.lengths.cumsum(0) - self.lengths
-        return Tokens(self.flat[flat_positions(self.starts, self.lengths)], starts, self.lengths, self.languages)
+        """The same texts with no other tokens in `flat`."""
+        return Tokens(self.read(), self.lengths.cumsum(0) - self.lengths, self.lengths, self.languages)
 
 
 def together(parts: Sequence[Tokens]) -> Tokens:
     """Several texts after each other, which may be stored in different places."""
-    packed = [part.packed() for part in parts]
-    lengths = torch.cat([part.lengths for part in packed])
-    languages = [part.languages for part in packed if part.languages is not None]
-    flat = torch.cat([part.flat for part in packed])
-    return Tokens(flat, lengths.cumsum(0) - lengths, lengths, torch.cat(languages) if languages else None)
+    lengths = torch.cat([part.lengths for part in parts])
+    languages = [part.languages for part in parts if part.languages is not None]
+    return Tokens(
+        torch.cat([part.read() for part in parts]),
+        lengths.cumsum(0) - lengths,
+        lengths,
+        torch.cat(languages) if languages else None,
+    )
 
 
 def flat_positions(starts: Tensor, lengths: Tensor) -> Tensor:

@@ -151,7 +151,7 @@ def fingerprint(inputs: Inputs, *notes: Tensor) -> str:
     if isinstance(picked, Tokens):
         digest = hashlib.sha256(f"{len(inputs)} texts".encode())
         languages = [] if picked.languages is None else [picked.languages]
-        content = [picked.packed().flat, picked.lengths, *languages]
+        content = [picked.read(), picked.lengths, *languages]
     else:
         digest = hashlib.sha256(str((len(inputs), *picked.shape[1:])).encode())
         content = [picked]

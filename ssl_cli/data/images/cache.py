@@ -26,19 +26,17 @@ from ssl_cli.data.images.joining import cut, parts_to_join
 from ssl_cli.data.images.part import (
     Decoded,
     Part,
-    Shelf,
     Version,
     image_bytes,
     images_at_once,
-    new_file,
     new_name,
     read_entries,
     version,
     write_part,
 )  # fmt: skip
 from ssl_cli.data.images.workers import decode_parts, processes_for
-from ssl_cli.data.made_once import workplace
 from ssl_cli.data.progress import show_progress
+from ssl_cli.data.workplace import Workplace, workplace
 from ssl_cli.errors import ConfigError
 
 FORMAT = 1  # raised when the same files give other parts
@@ -80,19 +78,19 @@ class ImageCache:
         loose = self._loose([item for item in items if version(item) in known], known)
         if missing or loose:
             self._check_space(len(missing), beside=min(self.size, len(missing) + len(loose)))
-            with self._writing() as shelf:
-                self._decode(shelf, missing, loose, known, tell)
+            with self._writing() as place:
+                self._decode(place, missing, loose, known, tell)
         return [known[version(item)] for item in items]
 
     def _decode(
-        self, shelf: Shelf, missing: list[Item], loose: list[Item], known: dict[Version, Decoded],
+        self, place: Workplace, missing: list[Item], loose: list[Item], known: dict[Version, Decoded],
         tell: Callable[[int, int], None],
     ) -> None:  # fmt: skip
         """Decode files into parts, and join these, and the parts of files that are loose, as soon as they fill one."""
         processes = processes_for(len(missing))
         size = min(self.size, images_at_once(self.reading, len(missing), processes))
         cuts = range(0, len(missing), size)
-        parts = [Part(shelf, self.root, missing[first : first + size], self.reading) for first in cuts]
+        parts = [Part(place, self.root, missing[first : first + size], self.reading) for first in cuts]
         done, waiting = 0, [*loose]
 
         def advance(more: int) -> None:
@@ -108,10 +106,10 @@ class ImageCache:
             for part, found in decoded:
                 known |= zip(map(version, part.items), found, strict=True)
                 if len(waiting) + len(part.items) > self.size:
-                    self._join_all(shelf, waiting, known)
+                    self._join_all(place, waiting, known)
                     waiting = []
                 waiting += part.items
-        self._join_all(shelf, waiting, known)
+        self._join_all(place, waiting, known)
 
     def _loose(self, items: Sequence[Item], known: dict[Version, Decoded]) -> list[Item]:
         """Those in small parts that belong to no data set, as an interrupted command leaves them."""
@@ -123,7 +121,7 @@ class ImageCache:
         small = parts_to_join((each for each in found if each.part not in used), self._rows(), self.size)
         return [item for item, each in zip(items, found, strict=True) if each.part in small]
 
-    def _join(self, shelf: Shelf, items: Sequence[Item], known: dict[Version, Decoded]) -> set[str]:
+    def _join(self, place: Workplace, items: Sequence[Item], known: dict[Version, Decoded]) -> set[str]:
         """Write what files gave into full parts, where it is known to be from then on; returns the parts where it was."""
         before = {known[version(item)].part for item in items}
         for some in cut(items, known, self.size):
@@ -133,14 +131,14 @@ class ImageCache:
                 entries.append(replace(each, part=name, row=None if each.row is None else row))
                 row += each.row is not None
             pixels = (self.pixels(each) for each in old if each.row is not None)
-            write_part(shelf, name, list(zip(some, entries, strict=True)), pixels, self.reading)
+            write_part(place, name, list(zip(some, entries, strict=True)), pixels, self.reading)
             known |= zip(map(version, some), entries, strict=True)
         return before
 
-    def _join_all(self, shelf: Shelf, items: Sequence[Item], known: dict[Version, Decoded]) -> None:
+    def _join_all(self, place: Workplace, items: Sequence[Item], known: dict[Version, Decoded]) -> None:
         """Make one part of those of these files, which belong to no data set yet."""
         if len({known[version(item)].part for item in items}) > 1:
-            self._remove(self._join(shelf, items, known))
+            self._remove(self._join(place, items, known))
 
     def _remove(self, parts: set[str]) -> None:
         for part in parts:
@@ -222,8 +220,8 @@ class ImageCache:
         """
         known = dict(zip(map(version, items), found, strict=True))
         chosen = [version(items[number]) for number in order]
-        with self._writing() as shelf:
-            self._write_set(shelf, name, [known[key] for key in chosen], notes)
+        with self._writing() as place:
+            self._write_set(place, name, [known[key] for key in chosen], notes)
             for path in self.folder.glob(f"{SET}*.json"):
                 if path.stem != f"{SET}{name}":
                     path.unlink(missing_ok=True)
@@ -231,27 +229,27 @@ class ImageCache:
             self._remove({part for part in there if not part.startswith(SET)} - {each.part for each in known.values()})
             with contextlib.suppress(OSError):  # without room for it, small parts stay small
                 while group := parts_to_join(known.values(), self._rows(), self.size):
-                    before = self._join(shelf, [item for item in items if known[version(item)].part in group], known)
-                    self._write_set(shelf, name, [known[key] for key in chosen], notes)
+                    before = self._join(place, [item for item in items if known[version(item)].part in group], known)
+                    self._write_set(place, name, [known[key] for key in chosen], notes)
                     self._remove(before)
 
-    def _write_set(self, shelf: Shelf, name: str, found: Sequence[Decoded], notes: dict[str, Any]) -> None:
+    def _write_set(self, place: Workplace, name: str, found: Sequence[Decoded], notes: dict[str, Any]) -> None:
         parts = {part: number for number, part in enumerate(dict.fromkeys(each.part for each in found))}
         lost = next((part for part in parts if not (self.folder / f"{part}.npy").exists()), None)
         if lost is not None:
             raise PartLostError(lost)
         rows = {"part": [parts[each.part] for each in found], "row": [each.row for each in found]}
-        with new_file(shelf, f"{SET}{name}.json") as file:
+        with place.writing(f"{SET}{name}.json") as file:
             file.write(json.dumps({"parts": list(parts), **rows, "notes": notes}).encode())
 
     # The disk
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[Shelf]:
+    def _writing(self) -> Iterator[Workplace]:
         """Raises ConfigError where what is done meanwhile cannot write."""
         try:
-            with workplace(self.folder) as work:
-                yield Shelf(self.folder, work)
+            with workplace(self.folder) as place:
+                yield place
         except OSError as error:
             full = error.errno in (errno.ENOSPC, errno.EDQUOT)
             why = "the disk is full; free some space, or choose a folder on another disk" if full else error.strerror

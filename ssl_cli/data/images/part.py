@@ -4,21 +4,20 @@ A part is `NAME.npy`, uint8 (N, C, H, W), and `NAME.json`, written last, which s
 and why others gave none.
 """
 
-import contextlib
 import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from ssl_cli.data.images.duplicates import perceptual_hash
 from ssl_cli.data.images.files import PassingError, Reading, UnreadableError, as_array, as_input, open_image, read_file
 from ssl_cli.data.images.item import Item
+from ssl_cli.data.workplace import Workplace
 
 AT_ONCE = 1024  # images of a part while they are decoded, at most
 BYTES_AT_ONCE = 64 << 20  # of their pixels, at most
@@ -44,18 +43,11 @@ class Decoded:
     passing: bool = False
 
 
-class Shelf(NamedTuple):
-    """Where parts are: whole ones in `folder`, others meanwhile in `work`."""
-
-    folder: Path
-    work: Path
-
-
 @dataclass(frozen=True)
 class Part:
     """What becomes one part: where, the folder of the images, some of them, and how they are read."""
 
-    shelf: Shelf
+    place: Workplace
     root: Path
     items: Sequence[Item]
     reading: Reading
@@ -103,12 +95,12 @@ def decode_part(part: Part, count: Callable[[int], object]) -> list[Decoded]:
             found.append(Decoded(digest, look, None, name, len(rows)))
             rows.append(answer)
         count(len(found))
-    write_part(part.shelf, name, list(zip(part.items, found, strict=True)), rows, part.reading)
+    write_part(part.place, name, list(zip(part.items, found, strict=True)), rows, part.reading)
     return found
 
 
 def write_part(
-    shelf: Shelf, name: str, entries: Sequence[tuple[Item, Decoded]], rows: Iterable[np.ndarray], reading: Reading
+    place: Workplace, name: str, entries: Sequence[tuple[Item, Decoded]], rows: Iterable[np.ndarray], reading: Reading
 ) -> None:
     """Write a part: the pixels of the files that have some, in this order, then what each file gave.
 
@@ -125,11 +117,11 @@ def write_part(
         "reasons": [each.reason for _, each in lasting],
     }
     shape = (sum(each.reason is None for _, each in lasting), reading.channels, reading.height, reading.width)
-    with new_file(shelf, f"{name}.npy") as file:
+    with place.writing(f"{name}.npy") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for row in rows:
             file.write(row.tobytes())
-    with new_file(shelf, f"{name}.json") as file:
+    with place.writing(f"{name}.json") as file:
         file.write(json.dumps(about).encode())
 
 
@@ -151,18 +143,6 @@ def read_entries(path: Path) -> dict[Version, Decoded]:
         known[key] = Decoded(found, look, reason, path.stem, None if reason else row)
         row += reason is None
     return known
-
-
-@contextlib.contextmanager
-def new_file(shelf: Shelf, name: str) -> Iterator[Any]:
-    """A file that is there whole or not at all."""
-    temporary = shelf.work / name
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(shelf.folder / name)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _decode(path: Path, reading: Reading) -> tuple[str, int, np.ndarray | UnreadableError]:

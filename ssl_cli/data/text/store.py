@@ -1,12 +1,9 @@
 """Texts are tokenised once, into a folder of the cache whose name is a hash of all that shapes it, and mapped from there."""
 
-import csv
+import contextlib
 import errno
 import hashlib
 import json
-import shutil
-import tempfile
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice, repeat
@@ -15,23 +12,23 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ssl_cli.config.schema import Bpe
 from ssl_cli.data.language_sampling import quotas
 from ssl_cli.data.languages import labelled_in
 from ssl_cli.data.made_once import made_by_one
 from ssl_cli.data.progress import show_progress
-from ssl_cli.data.text.corpus import TEST, TRAIN, Corpus, Text, survey
+from ssl_cli.data.text.corpus import TRAIN, Corpus, Text, survey
+from ssl_cli.data.text.files import ABOUT, SKIPPED, TOKENIZER, finished, read_tokens, write_about, write_tokens
 from ssl_cli.data.text.tokenizer import encoded, load_tokenizer, read_tokenizer, train_tokenizer, vocabulary_of
-from ssl_cli.data.tokens import Tokens
-from ssl_cli.data.types import UNKNOWN, Dataset, Files, Split, separate_unknown
+from ssl_cli.data.types import Dataset
+from ssl_cli.data.workplace import Workplace, workplace
 from ssl_cli.errors import ConfigError
+from ssl_cli.runs.files import as_csv
 
 FORMAT = 1  # raised when the same texts give other files
 ENCODED_AT_ONCE = 1024
 SHOWN_FROM = 20_000  # texts, whose tokenising takes seconds
-NUMBERS = ("part", "label", "language", "case", "length")
 
 
 def stored(corpus: Corpus, bpe: Bpe, cache: Path, labelled_languages: list[str] | None = None) -> Dataset:
@@ -46,51 +43,46 @@ def stored(corpus: Corpus, bpe: Bpe, cache: Path, labelled_languages: list[str] 
     shapes = {"format": FORMAT, "source": corpus.source, "tokenizer": tokenizer, "sentences": corpus.has_sentences}
     key = hashlib.sha256(json.dumps(shapes, sort_keys=True).encode()).hexdigest()[:24]
     folder = cache.expanduser() / "texts" / key
-    if not (folder / "about.json").exists():
+    if not (folder / ABOUT).exists():
         with made_by_one(cache, folder, "the tokens of these texts", "texts") as mine:
-            if not (folder / "about.json").exists():
+            if not (folder / ABOUT).exists():
                 _make(corpus, bpe, given, folder, mine.tell)
-    return labelled_in(_read(folder, corpus.has_sentences), labelled_languages)
+    return labelled_in(read_tokens(folder, corpus.has_sentences), labelled_languages)
 
 
 def _make(corpus: Corpus, bpe: Bpe, given: Any, folder: Path, tell: Callable[[int, int], None]) -> None:
-    """Tokenise the texts, as the only one that does; `tell` is called with how many of how many are."""
-    unfinished = f".making-{folder.name}-"
-    for left in folder.parent.glob(f"{unfinished}*"):  # by a command that was killed
-        shutil.rmtree(left, ignore_errors=True)
+    """Tokenise the texts, or go on with it; `tell` is called with how many of how many are."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(dir=folder.parent, prefix=unfinished))
-    except OSError as error:
-        raise ConfigError(f"dataset.cache={folder.parent.parent}: cannot be written ({error.strerror})") from error
-    try:
-        known = survey(corpus)
-        total = int(known.kept.sum())
-        language = known.language if known.languages else None
-        tokenizer = _trained(corpus, known.kept & (known.part == TRAIN), language, bpe) if given is None else given
-        (work / "tokenizer.json").write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
-        vocabulary = vocabulary_of(tokenizer, known.languages, corpus.has_sentences)
-        lengths = array("q")
-        with (work / "tokens.bin").open("wb") as file:
-            texts = _kept(corpus, known.skipped, work)
-            texts = show_progress("Tokenising", "texts", total, SHOWN_FROM, texts)
-            for part in _batched(texts, ENCODED_AT_ONCE):
-                for ids in token_ids(tokenizer, part, vocabulary.sentence, vocabulary.pair):
-                    lengths.append(len(ids))
-                    array("i", ids).tofile(file)
-                tell(len(lengths), total)
-        for name in ("part", "label", "language", "case"):
-            np.save(work / f"{name}.npy", getattr(known, name)[known.kept])
-        np.save(work / "length.npy", np.frombuffer(lengths, dtype=np.int64))
-        about = {"classes": known.classes, "languages": known.languages, "tokens": sum(lengths)}
-        (work / "about.json").write_text(json.dumps(about))
-        _put(work, folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        with workplace(folder) as place:
+            known = survey(corpus)
+            language = known.language if known.languages else None
+            if not (folder / TOKENIZER).exists():
+                made = _trained(corpus, known.kept & (known.part == TRAIN), language, bpe) if given is None else given
+                with place.writing(TOKENIZER) as file:
+                    file.write(made.to_str(pretty=True).encode())
+            tokenizer = load_tokenizer(folder / TOKENIZER)
+            vocabulary = vocabulary_of(tokenizer, known.languages, corpus.has_sentences)
+            total = int(known.kept.sum())
+            there = finished(folder)
+            done = sum(map(len, there))
+            texts = islice(_kept(corpus, known.skipped, place), done, None)
+            texts = show_progress("Tokenising", "texts", total - done, SHOWN_FROM, texts)
+            written = write_tokens(
+                place,
+                len(there),
+                (token_ids(tokenizer, some, vocabulary.sentence, vocabulary.pair) for some in _batched(texts)),
+                lambda more: tell(done + more, total),
+            )
+            numbers = {name: getattr(known, name)[known.kept] for name in ("part", "label", "language", "case")}
+            write_about(place, [*there, *written], numbers, known.classes, known.languages)
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, None)
         why = "the disk is full; free some space, or choose a folder on another disk" if full else error.strerror
         raise ConfigError(f"dataset.cache={folder.parent.parent}: cannot be written ({why})") from error
     finally:
-        shutil.rmtree(work, ignore_errors=True)
+        with contextlib.suppress(OSError):  # something is there to go on with
+            folder.rmdir()
 
 
 def _trained(corpus: Corpus, train: np.ndarray, language: np.ndarray | None, bpe: Bpe) -> Any:
@@ -99,14 +91,6 @@ def _trained(corpus: Corpus, train: np.ndarray, language: np.ndarray | None, bpe
     return train_tokenizer(
         (part for text in _repeated(corpus.texts(), wanted) for part in (*text.sentences, text.second or "")), bpe
     )
-
-
-def _put(work: Path, folder: Path) -> None:
-    try:
-        work.rename(folder)
-    except OSError:
-        if not (folder / "about.json").exists():  # otherwise another process was faster, with the same files
-            raise
 
 
 def _sampled(train: np.ndarray, language: np.ndarray | None, bpe: Bpe) -> np.ndarray:
@@ -135,7 +119,7 @@ def _repeated(texts: Iterable[Text], times: np.ndarray) -> Iterator[Text]:
         yield from repeat(text, count)
 
 
-def _kept(corpus: Corpus, skipped: dict[int, str], work: Path) -> Iterator[Text]:
+def _kept(corpus: Corpus, skipped: dict[int, str], place: Workplace) -> Iterator[Text]:
     """The texts that are not left out; `skipped.csv` lists the others."""
     rows = [("place", "reason")]
     for number, text in enumerate(corpus.texts()):
@@ -144,13 +128,13 @@ def _kept(corpus: Corpus, skipped: dict[int, str], work: Path) -> Iterator[Text]
         else:
             yield text
     if skipped:
-        with (work / "skipped.csv").open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            csv.writer(file, lineterminator="\n").writerows(rows)
+        with place.writing(SKIPPED) as file:
+            file.write(as_csv(rows))
 
 
-def _batched(texts: Iterable[Text], size: int) -> Iterator[list[Text]]:
+def _batched(texts: Iterable[Text]) -> Iterator[list[Text]]:
     rest = iter(texts)
-    while part := list(islice(rest, size)):
+    while part := list(islice(rest, ENCODED_AT_ONCE)):
         yield part
 
 
@@ -167,62 +151,3 @@ def token_ids(tokenizer: Any, texts: list[Text], sentence: int | None, pair: int
         if text.second is not None:
             ids += [pair, *next(found)]
         yield ids
-
-
-def _read(folder: Path, has_sentences: bool) -> Dataset:
-    try:
-        return _whole(folder, has_sentences)
-    except (OSError, ValueError, EOFError, KeyError, TypeError, RuntimeError, RecursionError, IndexError) as error:
-        raise ConfigError(f"{folder}: is damaged; remove this folder, and the texts are tokenised anew") from error
-
-
-def _whole(folder: Path, has_sentences: bool) -> Dataset:
-    about = json.loads((folder / "about.json").read_text())
-    flat = torch.empty(0, dtype=torch.int32)
-    path, total = folder / "tokens.bin", about["tokens"]
-    if path.stat().st_size != 4 * total:
-        raise ValueError("tokens are missing")
-    if total:
-        flat = torch.from_file(str(path), shared=False, size=total, dtype=torch.int32)
-    numbers = {name: torch.from_numpy(np.load(folder / f"{name}.npy")) for name in NUMBERS}
-    if int(numbers["length"].sum()) != total or int(numbers["length"].min()) < 0:
-        raise ValueError("lengths are not those of the tokens")
-    if len({len(each) for each in numbers.values()}) != 1:
-        raise ValueError("numbers of different texts")
-    languages = tuple(map(str, about["languages"]))
-    tokens = Tokens(
-        flat,
-        numbers["length"].cumsum(0) - numbers["length"],
-        numbers["length"],
-        numbers["language"].to(torch.uint8) if languages else None,
-    )
-    vocabulary = vocabulary_of(load_tokenizer(folder / "tokenizer.json"), languages, has_sentences)
-    if total:
-        least, largest = flat.aminmax()
-        if least < 0 or largest >= vocabulary.size:
-            raise ValueError("tokens that are not in the vocabulary")
-    train, test = (numbers["part"] == part for part in (TRAIN, TEST))
-
-    def split(which: Tensor) -> Split:
-        return Split(tokens[which], numbers["label"][which])
-
-    classes = tuple(map(str, about["classes"]))
-    if int(numbers["label"].max()) >= max(len(classes), 1):
-        raise ValueError("a class without a name")
-    cases = _cases(numbers["case"][train])
-    return Dataset(split(train), split(test), classes, cases, vocabulary=vocabulary, files=_left_out(folder))
-
-
-def _left_out(folder: Path) -> Files | None:
-    """What was left out of the texts, and why."""
-    path = folder / "skipped.csv"
-    if not path.exists():
-        return None
-    with path.open(newline="", encoding="utf-8") as file:
-        _, *rows = csv.reader(file)
-    return Files(str(folder), (), (), [(place, reason) for place, reason in rows], held_out=False)
-
-
-def _cases(cases: Tensor) -> Tensor | None:
-    """Which training texts belong together; None where nothing says so."""
-    return separate_unknown(cases) if (cases != UNKNOWN).any() else None
