@@ -240,17 +240,21 @@ def test_while_it_is_made_a_cache_takes_one_file_more_at_most(tmp_path, small, m
 
 def test_a_disk_that_is_full_leaves_the_old_data_set(tmp_path, small, monkeypatch):
     root = made("folder", tmp_path)
+    picture(998).save(root / "cat" / "one_more.png")  # in a small part of its own
     small("folder")
     before = read("folder", root, tmp_path / "cache").content
+    (named,) = (tmp_path / "cache").rglob("set-*.json")
 
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     picture(999).save(root / "cat" / "new.png")
-    with monkeypatch.context() as patched:
-        patched.setattr(image_part, "write_part", full)
-        with pytest.raises(ConfigError, match=r"dataset\.cache=.*: cannot be written \(the disk is full; "):
-            read("folder", root, tmp_path / "cache")
+    for module, name in ((image_part, "write_part"), (image_cache.ImageCache, "_write_set")):
+        with monkeypatch.context() as patched:
+            patched.setattr(module, name, full)
+            with pytest.raises(ConfigError, match=r"dataset\.cache=.*: cannot be written \(the disk is full; "):
+                read("folder", root, tmp_path / "cache")
+        assert {f"{part}.npy" for part in json.loads(named.read_text())["parts"]} <= set(parts(tmp_path / "cache"))
     (root / "cat" / "new.png").unlink()
     decoded = counted(monkeypatch)
     assert read("folder", root, tmp_path / "cache").content == before
