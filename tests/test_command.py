@@ -51,6 +51,16 @@ def test_help_settings_and_mistakes_come_without_torch(tmp_path, arguments, code
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("words", [(), ("augment=natural", "backbone=small", "schedule=smoke")])
+@pytest.mark.parametrize("there", [(), ("outputs",)])
+def test_a_command_that_its_data_refuse_leaves_the_folders_that_were_there(cli, tmp_path, words, there):
+    for name in there:
+        (tmp_path / name).mkdir()
+    ended = cli("pretrain", "dataset=folder", "dataset.root=/nowhere", *words)
+    assert (ended.returncode, ended.stderr) == (2, "ssl-cli: dataset.root=/nowhere: there is no such folder\n")
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [*there]
+
+
 def test_a_mistake_that_only_the_data_shows_leaves_no_folder(cli, tmp_path):
     done = cli("baseline", "dataset=mnist", "dataset.root=nothing", "dataset.download=false", "schedule=smoke")
     assert done.returncode == 2

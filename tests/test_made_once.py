@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -44,6 +45,15 @@ def encode(tokenizer, pieces, real=store.encoded):
 part._decode, store.encoded = decode, encode
 data = load(from_overrides(*sys.argv[2:]).dataset)
 print("made", made, data.fingerprint(), flush=True)
+"""
+
+
+# A process in the background begins without Ctrl-C.
+INTERRUPTIBLE = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from ssl_cli.cli.main import main
+main()
 """
 
 
@@ -114,6 +124,30 @@ def test_one_command_makes_a_cache_and_another_waits_or_takes_over_when_it_is_ki
     assert left_behind(tmp_path / "cache") == []
     if killed:
         assert f"made 0 {fingerprint}" in start(words).communicate(timeout=120)[0]
+
+
+@pytest.mark.parametrize("sweep", [False, True])
+def test_who_stops_waiting_is_told_and_leaves_no_empty_folder(words, tmp_path, sweep):
+    maker = start(words, halt=True)
+    waiter = None
+    (tmp_path / "here").mkdir()
+    try:
+        until(maker, "halted")
+        waiter = subprocess.Popen(
+            [sys.executable, "-c", INTERRUPTIBLE, *(("-m", "seed=0,1") if sweep else ()), "pretrain", *words, "schedule=auto"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=tmp_path / "here",
+        )  # fmt: skip
+        until(waiter, "Waiting for")
+        waiter.send_signal(signal.SIGINT)
+        rest = waiter.communicate(timeout=120)[0]
+    finally:
+        for process in (maker, waiter):
+            if process:
+                process.kill()
+                process.communicate()
+    assert waiter.returncode == 130, rest
+    assert f"Stopped before the {'sweep' if sweep else 'run'} began; the same command begins it." in rest
+    assert list((tmp_path / "here").iterdir()) == []
 
 
 def test_a_cache_that_another_machine_makes_is_waited_for_until_that_is_silent(tmp_path, caplog):

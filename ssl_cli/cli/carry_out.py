@@ -43,7 +43,6 @@ def carry_out(
 
 def _carry_out(run: "Run", settings: Config, folder: Path, sweep: Path | None) -> None:
     from ssl_cli.runs import failure
-    from ssl_cli.runs.files import quoted
     from ssl_cli.runs.run_log import logged
 
     if run.result:
@@ -74,8 +73,15 @@ def _carry_out(run: "Run", settings: Config, folder: Path, sweep: Path | None) -
             run.discard()  # what only shows once data is read leaves nothing either
             raise
         except (Interrupted, ProcessLostError):
-            log.info("Go on with: ssl-cli resume=%s", quoted(sweep or folder))
+            say_how_to_go_on(sweep or folder)
             raise
+
+
+def say_how_to_go_on(folder: Path) -> None:
+    """The last words of a run or a sweep that was asked to stop."""
+    from ssl_cli.runs.files import quoted
+
+    log.info("Go on with: ssl-cli resume=%s", quoted(folder))
 
 
 def settle(config: Config, settings: Any, words: Sequence[str], folder: Path, allowed: Allowed) -> Config:
@@ -88,8 +94,8 @@ def settle(config: Config, settings: Any, words: Sequence[str], folder: Path, al
 
     try:
         return settled(config, settings, words, folder, allowed)
-    except ConfigError:
-        if folder.is_dir() and not any(folder.iterdir()):
+    except (ConfigError, Interrupted):
+        with contextlib.suppress(OSError):  # it was there, with files
             folder.rmdir()
         raise
 

@@ -1,7 +1,9 @@
 """Whether the folder of a run or a sweep can be made and written into, before anything is."""
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from ssl_cli.errors import ConfigError
@@ -14,7 +16,7 @@ def check_can_be_made(key: str, folder: Path) -> None:
 
     Commands that start at the same time in an empty folder all make `outputs`; none may remove what another relies on.
     """
-    missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+    missing = not_there(folder)
     if not missing:
         if not (folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)):
             raise ConfigError(
@@ -27,6 +29,23 @@ def check_can_be_made(key: str, folder: Path) -> None:
             (Path(tried) / folder.relative_to(there)).mkdir(parents=True)
     except OSError as error:
         raise ConfigError(f"{key}={folder}: no folder can be made there ({error.strerror})") from error
+
+
+def not_there(folder: Path) -> list[Path]:
+    """A folder and those above it that are to be made for it, the innermost first."""
+    return [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
+
+
+@contextlib.contextmanager
+def gone_if_empty(folders: Sequence[Path]) -> Generator[None]:
+    """Folders that a command makes, the innermost first, are gone again where it is refused or stopped and they are empty."""
+    try:
+        yield
+    except BaseException:
+        for folder in folders:
+            with contextlib.suppress(OSError):  # another command has made something there
+                folder.rmdir()
+        raise
 
 
 def check_sweep_folder(folder: Path) -> None:

@@ -1,11 +1,12 @@
 """The command: overrides in, one checked config, one stage; a user's mistake is one sentence and exit code 2."""
 
 import argparse
+import contextlib
 import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from ssl_cli.config import compose, groups, overrides, trust
 from ssl_cli.config.schema import Config
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import Allowed, anything
-from ssl_cli.errors import ConfigError
+from ssl_cli.errors import ConfigError, Interrupted
 from ssl_cli.runs.result import read_result
 from ssl_cli.training import launch
 
@@ -102,7 +103,7 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
 
         print(help.text(asked.overrides, asked.config_dir), end="")
         return
-    sweep = None
+    sweep, made = None, []
     if asked.multirun:
         if asked.cfg:
             raise ConfigError("--cfg: shows the settings of one run, and -m is a sweep; leave one of the two out")
@@ -115,7 +116,7 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
         sweep.refer()
         asked.overrides = sweep.words
     else:
-        _check(asked, allowed)
+        made = _check(asked, allowed)
     sys.argv = [sys.argv[0], *options, *asked.overrides]
     jobs = Jobs(_job(allowed, asked.multirun, sweep is not None and sweep.is_known))
     program = hydra.main(config_path=str(settings_folder()), config_name=overrides.NAME, version_base="1.3")(jobs)
@@ -126,7 +127,10 @@ def _with_hydra(arguments: list[str], allowed: Allowed) -> None:
         completion.with_stages(program, shell)
         return
     if sweep is None:
-        program()
+        from ssl_cli.cli.folders import gone_if_empty
+
+        with gone_if_empty(made):
+            program()
         return
     os.environ["HYDRA_FULL_ERROR"] = "1"  # what a sweeper or a launcher raises comes out as it is
     configs = [job.config for job in sweep.jobs]
@@ -146,23 +150,26 @@ def _prepare_sweep(asked: argparse.Namespace, allowed: Allowed) -> "Sweep":
     if (shared := sweep.data_of_all) is not None:
         from ssl_cli.data.dataset import load
 
-        load(shared)  # what cannot be read is said once, and not by each job
+        with _before_it_begins("sweep"):
+            load(shared)  # what cannot be read is said once, and not by each job
     return sweep
 
 
-def _check(asked: argparse.Namespace, allowed: Allowed) -> None:
-    """Raises ConfigError with all that is wrong with a command line, before a folder is made."""
-    from ssl_cli.cli.folders import check_can_be_made
+def _check(asked: argparse.Namespace, allowed: Allowed) -> list[Path]:
+    """The folders that are to be made; ConfigError with all that is wrong with a command line, before one is."""
+    from ssl_cli.cli.folders import check_can_be_made, not_there
 
     if asked.hydra_help or asked.shell_completion or asked.info:
-        return
+        return []
     where = (asked.config_dir, asked.config_name)
     jobs = compose.composed_jobs(asked.overrides, False, *where, allowed)
-    if not asked.cfg:
-        compose.check_is_one_run(asked.overrides, *where)
-        key, folder = compose.folder_of("run", asked.overrides, *where)
-        _check_fit([job.config for job in jobs], is_finished=read_result(folder) is not None)
-        check_can_be_made(key, folder)
+    if asked.cfg:
+        return []
+    compose.check_is_one_run(asked.overrides, *where)
+    key, folder = compose.folder_of("run", asked.overrides, *where)
+    _check_fit([job.config for job in jobs], is_finished=read_result(folder) is not None)
+    check_can_be_made(key, folder)
+    return not_there(folder)
 
 
 def _job(allowed: Allowed, in_sweep: bool, is_looked_for: bool) -> Callable[[Any], Path]:
@@ -191,10 +198,22 @@ def _job(allowed: Allowed, in_sweep: bool, is_looked_for: bool) -> Callable[[Any
             return carry_out_job(settings, words, command, folder, Path(job.sweep.dir).absolute(), allowed)
         config = compose.check(compose.resolved(settings), allowed)
         trust.trust_components_of(config)
-        carry_out(settle(config, settings, words, folder, allowed), folder)
+        with _before_it_begins("run"):
+            config = settle(config, settings, words, folder, allowed)
+        carry_out(config, folder)
         return folder
 
     return carry_out_one
+
+
+@contextlib.contextmanager
+def _before_it_begins(what: str) -> Generator[None]:
+    """Whoever stops a command while it reads data, or waits for another one, is told that there is nothing to go on with."""
+    try:
+        yield
+    except Interrupted:
+        log.info("Stopped before the %s began; the same command begins it.", what)
+        raise
 
 
 def _check_fit(configs: list[Config], is_finished: bool = False) -> None:

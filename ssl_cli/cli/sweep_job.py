@@ -1,16 +1,17 @@
 """One job of a sweep, in whatever process: referred to a run that answers it, or carried out; what it failed of is kept."""
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import Any
 
-from ssl_cli.cli.carry_out import carry_out, settle
+from ssl_cli.cli.carry_out import carry_out, say_how_to_go_on, settle
 from ssl_cli.config import compose, trust
 from ssl_cli.config.automatic import is_open
 from ssl_cli.config.schema import Config
 from ssl_cli.config.typecheck import Allowed
-from ssl_cli.errors import ConfigError, TrainingError
+from ssl_cli.errors import ConfigError, Interrupted, TrainingError
 from ssl_cli.runs import claim, failure
 from ssl_cli.runs.files import quoted
 from ssl_cli.runs.known import known_runs
@@ -70,10 +71,21 @@ def _carry_out(
         answered, asked = _look(config, words, folder, sweep)
         if answered:
             return
-    config = settle(config, settings, words, folder, allowed)
+    with _reading_data(sweep):
+        config = settle(config, settings, words, folder, allowed)
     if may_be_answered and config.reuse and _look(config, (), folder, sweep)[0]:
         return
     carry_out(config, folder, sweep, command, asked)
+
+
+@contextlib.contextmanager
+def _reading_data(sweep: Path) -> Generator[None]:
+    """Whoever stops a job that waits for its data, or reads them, is told how the sweep goes on."""
+    try:
+        yield
+    except Interrupted:
+        say_how_to_go_on(sweep)
+        raise
 
 
 def _look(config: Config, words: Sequence[str], folder: Path, sweep: Path) -> tuple[bool, list[str]]:
@@ -83,7 +95,8 @@ def _look(config: Config, words: Sequence[str], folder: Path, sweep: Path) -> tu
     """
     from ssl_cli.stages.remember import recognised_by_reading
 
-    asked, stamps = recognised_by_reading(config, words)
+    with _reading_data(sweep):
+        asked, stamps = recognised_by_reading(config, words)
     if not config.reuse:
         return False, [asked]
     known = known_runs(config.outputs, sweep.parent)
