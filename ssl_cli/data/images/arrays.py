@@ -1,5 +1,6 @@
 """Your own inputs, as NumPy files."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def _mapped(root: Path, name: str) -> Tensor:
     if not path.is_file():
         raise ConfigError(f"dataset.root={root}: {name} is missing there")
     try:
-        array = np.load(path, mmap_mode="c")  # private pages: nothing here writes, and torch wants to be able to
+        array = np.load(path, mmap_mode="r")  # a system promises no more pages that can be written than it has memory
     except (OSError, ValueError, EOFError, OverflowError, MemoryError) as error:
         why = "Python objects, as where images differ in size" if "object" in str(error).lower() else "no whole array"
         raise ConfigError(f"dataset.root={root}: {name} holds {why}; {WANTED}") from error
@@ -80,7 +81,9 @@ def _mapped(root: Path, name: str) -> Tensor:
         )
     if array.dtype != np.uint8 or array.ndim not in (3, 4) or not len(array):
         raise ConfigError(f"dataset.root={root}: {name} holds {array.dtype} of shape {array.shape}; {WANTED}")
-    return channels_second(torch.from_numpy(array))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*not writable", UserWarning)  # nothing here writes
+        return channels_second(torch.from_numpy(array))
 
 
 def _labels(root: Path, name: str, count: int, optional: bool) -> Tensor:
