@@ -113,7 +113,8 @@ def test_a_full_cache_of_texts_says_which_setting_leads_elsewhere(typed, tmp_pat
         )
         assert (code, "disk/cache: cannot be written (the disk is full" in said) == (2, True), said
         assert not (tmp_path / "run").exists()
-        assert not [path for path in (folder / "cache").rglob("*") if path.is_file()]
+        assert not list((folder / "cache").rglob(".*"))
+        assert not list((folder / "cache").rglob("about.json"))
 
 
 def test_a_read_only_disk_is_a_sentence_and_the_run_goes_on_when_it_is_not(typed, tmp_path):

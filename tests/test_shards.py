@@ -18,6 +18,7 @@ from ssl_cli.data import shards
 from ssl_cli.data.dataset import _load_once, load
 from ssl_cli.data.images import cache as image_cache
 from ssl_cli.data.images import part as image_part
+from ssl_cli.data.images.arrays import arrays
 from ssl_cli.data.images.files import read_image
 from ssl_cli.data.images.joining import parts_to_join
 from ssl_cli.data.images.part import Decoded
@@ -348,3 +349,24 @@ def test_files_of_another_maker_stay_until_it_is_gone(tmp_path):
         other.communicate()
     new.rmdir()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_more_than_memory_holds_is_mapped(tmp_path):
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") + 1
+    count = 2 * memory >> 20  # images of a mebibyte
+    for part, many in (("train", count), ("test", 2)):
+        with (tmp_path / f"{part}_inputs.npy").open("wb") as file:
+            about = {"descr": "|u1", "fortran_order": False, "shape": (many, 1024, 1024)}
+            np.lib.format.write_array_header_1_0(file, about)
+            file.truncate(file.tell() + (many << 20))  # which takes no room
+        np.save(tmp_path / f"{part}_labels.npy", np.arange(many) % 2)
+    facts = from_overrides("dataset=arrays").dataset.arguments["facts"]
+    inputs = arrays(tmp_path, facts).train.inputs
+    assert inputs.nbytes > memory
+    assert int(inputs[torch.tensor([0, count - 1])].sum()) == 0
+    with (tmp_path / "one.bin").open("wb") as file:
+        file.truncate(256 << 20)
+    one = [shards.mapped(tmp_path / "one.bin", torch.uint8, 256 << 20).view(256, -1) for _ in range(count // 256 + 1)]
+    cache = Shards(one)
+    assert cache.nbytes > memory
+    assert int(cache[torch.tensor([0, len(cache) - 1])].sum()) == 0

@@ -81,14 +81,14 @@ class Shards:
         if len(self._parts) == 1:
             return self._parts[0].index_select(0, rows)  # which copies rows as a whole, as indexing does not
         part = torch.bucketize(rows, self._ends, right=True)
-        order = part.argsort(stable=True)  # each part is asked once
-        numbers, counts = part[order].unique_consecutive(return_counts=True)
+        numbers, counts = part.unique_consecutive(
+            return_counts=True
+        )  # neighbours of one part, such as a text, are read at once
         read = torch.empty((len(rows), *self.shape[1:]), dtype=self.dtype)
-        wanted, places = rows[order].split(counts.tolist()), read.split(counts.tolist())
-        for number, own, place in zip(numbers.tolist(), wanted, places, strict=True):
-            there = self._parts[number]
-            torch.index_select(there, 0, own - (self._ends[number] - len(there)), out=place)
-        return read.index_select(0, order.argsort())
+        sizes, begins = counts.tolist(), (self._ends - torch.tensor(list(map(len, self._parts)))).tolist()
+        for number, own, place in zip(numbers.tolist(), rows.split(sizes), read.split(sizes), strict=True):
+            torch.index_select(self._parts[number], 0, own - begins[number], out=place)
+        return read
 
 
 def mapped(path: Path, dtype: torch.dtype, count: int, offset: int = 0) -> Tensor:
