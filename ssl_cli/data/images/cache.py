@@ -76,8 +76,9 @@ class ImageCache:
         known = self._known()
         missing = [item for item in items if version(item) not in known]
         loose = self._loose([item for item in items if version(item) in known], known)
-        if missing or loose:
+        if missing:
             self._check_space(len(missing), beside=min(self.size, len(missing) + len(loose)))
+        if missing or loose:
             with self._writing() as place:
                 self._decode(place, missing, loose, known, tell)
         return [known[version(item)] for item in items]
@@ -165,10 +166,11 @@ class ImageCache:
 
     def _known(self) -> dict[Version, Decoded]:
         known: dict[Version, Decoded] = {}
-        for part in self._rows():
+        for part, rows in self._rows().items():
             # Another process may have just replaced it, or it is damaged.
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                known |= read_entries(self.folder / f"{part}.json")
+                found = read_entries(self.folder / f"{part}.json")
+                known |= found if sum(each.row is not None for each in found.values()) == rows else {}
         return known
 
     def _rows(self) -> dict[str, int]:
