@@ -5,6 +5,7 @@ import csv
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from ssl_cli.data import dataset
 from ssl_cli.runs import claim
 from ssl_cli.runs.files import named
 from ssl_cli.runs.run import Run
+from ssl_cli.runs.sweep_jobs import jobs_of
 
 SMALL = ("dataset=synthetic", "schedule=smoke", "backbone.width=4", "runtime.threads=1", "runtime.precision=float32")
 BASELINES = ("-m", "baseline", *SMALL, "budget.labels=20")
@@ -227,6 +229,20 @@ def test_a_job_that_was_killed_goes_on_where_it_is(typed, tmp_path):
     second = sweeps(tmp_path)[1]
     assert trained(second) == {"1/backbone.safetensors", "1/classifier.safetensors"}
     assert rows(second) == {("labels only, with augmentation", 20): [0, 1]}
+
+
+def test_of_a_key_that_stands_there_twice_a_sweep_takes_the_last_as_hydra_does(typed, tmp_path):
+    words = ("-m", "classical", "dataset=synthetic", "budget.labels=30", "budget.labels=20", "seed=0,1", "seed=2,3")
+    done = typed(*words, "hydra.sweep.dir=sweep")
+    assert done.code == 0, done.said
+    assert [job.words for job in jobs_of(tmp_path / "sweep")] == [("seed=2",), ("seed=3",)]
+    assert rows(tmp_path / "sweep") == {("pixels and logistic regression", 20): [2, 3]}
+    assert "2 runs: 2 finished." in done.said
+    for proposed in re.findall("Next: ssl-cli (.*?) +#", done.said):
+        keys = [word.partition("=")[0] for word in proposed.split()]
+        assert len(keys) == len(set(keys)), proposed
+    again = typed(*words, "hydra.sweep.dir=again")
+    assert "All 2 jobs have finished runs; nothing is trained." in again.said
 
 
 @pytest.mark.parametrize(

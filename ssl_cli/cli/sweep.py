@@ -149,22 +149,22 @@ def prepare(asked: argparse.Namespace, allowed: Allowed) -> Sweep:
     Raises:
         ConfigError: with every problem there is.
     """
-    where = (asked.config_dir, asked.config_name)
+    where, words = (asked.config_dir, asked.config_name), with_params({}, asked.overrides)
     try:
-        settings = compose.sweep_settings(asked.overrides, *where)
+        settings = compose.sweep_settings(words, *where)
     except ConfigError:
-        compose.composed_jobs(asked.overrides, True, *where, allowed)  # which says more
+        compose.composed_jobs(words, True, *where, allowed)  # which says more
         raise
     is_own = is_plain(cast(dict[str, Any], OmegaConf.to_container(settings.hydra, resolve=False)))
     params = dict(settings.hydra.sweeper.get("params") or {})
-    composed = compose.composed_jobs(with_params(params, asked.overrides), True, *where, allowed)
-    key, folder = compose.folder_of("sweep", asked.overrides, *where)
+    composed = compose.composed_jobs(with_params(params, words), True, *where, allowed)
+    key, folder = compose.folder_of("sweep", words, *where)
     check_can_be_made(key, folder)
     check_sweep_folder(folder)
     settings.hydra.sweep.dir = str(folder)
     settings.hydra.overrides.hydra = _in_folder(settings.hydra.overrides.hydra, folder)
     jobs = _jobs(folder, composed) if is_own else [Job(None, one.config) for one in composed]
-    return Sweep(folder, _in_folder(asked.overrides, folder), settings, jobs)
+    return Sweep(folder, _in_folder(words, folder), settings, jobs)
 
 
 def _in_folder(words: Iterable[str], folder: Path) -> list[str]:
