@@ -332,9 +332,13 @@ def test_a_damaged_note_of_what_a_run_began_with_is_no_end_of_it(world):
 
 def test_a_damaged_cache_of_images_is_decoded_anew(world):
     folder = world.restore()
-    for content in ('{"reasons": 3}', "[" * 100_000):
-        for path in (folder / "cache/images").rglob("*.json"):
-            path.write_text(content)
+    absurd = b"\x93NUMPY\x01\x00" + len(NUMPY_HEADERS[0]).to_bytes(2, "little") + NUMPY_HEADERS[0].encode()
+    damages = (
+        ("*.json", b'{"reasons": 3}'), ("*.json", b"[" * 100_000), ("*.npy", b""), ("*.npy", b"\x93NUM"), ("*.npy", absurd),
+    )  # fmt: skip
+    for files, content in damages:
+        for path in (folder / "cache/images").rglob(files):
+            path.write_bytes(content)
         code, said = world.type(*USES["cache/images"][0])
         assert code == 0, said
         shutil.rmtree(folder / "new")

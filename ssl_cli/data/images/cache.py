@@ -47,6 +47,10 @@ class ImageCache:
         except OSError as error:
             raise ConfigError(f"dataset.cache={cache}: cannot be written ({error.strerror})") from error
 
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return self.reading.channels, self.reading.height, self.reading.width
+
     # Parts
 
     def decoded(self, items: Sequence[Item], tell: Callable[[int, int], None]) -> list[Decoded]:
@@ -92,7 +96,7 @@ class ImageCache:
             isinstance(about, dict) and isinstance(about.get("reasons"), list) and isinstance(about.get("notes"), dict)
         ):
             return None
-        shape = (about["reasons"].count(None), self.reading.channels, self.reading.height, self.reading.width)
+        shape = (about["reasons"].count(None), *self._shape)
         return (pixels, about["notes"]) if pixels.shape == shape and pixels.dtype == np.uint8 else None
 
     def write_whole(self, name: str, items: Sequence[Item], found: Sequence[Decoded], notes: dict[str, Any]) -> None:
@@ -106,7 +110,7 @@ class ImageCache:
         places = [each.place for each in found if each.place is not None]
         self._check_space(len(places))
         rows = (self.row(place) for place in places)
-        shape = (len(places), self.reading.channels, self.reading.height, self.reading.width)
+        shape = (len(places), *self._shape)
         with self._writing():
             write_part(self.folder, name, items, found, rows, shape, notes)
         for part in before - {name}:
@@ -133,9 +137,21 @@ class ImageCache:
         known: dict[tuple[str, int, int], Decoded] = {}
         for path in self.folder.glob("*.json"):
             # Another process may have just replaced it, or it is damaged.
-            with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            with contextlib.suppress(
+                OSError,
+                ValueError,
+                KeyError,
+                TypeError,
+                AttributeError,
+                RecursionError,
+                EOFError,
+                OverflowError,
+                MemoryError,
+            ):
                 about = json.loads(path.read_text())
-                if not path.with_suffix(".npy").exists():
+                shape = (about["reasons"].count(None), *self._shape)
+                pixels = np.load(path.with_suffix(".npy"), mmap_mode="r")
+                if pixels.shape != shape or pixels.dtype != np.uint8:
                     continue
                 row = 0
                 for version, found, look, reason in zip(
