@@ -344,6 +344,18 @@ def test_a_damaged_cache_of_images_is_decoded_anew(world):
         shutil.rmtree(folder / "new")
 
 
+def test_a_damaged_note_of_labels_in_a_cache_of_images_names_the_folder_to_remove(world):
+    folder = world.restore()
+    for path in (folder / "cache/images").rglob("*.json"):
+        about = json.loads(path.read_text())
+        if labels := about.get("notes", {}).get("labels"):
+            labels[2] = -1
+            path.write_text(json.dumps(about))
+    code, said = world.type(*USES["cache/images"][0])
+    assert (code, "is damaged; remove this folder, and images are decoded anew" in said) == (2, True), said
+    assert not (folder / "new").exists()
+
+
 def test_a_damaged_cache_of_texts_names_the_folder_to_remove(world):
     folder = world.restore()
     (lengths,) = (folder / "cache/texts").rglob("length.npy")
