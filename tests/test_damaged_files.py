@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import random
 import re
 import shutil
@@ -17,6 +18,7 @@ from finished_runs import CLASSES, pictures, sentences
 from PIL import Image
 from typed_commands import Commands, Typed, commands
 
+DAMAGES = int(os.environ.get("SSL_CLI_DAMAGES", "250"))  # of the slow test
 QUICK = (
     "schedule=smoke", "runtime.threads=1", "runtime.precision=float32", "runtime.compile=false", "runtime.checkpoint_seconds=0",
 )  # fmt: skip
@@ -254,7 +256,7 @@ def test_a_few_damaged_files_are_refused_in_a_sentence_or_do_no_harm(world):
 
 @pytest.mark.slow
 def test_many_damaged_files_are_refused_in_a_sentence_or_do_no_harm(world, capsys):
-    codes, problems = sampled(world, 250, seed=2)
+    codes, problems = sampled(world, DAMAGES, seed=2)
     with capsys.disabled():
         print(f"\n{sum(codes.values())} commands on damaged files ended with {dict(codes)}")
     assert not problems, f"{len(problems)} problems\n\n" + "\n\n".join(problems)
