@@ -150,6 +150,15 @@ def test_a_saved_config_reads_back_as_the_same(experiment):
         ),
         ("backbone=warfield dataset=synthetic dataset.facts.shape=[1,16,16]", "inputs of 16×16 do not fit"),
         ("augment=natural", "saturation=0.8 and hue=0.2 need colour, and dataset=mnist5k is grey"),
+        (
+            "dataset=synthetic augment=natural dataset.facts.shape=[2,16,16] augment.pretrain.colour.strength=0",
+            "augment.pretrain.grey.p=0.2: is for images that are grey, or red, green and blue, and those of dataset=synthetic "
+            "have 2 channels; set it to 0",
+        ),
+        (
+            "dataset=synthetic augment=digits dataset.facts.shape=[2,16,16]",
+            "augment.supervised.colour.contrast=0.6: is for images that are grey, or red, green and blue",
+        ),
         ("augment.pretrain.affine.scale=[1.2,0.8]", "augment.pretrain.affine.scale=[1.2, 0.8]: must rise"),
         ("augment.pretrain.blur.kernel=4", "augment.pretrain.blur.kernel=4: must be odd"),
         ("augment.pretrain.blur.kernel=101", "augment.pretrain.blur.kernel=101: is wider than inputs of 28×28 allow"),

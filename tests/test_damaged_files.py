@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 import random
 import re
 import shutil
@@ -17,6 +18,7 @@ from finished_runs import CLASSES, pictures, sentences
 from PIL import Image
 from typed_commands import Commands, Typed, commands
 
+DAMAGES = int(os.environ.get("SSL_CLI_DAMAGES", "250"))  # of the slow test
 QUICK = (
     "schedule=smoke", "runtime.threads=1", "runtime.precision=float32", "runtime.compile=false", "runtime.checkpoint_seconds=0",
 )  # fmt: skip
@@ -254,7 +256,7 @@ def test_a_few_damaged_files_are_refused_in_a_sentence_or_do_no_harm(world):
 
 @pytest.mark.slow
 def test_many_damaged_files_are_refused_in_a_sentence_or_do_no_harm(world, capsys):
-    codes, problems = sampled(world, 250, seed=2)
+    codes, problems = sampled(world, DAMAGES, seed=2)
     with capsys.disabled():
         print(f"\n{sum(codes.values())} commands on damaged files ended with {dict(codes)}")
     assert not problems, f"{len(problems)} problems\n\n" + "\n\n".join(problems)
@@ -332,12 +334,28 @@ def test_a_damaged_note_of_what_a_run_began_with_is_no_end_of_it(world):
 
 def test_a_damaged_cache_of_images_is_decoded_anew(world):
     folder = world.restore()
-    for content in ('{"reasons": 3}', "[" * 100_000):
-        for path in (folder / "cache/images").rglob("*.json"):
-            path.write_text(content)
+    absurd = b"\x93NUMPY\x01\x00" + len(NUMPY_HEADERS[0]).to_bytes(2, "little") + NUMPY_HEADERS[0].encode()
+    damages = (
+        ("*.json", b'{"reasons": 3}'), ("*.json", b"[" * 100_000), ("*.npy", b""), ("*.npy", b"\x93NUM"), ("*.npy", absurd),
+    )  # fmt: skip
+    for files, content in damages:
+        for path in (folder / "cache/images").rglob(files):
+            path.write_bytes(content)
         code, said = world.type(*USES["cache/images"][0])
         assert code == 0, said
         shutil.rmtree(folder / "new")
+
+
+def test_a_damaged_note_of_labels_in_a_cache_of_images_names_the_folder_to_remove(world):
+    folder = world.restore()
+    for path in (folder / "cache/images").rglob("*.json"):
+        about = json.loads(path.read_text())
+        if labels := about.get("notes", {}).get("labels"):
+            labels[2] = -1
+            path.write_text(json.dumps(about))
+    code, said = world.type(*USES["cache/images"][0])
+    assert (code, "is damaged; remove this folder, and images are decoded anew" in said) == (2, True), said
+    assert not (folder / "new").exists()
 
 
 def test_a_damaged_cache_of_texts_names_the_folder_to_remove(world):

@@ -8,17 +8,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from finished_runs import CLASSES, pictures, sentences
 from PIL import Image
 from test_command import bytes_of
 from test_damaged_files import IMAGES, LONGER, TEXTS
 from typed_commands import Commands, commands
 
+from ssl_cli.config.trust import settings_folder
 from ssl_cli.runs import claim
 from ssl_cli.runs.sweep_jobs import RECORD
 
 KILLS = int(os.environ.get("SSL_CLI_KILLS", "100"))
 LABELS = "budget.labels=20"
+METHODS = yaml.safe_load((settings_folder() / "stage/benchmark.yaml").read_text())["defaults"][:-1]
+METHODS = [name for one in METHODS for name in one.values()]
 STEPS = ("schedule.supervised.epochs=6", "schedule.supervised.max_steps=6")
 # What is typed, in turn. Those with a run to start from take the one that is there already.
 CASES: dict[str, tuple[str, ...]] = {
@@ -35,13 +39,28 @@ CASES: dict[str, tuple[str, ...]] = {
     "compare": ("compare", "stage.seeds=1", LABELS, *IMAGES, "reuse=false"),
     "sweep": ("-m", "baseline", "budget.labels=20,30", *IMAGES),
     "texts": ("baseline", *TEXTS),
-}
+    "benchmark": (
+        "benchmark", "stage.equal=epochs", "stage.seeds=1", "head=simclr_v2", "head.keep=0", LABELS, *IMAGES, "reuse=false",
+        *(f"~stage.methods.{name}" for name in METHODS if name not in ("vicreg", "rotation")),
+    ),
+    "processes": ("pretrain", *IMAGES, *LONGER, "reuse=false", "runtime.processes=2"),
+}  # fmt: skip
+ALONE = "processes"  # of these the first is killed, and the other one has to end by itself
 
 
 @pytest.fixture(scope="module")
 def typed() -> Iterator[Commands]:
     with commands() as ready:
         yield ready
+
+
+@pytest.fixture(scope="module")
+def here(typed, tmp_path_factory) -> Path:
+    """A folder with data and what runs start from."""
+    folder = tmp_path_factory.mktemp("kills") / "here"
+    folder.mkdir()
+    make_base(typed, folder)
+    return folder
 
 
 def begin(here: Path) -> None:
@@ -81,36 +100,31 @@ def check_like(here: Path, whole: dict[str, bytes], case: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_is_killed_at_any_moment_goes_on_to_the_same_bytes(typed, tmp_path, capsys):
-    source, kills, ended, began = random.Random(0), 0, 0, time.monotonic()
-    here = tmp_path / "here"
-    here.mkdir()
-    make_base(typed, here)
-    each = -(-KILLS // len(CASES))
-    for case, words in CASES.items():
-        asked = (*words, f"hydra.{'sweep' if '-m' in words else 'run'}.dir=run")
-        begin(here)
-        started = time.monotonic()
-        code, said = typed(here, *asked, limit=300)
-        takes = time.monotonic() - started
-        assert code == 0, (case, said)
-        whole = made_in(here / "run")
-        begin(here)
-        left = each
-        while left:
-            again = ("resume=run",) if has_begun(here / "run") else asked
-            code, said = typed(here, *again, limit=source.uniform(0.02, takes))
-            assert code in (None, 0), (case, again, said)
-            if code is None:
-                kills, left = kills + 1, left - 1
-            else:
-                check_like(here, whole, case)
-                begin(here)
-                ended += 1
-        code, said = typed(here, *(("resume=run",) if has_begun(here / "run") else asked), limit=300)
-        assert code == 0, (case, said)
-        check_like(here, whole, case)
-        ended += 1
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_killed_at_any_moment_goes_on_to_the_same_bytes(typed, here, capsys, case):
+    source, kills, ended, began = random.Random(case), 0, 0, time.monotonic()
+    words = CASES[case]
+    asked = (*words, f"hydra.{'sweep' if '-m' in words else 'run'}.dir=run")
+    begin(here)
+    started = time.monotonic()
+    code, said = typed(here, *asked, limit=300)
+    takes = time.monotonic() - started
+    assert code == 0, said
+    whole = made_in(here / "run")
+    begin(here)
+    while kills < -(-KILLS // len(CASES)):
+        again = ("resume=run",) if has_begun(here / "run") else asked
+        code, said = typed(here, *again, limit=source.uniform(0.02, takes), alone=case == ALONE)
+        assert code in (None, 0), (again, said)
+        if code is None:
+            kills += 1
+        else:
+            check_like(here, whole, case)
+            begin(here)
+            ended += 1
+    code, said = typed(here, *(("resume=run",) if has_begun(here / "run") else asked), limit=300)
+    assert code == 0, said
+    check_like(here, whole, case)
     with capsys.disabled():
-        print(f"\n{kills} kills, {ended} runs gone on with to their end, {time.monotonic() - began:.0f} s")
-    assert kills >= KILLS
+        took = time.monotonic() - began
+        print(f"\n{case}: {kills} kills, {ended + 1} runs gone on with to their end, {took:.0f} s")

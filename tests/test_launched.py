@@ -249,6 +249,31 @@ def test_a_task_that_sees_the_gpus_of_its_socket_takes_one_of_these(told):
     assert launch.gpu(4) == 1
 
 
+# Slurm's word for a job, its restarts, those that it was told of, and whether that is its end. The first two are what 22.05 says.
+@pytest.mark.parametrize(
+    ("state", "restarts", "told_of", "is_over"),
+    [("COMPLETING", 0, None, True), ("COMPLETING", 1, None, False), ("RUNNING", 0, None, False), ("CANCELLED", 2, "2", True),
+     ("COMPLETING", 3, "2", False), ("TIMEOUT", 1, "1", True), ("PREEMPTED", 0, None, True), ("PENDING", 1, None, False)],
+)  # fmt: skip
+def test_a_job_that_is_cancelled_is_told_from_one_that_is_started_again(
+    tmp_path, monkeypatch, state, restarts, told_of, is_over
+):
+    others = "JobId=8 ArrayJobId=7 JobState=RUNNING Requeue=1 Restarts=9"
+    own = f"JobId=7 ArrayJobId=7 JobName=a JobState={state} Reason=None Requeue=1 Restarts={restarts} BatchFlag=1"
+    (tmp_path / "scontrol").write_text(
+        f"#!/bin/sh\ntest \"$*\" = '--oneliner show job 7' && printf '{others}\\n{own}\\n'\n"
+    )
+    (tmp_path / "scontrol").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    said = {"SLURM_JOB_ID": "7"} | ({} if told_of is None else {"SLURM_RESTART_COUNT": told_of})
+    assert slurm.is_ended_for_good(said) == is_over
+
+
+def test_where_slurm_cannot_be_asked_a_job_may_be_started_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not slurm.is_ended_for_good({"SLURM_JOB_ID": "7"})
+
+
 # On the real thing
 
 
@@ -288,6 +313,28 @@ def requeue(job: str, folder: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     slurm_says("scontrol", "update", f"JobId={job}", "StartTime=now", folder=folder)
+
+
+@needs("submitit_slurm")
+@pytest.mark.slow
+@pytest.mark.usefixtures("_slurm")
+def test_a_job_of_a_sweep_that_is_cancelled_ends_with_a_sentence_and_ends_no_other(tmp_path):
+    words = ("hydra/launcher=submitit_slurm", "hydra.launcher.cpus_per_task=1", "hydra.launcher.array_parallelism=1")
+    command = [sys.executable, "-m", "ssl_cli", "-m", "pretrain", *LONG, "seed=0,1", *words, "hydra.sweep.dir=sweep"]
+    with (tmp_path / "said").open("w") as output:
+        sweep = subprocess.Popen(command, cwd=tmp_path, stdout=output, stderr=output)
+        try:
+            wait_for_steps(tmp_path / "sweep" / "0")
+            slurm_says("scancel", next((tmp_path / "sweep" / ".submitit").glob("*_0")).name, folder=tmp_path)
+            code = sweep.wait(250)
+        finally:
+            sweep.kill()
+            sweep.wait()
+    said = (tmp_path / "said").read_text()
+    assert (code, "Traceback" in said) == (1, False), said
+    assert "Job 0: Slurm has ended it for good, as scancel does; go on with: ssl-cli resume=sweep" in said
+    assert (tmp_path / "sweep/0/checkpoint.pt").exists()
+    assert (tmp_path / "sweep/1/result.json").exists()
 
 
 @pytest.mark.slow

@@ -93,6 +93,15 @@ def test_who_looks_at_a_run_reads_the_end_of_its_metrics_alone(tmp_path):
     assert len(lines) < 10_000
 
 
+@pytest.mark.parametrize(
+    "damaged", [b'{"a": [{}\n{}]},{"step": 1}\n', b'[2]\n\xff\n{"step": 3} {}\n', b'{"step": 4', b"[" * 100_000 + b"\n"]
+)
+def test_lines_that_are_damaged_are_left_out_each_by_itself_also_where_they_are_whole_together(tmp_path, damaged):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 0}\n {"step": 1} \r\n' + damaged)
+    assert list(reading.all_lines(path)) == reading.last_lines(path) == [{"step": 0}, {"step": 1}]
+
+
 def test_a_long_curve_keeps_its_ends_and_peaks():
     values = [0.0] * 100_000
     values[54_321], values[77_777] = 9.0, -9.0

@@ -7,10 +7,14 @@ import contextlib
 import importlib
 import json
 import math
+import os
 import re
+import sys
 import tempfile
 import types
 import typing
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
@@ -36,6 +40,7 @@ from ssl_cli.runs.run import Run
 from ssl_cli.stages.automatic import settings_for
 from ssl_cli.stages.fit import check_fit
 
+LINES = int(os.environ.get("SSL_CLI_LINES", "2000"))  # of the slow test
 CHOICES = {name: group.choices for name, group in groups().items()}
 MADE = ("synthetic", "synthetic_cases")  # data sets that are made on the spot; lines with others are checked, not run
 CASES = {"synthetic": 0, "synthetic_cases": 20}
@@ -466,12 +471,20 @@ def test_a_line_for_texts_is_refused_in_time_or_trains(line, shared):
     outcome(line, shared)
 
 
+@pytest.fixture(scope="module")
+def outcomes() -> Iterator[Counter[str]]:
+    """How many lines had which outcome, which is printed in the end, also of a test that was interrupted."""
+    counted = Counter[str]()
+    yield counted
+    print(f"\n{sum(counted.values())} lines: {dict(counted)}", file=sys.__stderr__)
+
+
 @pytest.mark.slow
-@settings(max_examples=2000, phases=[Phase.generate, Phase.shrink], **LOOSE)
+@settings(max_examples=LINES, phases=[Phase.generate, Phase.shrink], **LOOSE)
 @given(line=st.one_of(lines(), lines(), lines(), lines_for_texts()))
-def test_thousands_of_lines_are_refused_in_time_or_train(line, shared):
+def test_thousands_of_lines_are_refused_in_time_or_train(line, shared, outcomes):
     note(" ".join(line))
-    outcome(line, shared)
+    outcomes[outcome(line, shared)] += 1
 
 
 def test_the_space_has_every_group_and_every_setting_a_type():

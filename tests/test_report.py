@@ -26,6 +26,7 @@ from ssl_cli.report.results_table import shown_cells
 from ssl_cli.report.section_part import report_on
 from ssl_cli.report.sections import sections_of
 from ssl_cli.report.verdict import section_curves
+from ssl_cli.runs.claim import claimed
 from ssl_cli.runs.referred import refer
 
 HOSTILE = "<script>alert(1)</script> & $x_$ \x1b[31m"
@@ -308,6 +309,13 @@ def test_runs_that_are_not_finished_are_counted_in_one_line(tmp_path, monkeypatc
         (write_run(tmp_path / "runs" / name) / "result.json").unlink()
     assert read_runs([tmp_path / "runs"]).left_out == (
         "4 runs are not finished and left out: runs/a, runs/b, runs/c, ….",
+    )
+    with claimed(tmp_path / "runs/a"):
+        found = read_runs([tmp_path / "runs"])
+    assert found.is_growing
+    assert found.left_out == (
+        "3 runs are not finished and left out: runs/b, runs/c, runs/d.",
+        "1 run is being worked on by another process and left out: runs/a.",
     )
 
 

@@ -5,6 +5,7 @@ import csv
 import json
 import logging
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from ssl_cli.data import dataset
 from ssl_cli.runs import claim
 from ssl_cli.runs.files import named
 from ssl_cli.runs.run import Run
+from ssl_cli.runs.sweep_jobs import jobs_of
 
 SMALL = ("dataset=synthetic", "schedule=smoke", "backbone.width=4", "runtime.threads=1", "runtime.precision=float32")
 BASELINES = ("-m", "baseline", *SMALL, "budget.labels=20")
@@ -229,6 +231,20 @@ def test_a_job_that_was_killed_goes_on_where_it_is(typed, tmp_path):
     assert rows(second) == {("labels only, with augmentation", 20): [0, 1]}
 
 
+def test_of_a_key_that_stands_there_twice_a_sweep_takes_the_last_as_hydra_does(typed, tmp_path):
+    words = ("-m", "classical", "dataset=synthetic", "budget.labels=30", "budget.labels=20", "seed=0,1", "seed=2,3")
+    done = typed(*words, "hydra.sweep.dir=sweep")
+    assert done.code == 0, done.said
+    assert [job.words for job in jobs_of(tmp_path / "sweep")] == [("seed=2",), ("seed=3",)]
+    assert rows(tmp_path / "sweep") == {("pixels and logistic regression", 20): [2, 3]}
+    assert "2 runs: 2 finished." in done.said
+    for proposed in re.findall("Next: ssl-cli (.*?) +#", done.said):
+        keys = [word.partition("=")[0] for word in proposed.split()]
+        assert len(keys) == len(set(keys)), proposed
+    again = typed(*words, "hydra.sweep.dir=again")
+    assert "All 2 jobs have finished runs; nothing is trained." in again.said
+
+
 @pytest.mark.parametrize(
     "text",
     ["a,b", "a folder", "a'b", "a b\\", "a=b", "ä ö/x", "${x}", "outputs/x.y-z", "0.5", "null", "~/x", " a", "[1]"],
@@ -342,3 +358,43 @@ def test_a_sweep_takes_no_folder_of_one_with_other_settings(typed, tmp_path):
     assert trained(tmp_path) == before
     again = typed(*words, "seed=0")
     assert (again.code, trained(tmp_path)) == (0, before)
+
+
+def test_a_sweep_that_another_process_is_going_on_with_says_so_and_what_to_type_later(typed, tmp_path):
+    words = ("-m", "classical", "dataset=synthetic", "budget.labels=20", "seed=0,1", "hydra.sweep.dir=sweep")
+    assert typed(*words).code == 0
+    (tmp_path / "sweep/0/result.json").unlink()
+    program = (
+        "from pathlib import Path; from ssl_cli.runs.claim import claimed\n"
+        f"with claimed(Path({str(tmp_path / 'sweep/0')!r})): print(flush=True); input()"
+    )
+    other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert other.stdout is not None
+        other.stdout.readline()
+        done = typed("resume=sweep")
+    finally:
+        other.communicate(b"\n")
+    assert done.code == 0, done.said
+    assert "Another process is at the run of this job: sweep/0" in done.said
+    assert "1 run is being worked on by another process and left out: sweep/0." in done.said
+    assert "Once that is done, ssl-cli resume=sweep shows all runs of the sweep." in done.said
+    assert "not finished" not in done.said
+    assert not (tmp_path / "sweep/0/failed.json").exists()
+
+
+def test_a_sweep_that_finished_runs_answer_needs_nothing_of_what_they_started_from(typed, tmp_path):
+    assert typed("pretrain", *SMALL, "hydra.run.dir=pre").code == 0
+    tuned = ("-m", "finetune", *SMALL, "checkpoint=pre", "budget.labels=20", "seed=0")
+    assert typed(*tuned).code == 0
+    assert typed(*tuned).code == 0
+    shutil.rmtree(tmp_path / "pre")
+    second = sweeps(tmp_path)[1]
+    done = typed(f"resume={second}")
+    assert done.code == 0, done.said
+    assert "The job has a finished run; nothing is trained." in done.said
+    # Where what answered it is gone too, or was asked for something else, what is to be trained has nothing to start from.
+    settings = sweeps(tmp_path)[0] / "0/config.yaml"
+    settings.write_text(settings.read_text().replace("labels: 20", "labels: 30"))
+    done = typed(f"resume={second}")
+    assert (done.code, "pre: is no run's folder" in done.said) == (2, True), done.said

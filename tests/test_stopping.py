@@ -138,6 +138,9 @@ def test_a_second_request_to_stop_ends_the_jobs_in_other_processes_at_once(tmp_p
     finally:
         process.kill()
         process.wait()
+        (tmp_path / "waits").unlink(
+            missing_ok=True
+        )  # or jobs that were left behind would wait for ever, beside other tests
     assert process.returncode == 130, said
     assert "Traceback" not in said
     assert "Go on with: ssl-cli resume=all" in said

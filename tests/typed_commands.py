@@ -30,13 +30,14 @@ class Commands:
     def __init__(self, process: subprocess.Popen[str]):
         self._process = process
 
-    def __call__(self, folder: Path, *words: str, limit: float = 60.0, **faults: Any) -> Typed:
+    def __call__(self, folder: Path, *words: str, limit: float = 60.0, alone: bool = False, **faults: Any) -> Typed:
         """Type a command.
 
         Args:
             folder: where it is typed.
             words: of the command.
-            limit: seconds after which it is ended.
+            limit: seconds after which it is killed.
+            alone: those that it has started are not killed with it.
             faults: `stop_after=N` steps by Ctrl-C; `memory=BYTES` of addresses more than are taken already;
                 `draws=False`: no picture can be drawn.
         """
@@ -44,7 +45,14 @@ class Commands:
         assert self._process.stdout is not None
         said = folder.parent / f".said-{os.getpid()}"
         said.touch()  # it may be ended before it has opened it
-        asked = {"folder": str(folder), "words": words, "said": str(said), "limit": limit, "faults": faults}
+        asked = {
+            "folder": str(folder),
+            "words": words,
+            "said": str(said),
+            "limit": limit,
+            "alone": alone,
+            "faults": faults,
+        }
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
         code = json.loads(self._process.stdout.readline())
@@ -80,7 +88,9 @@ def serve() -> None:
         print(json.dumps(_carried_out(**json.loads(line))), flush=True)
 
 
-def _carried_out(folder: str, words: list[str], said: str, limit: float, faults: dict[str, Any]) -> int | None:
+def _carried_out(
+    folder: str, words: list[str], said: str, limit: float, alone: bool, faults: dict[str, Any]
+) -> int | None:
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -99,8 +109,9 @@ def _carried_out(folder: str, words: list[str], said: str, limit: float, faults:
         if ended:
             return os.waitstatus_to_exitcode(status)
         time.sleep(0.005)
-    with contextlib.suppress(ProcessLookupError):  # it is too young to lead a group
-        os.killpg(child, signal.SIGKILL)
+    if not alone:
+        with contextlib.suppress(ProcessLookupError):  # it is too young to lead a group
+            os.killpg(child, signal.SIGKILL)
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None

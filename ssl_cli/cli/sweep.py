@@ -23,11 +23,13 @@ from ssl_cli.config.typecheck import Allowed
 from ssl_cli.config.words import for_hydra, with_params
 from ssl_cli.data.stamp import data_stamp
 from ssl_cli.errors import ConfigError, TrainingError
+from ssl_cli.runs.asked import COUNTED
 from ssl_cli.runs.claim import holder_of
 from ssl_cli.runs.files import short
+from ssl_cli.runs.identity import recorded
 from ssl_cli.runs.known import Known, known_runs
 from ssl_cli.runs.reading import is_file, read_yaml
-from ssl_cli.runs.referred import forget, refer, referral
+from ssl_cli.runs.referred import Referral, forget, refer, referral
 from ssl_cli.runs.result import read_result
 from ssl_cli.runs.sweep_jobs import RECORD, is_plain
 from ssl_cli.stages.recognise import recognised
@@ -149,22 +151,22 @@ def prepare(asked: argparse.Namespace, allowed: Allowed) -> Sweep:
     Raises:
         ConfigError: with every problem there is.
     """
-    where = (asked.config_dir, asked.config_name)
+    where, words = (asked.config_dir, asked.config_name), with_params({}, asked.overrides)
     try:
-        settings = compose.sweep_settings(asked.overrides, *where)
+        settings = compose.sweep_settings(words, *where)
     except ConfigError:
-        compose.composed_jobs(asked.overrides, True, *where, allowed)  # which says more
+        compose.composed_jobs(words, True, *where, allowed)  # which says more
         raise
     is_own = is_plain(cast(dict[str, Any], OmegaConf.to_container(settings.hydra, resolve=False)))
     params = dict(settings.hydra.sweeper.get("params") or {})
-    composed = compose.composed_jobs(with_params(params, asked.overrides), True, *where, allowed)
-    key, folder = compose.folder_of("sweep", asked.overrides, *where)
+    composed = compose.composed_jobs(with_params(params, words), True, *where, allowed)
+    key, folder = compose.folder_of("sweep", words, *where)
     check_can_be_made(key, folder)
     check_sweep_folder(folder)
     settings.hydra.sweep.dir = str(folder)
     settings.hydra.overrides.hydra = _in_folder(settings.hydra.overrides.hydra, folder)
     jobs = _jobs(folder, composed) if is_own else [Job(None, one.config) for one in composed]
-    return Sweep(folder, _in_folder(asked.overrides, folder), settings, jobs)
+    return Sweep(folder, _in_folder(words, folder), settings, jobs)
 
 
 def _in_folder(words: Iterable[str], folder: Path) -> list[str]:
@@ -198,11 +200,27 @@ def _job(place: Path, composed: compose.Composed, known: Callable[[], Known], st
     reference = referral(place)
     if reference is not None and holder_of(reference.run) is not None:
         return Job(place, config, unfinished=reference.run)
+    if reference is not None and _answers_still(reference, config, stamp):
+        return Job(place, config, run=reference.run)
     found = known()
     asked = recognised(config, composed.words, found.stamps, stamp)
     if asked is None:
         return Job(place, config, is_unread=bool(found.finished))
     return Job(place, config, found.finished.get(asked), found.interrupted(asked))
+
+
+def _answers_still(reference: Referral, config: Config, stamp: Stamp) -> bool:
+    """Whether the finished run that answered a job before does so still, though what it started from was removed since.
+
+    What was in that can be asked no more; the same settings and the same data must do.
+    """
+    named = (config.checkpoint, config.init_from)
+    if not any(isinstance(place, Path) and not place.exists() for place in named) or read_result(reference.run) is None:
+        return False
+    record, settings = recorded(reference.run), plain(config)
+    saved = read_yaml(reference.run / "config.yaml") or {}
+    stamps = {**reference.stamps, **(record.stamps if record else {})}
+    return stamp(config.dataset) in stamps and all(saved.get(key) == settings[key] for key in COUNTED)
 
 
 def _check_same(place: Path, config: Config) -> None:

@@ -39,6 +39,8 @@ def carry_out_job(
         (folder / failure.NAME).unlink(missing_ok=True)
     try:
         _carry_out(settings, words, command, folder, sweep, allowed)
+    except claim.HeldError:  # such as the same sweep, gone on with in another terminal, which ends this job too
+        log.info("Another process is at the run of this job: %s", quoted(folder))
     except (ConfigError, TrainingError) as error:
         _keep(folder, error)
     except Exception as error:

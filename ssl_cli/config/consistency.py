@@ -1,13 +1,13 @@
 """What single values cannot tell: settings that are each allowed and cannot work together."""
 
-import math
 import re
 from collections.abc import Iterator
 
 from ssl_cli.config import signatures
 from ssl_cli.config.item_list import read_item_list
-from ssl_cli.config.schema import Budget, Config, DatasetComponent, Facts, ImageFacts
+from ssl_cli.config.schema import Budget, Config, DatasetComponent, Facts
 from ssl_cli.config.typecheck import shown
+from ssl_cli.config.view_consistency import view_problems
 from ssl_cli.errors import ConfigError
 
 AUTO = "auto"  # the name of views and of a schedule that are chosen once the data can be read
@@ -30,7 +30,7 @@ def data_problems(config: Config, facts: Facts | None) -> Iterator[str]:
     """What does not go together with the data, as far as they are known; asked again once unknown ones are read."""
     yield from _budget_problems(config, facts)
     yield from _batch_problems(config, facts)
-    yield from _view_problems(config, facts)
+    yield from view_problems(config, facts)
     yield from _head_problems(config, facts)
     if facts is not None:
         yield from config.stage.data_problems(config, facts)
@@ -227,46 +227,6 @@ def inputs_to_pretrain_on(config: Config, facts: Facts) -> int | None:
         return None
     everything = facts.inputs + (facts.unlabelled or 0)
     return everything - (_label_count(config.budget, facts.inputs) if config.budget.pretrain_on == "rest" else 0)
-
-
-def _view_problems(config: Config, facts: Facts | None) -> Iterator[str]:
-    shape = facts.shape if isinstance(facts, ImageFacts) else None
-    for name in ("pretrain", "supervised"):
-        steps = getattr(config.augment, name).arguments
-        where = f"augment.{name}"
-        is_scaled = "scale" in signatures.parameters(getattr(config.augment, name).path)
-        if is_scaled and config.augment.scale is None:
-            yield f"augment.scale=null: {where} makes views of images, whose pixels need a range; must be above 0"
-        if not is_scaled and config.augment.scale is not None:
-            yield f"augment.scale={config.augment.scale:g}: {where} makes views of texts, which have no pixels; must be null"
-        ranges = (("affine", "scale"), ("crop", "area"), ("crop", "ratio"), ("blur", "sigma"), ("erase", "area"),
-                  ("erase", "ratio"), ("span", "share"))  # fmt: skip
-        for step, key in ranges:
-            low, high = getattr(steps.get(step), key, (1, 1))
-            top = 1 if key in ("area", "share") else math.inf
-            if not 0 < low <= high <= top:
-                yield f"{where}.{step}.{key}=[{low:g}, {high:g}]: must rise, above 0{' and up to 1' if top == 1 else ''}"
-        perspective = steps.get("perspective")
-        if perspective and perspective.p and not perspective.distortion:
-            yield f"{where}.perspective.distortion=[]: needs at least one value, since p={perspective.p:g} is above 0"
-        blur = steps.get("blur")
-        if blur and blur.kernel % 2 == 0:
-            yield f"{where}.blur.kernel={blur.kernel}: must be odd"
-        share = steps.get("resolution", 1)
-        if blur and blur.p and shape and blur.kernel > 2 * max(1, round(min(shape[1:]) * share)) - 1:
-            smaller = "" if share == 1 else f" at {where}.resolution={share:g}"
-            yield f"{where}.blur.kernel={blur.kernel}: is wider than inputs of {shape[1]}×{shape[2]}{smaller} allow"
-        colour = steps.get("colour")
-        if colour and colour.hue * colour.strength > 0.5:
-            yield (
-                f"{where}.colour: hue={colour.hue:g} times strength={colour.strength:g} is {colour.hue * colour.strength:g}; "
-                "at most 0.5, half of the colour circle"
-            )
-        if shape and shape[0] == 1 and colour and colour.p and (colour.saturation or colour.hue):
-            yield (
-                f"{where}.colour: saturation={colour.saturation:g} and hue={colour.hue:g} need colour, and "
-                f"dataset={config.dataset.name} is grey; set both to 0, or augment=digits"
-            )
 
 
 def projects(config: Config) -> bool:

@@ -20,7 +20,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli.config.choices import CANNOT, first_line, keys_in, options_of, sort_out, typed_text, wrong_choice
-from ssl_cli.config.plugins import is_search
+from ssl_cli.config.plugins import asks_for_search
 from ssl_cli.config.trust import settings_folder
 from ssl_cli.config.typecheck import nearest
 from ssl_cli.errors import ConfigError
@@ -82,7 +82,7 @@ def jobs(overrides: list[Override], multirun: bool, problems: list[str]) -> Iter
     first one.
     """
     choices: list[list[str]] = []
-    search = any(is_search(override) for override in overrides)
+    search = any(asks_for_search(override) for override in overrides)
     for override in overrides:
         if not override.is_sweep_override():
             choices.append([typed_text(override)])

@@ -3,6 +3,7 @@
 import importlib.util
 import re
 from collections.abc import Iterable
+from typing import Any
 
 from hydra.core.override_parser.types import Override
 
@@ -16,6 +17,8 @@ EXTRAS = {  # by choice: the extra of this package that brings it, and the modul
     (LAUNCHER, "submitit_slurm"): ("slurm", "hydra_plugins.hydra_submitit_launcher"),
     (SWEEPER, "optuna"): ("optuna", "hydra_plugins.hydra_optuna_sweeper"),
 }
+# Sweepers that decide by the results so far what they try next, by choice: their classes.
+SEARCHES = {"optuna": "OptunaSweeper"}
 SAMPLERS = ("tpe", "random", "cmaes", "nsgaii", "grid")
 # Settings of launchers whose values are names that Slurm takes. What is a number runs no code anyway.
 NAMES = {f"hydra.launcher.{key}" for key in ("partition", "qos", "account", "constraint", "gres", "name")}
@@ -32,9 +35,14 @@ def check_installed(words: Iterable[Override]) -> None:
         raise ConfigError(*problems)
 
 
-def is_search(override: Override) -> bool:
-    """Whether a word chooses a sweeper that decides by the results so far what it tries next."""
-    return override.key_or_group == SWEEPER and (SWEEPER, override.value()) in EXTRAS
+def asks_for_search(override: Override) -> bool:
+    """Whether a word chooses a sweeper that searches."""
+    return override.key_or_group == SWEEPER and str(override.value()) in SEARCHES
+
+
+def is_search(sweeper: Any) -> bool:
+    """Whether Hydra's settings of a sweeper are those of one that searches."""
+    return sweeper is not None and str(sweeper.get("_target_")).rpartition(".")[2] in SEARCHES.values()
 
 
 def runs_no_code(override: Override) -> bool:

@@ -15,14 +15,12 @@ def for_hydra(value: str) -> str:
 
 
 def with_params(params: Mapping[str, object], words: Sequence[str]) -> list[str]:
-    """The words of a sweep with those that its settings bring, as Hydra's own sweeper puts them together.
+    """The words of a sweep with those that its settings bring, as Hydra's own sweeper puts them together: of a key, the last one.
 
     Args:
         params: `hydra.sweeper.params`, such as those of an experiment.
         words: as typed; they take the place of those with the same key.
     """
-    if not params:
-        return list(words)
     found = {key: f"{key}={value}" for key, value in params.items()}
     for word in words:
         found[word.partition("=")[0]] = word

@@ -9,6 +9,7 @@ from ssl_cli.runs.below import SeenRun, Show, jobs_and_parts, runs_below
 from ssl_cli.runs.files import printable, short
 from ssl_cli.runs.reading import number
 from ssl_cli.runs.result import FORMAT, numbers_first
+from ssl_cli.runs.state import is_held
 from ssl_cli.runs.sweep_jobs import answering
 from ssl_cli.runs.typed import words_by_run
 
@@ -47,10 +48,14 @@ class FinishedRun:
 
 @dataclass(frozen=True)
 class FoundRuns:
-    """The finished runs of some folders, and a sentence for what was left out of them."""
+    """The finished runs of some folders, and a sentence for what was left out of them.
+
+    is_growing: whether another process works on a run that was left out.
+    """
 
     runs: tuple[FinishedRun, ...]
     left_out: tuple[str, ...]
+    is_growing: bool = False
 
 
 def read_runs(folders: Iterable[Path], show: Show = iter, without: Path | None = None) -> FoundRuns:
@@ -73,6 +78,7 @@ def read_runs(folders: Iterable[Path], show: Show = iter, without: Path | None =
     found: list[FinishedRun] = []
     left_out: list[str] = []
     unfinished: list[str] = []
+    at_work: list[str] = []
     for job, parts in groups:
         for run in (job, *parts):
             name = printable(short(run.folder))
@@ -82,12 +88,13 @@ def read_runs(folders: Iterable[Path], show: Show = iter, without: Path | None =
             elif run.result is not None:
                 found.append(FinishedRun(run, job, words[job.folder]))
             elif run is job:
-                unfinished.append(name)
-    if unfinished:
-        named = ", ".join(unfinished[:NAMED]) + (", …" if len(unfinished) > NAMED else "")
-        count = "1 run is" if len(unfinished) == 1 else f"{len(unfinished)} runs are"
-        left_out.append(f"{count} not finished and left out: {named}.")
-    return FoundRuns(tuple(found), tuple(left_out))
+                (at_work if is_held(run) else unfinished).append(name)
+    for names, why in ((unfinished, "not finished"), (at_work, "being worked on by another process")):
+        if names:
+            named = ", ".join(names[:NAMED]) + (", …" if len(names) > NAMED else "")
+            count = "1 run is" if len(names) == 1 else f"{len(names)} runs are"
+            left_out.append(f"{count} {why} and left out: {named}.")
+    return FoundRuns(tuple(found), tuple(left_out), bool(at_work))
 
 
 def problem_of(result: Mapping[str, Any]) -> str | None:

@@ -20,6 +20,7 @@ from ssl_cli.runs.files import NO_LINKS
 LARGEST = 32 * 2**20  # bytes of a file
 MOST = 20_000  # values in a file: aliases of YAML can make few bytes into any number of values
 TAIL = 2**18  # bytes at the end of a file that grows
+PARSER, SPACE = json.JSONDecoder(), " \t\r\n"  # and what JSON takes for space
 
 
 class DamagedError(Exception):
@@ -79,7 +80,7 @@ def all_lines(path: Path) -> Iterator[dict[str, Any]]:
             *lines, rest = (rest + block).split(b"\n")
             if len(rest) > TAIL:
                 rest = b"?"  # a line so long is none, and neither is what is left of it
-            yield from _objects(lines)
+            yield from (found for line in lines if (found := _line(line)) is not None)
 
 
 def is_file(path: Path) -> bool:
@@ -147,24 +148,14 @@ def _content(path: Path, tail: int | None = None) -> bytes | None:
         raise DamagedError(f"{path.name} cannot be read ({error.strerror})") from error
 
 
-def _objects(lines: list[bytes]) -> list[dict[str, Any]]:
-    """The JSON objects among lines. All are parsed at once, which takes half the time, and each by itself where one is none."""
-    try:
-        found = cast(list[Any], json.loads(f"[{b','.join(lines).decode()}]"))
-    except (ValueError, RecursionError):
-        found = []
-    if len(found) == len(lines) and all(isinstance(value, dict) for value in found):
-        return cast(list[dict[str, Any]], found)
-    return [value for line in lines if (value := _line(line)) is not None]
-
-
 def _line(text: bytes) -> dict[str, Any] | None:
     """A JSON object; None where it is something else."""
     try:
-        value = json.loads(text)
+        line = text.decode().strip(SPACE)
+        value, end = PARSER.raw_decode(line)  # in half the time of `json.loads`, which looks for the encoding of each
     except (ValueError, RecursionError):
         return None
-    return cast(dict[str, Any], value) if isinstance(value, dict) else None
+    return cast(dict[str, Any], value) if end == len(line) and isinstance(value, dict) else None
 
 
 def _as_object(value: Any, path: Path) -> dict[str, Any]:

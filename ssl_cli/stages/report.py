@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,7 @@ def report(config: Config, run: Run) -> dict[str, Any]:
 
 def _but_reports(found: FoundRuns, stage: str) -> FoundRuns:
     """The runs but for earlier reports, which a folder of all runs has too."""
-    return FoundRuns(tuple(one for one in found.runs if one.result["stage"] != stage), found.left_out)
+    return replace(found, runs=tuple(one for one in found.runs if one.result["stage"] != stage))
 
 
 def _bar(folders: list[Path]) -> Iterable[Path]:

@@ -7,11 +7,14 @@ own process, from which a task or a batch script descends, says by its name whic
 
 import os
 import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 OWN_GPUS = ("SLURM_GPUS_PER_TASK", "SLURM_GPU_BIND", "SLURM_TRES_PER_TASK")  # told where each task sees GPUs of its own
 FIRST_PORT, PORTS = 12_000, 20_000  # below those that systems give to whoever asks for any
+OVER = ("COMPLETING", "CANCELLED", "TIMEOUT", "PREEMPTED", "DEADLINE")  # what Slurm calls a job that it ends
+ASKED = 10.0  # seconds for Slurm to say how a job is, less than it waits until it kills it
 STEPS = 16  # of one job, until two of them have the same port
 
 
@@ -62,6 +65,27 @@ def is_below_batch_script() -> bool:
             return ".batch]" in command
         pid = int(parent)
     return False
+
+
+def is_ended_for_good(said: Mapping[str, str]) -> bool:
+    """Whether Slurm ends this process's job and will not start it again, as after `scancel`; False where it does not say.
+
+    A job that is told to end in good time, since it is preempted or its time will soon be up, still runs. One that is requeued
+    has been started once more, by Slurm's count, than it was told at its beginning.
+
+    Args:
+        said: the environment.
+    """
+    job = said.get("SLURM_JOB_ID", "")
+    try:
+        shown = subprocess.run(
+            ["scontrol", "--oneliner", "show", "job", job], capture_output=True, text=True, timeout=ASKED, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return False
+    own = next((line for line in shown.stdout.splitlines() if line.startswith(f"JobId={job} ")), "")  # of an array, all
+    found = dict(re.findall(r"\b(JobState|Restarts)=(\S+)", own))
+    return found.get("JobState") in OVER and found.get("Restarts") == said.get("SLURM_RESTART_COUNT", "0")
 
 
 def first_host(nodes: str) -> str:

@@ -12,6 +12,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from ssl_cli.config.build import plain
+from ssl_cli.config.plugins import is_search
 from ssl_cli.config.schema import Config
 from ssl_cli.config.typecheck import shown
 from ssl_cli.config.words import with_params
@@ -20,15 +21,9 @@ from ssl_cli.runs.sweep_jobs import RECORD
 
 log = logging.getLogger("ssl_cli")
 
-SEARCH = "OptunaSweeper"
 FILE = "search.json"
 # What makes an accuracy another measurement, and not another network.
 SAME = ("seed", "dataset", "budget", "stage.folds")
-
-
-def is_search(sweeper: Any) -> bool:
-    """Whether Hydra's settings of a sweeper are those of a search."""
-    return sweeper is not None and str(sweeper.get("_target_")).rpartition(".")[2] == SEARCH
 
 
 def check_search(configs: Sequence[Config], sweeper: Any) -> None:

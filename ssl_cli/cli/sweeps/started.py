@@ -10,11 +10,11 @@ from typing import Any
 
 from ssl_cli.cli.sweeps.jobs import Jobs
 from ssl_cli.cli.sweeps.launchers import THREADS, check_launcher, launcher_of
-from ssl_cli.cli.sweeps.search import check_search, is_search, nothing_found, objective
+from ssl_cli.cli.sweeps.search import check_search, nothing_found, objective
 from ssl_cli.config import compose
 from ssl_cli.config.choices import CANNOT
 from ssl_cli.config.overrides import key_of
-from ssl_cli.config.plugins import SAMPLER
+from ssl_cli.config.plugins import SAMPLER, is_search
 from ssl_cli.config.schema import Config
 from ssl_cli.cores import cores
 

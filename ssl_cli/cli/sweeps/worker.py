@@ -17,7 +17,8 @@ from ssl_cli.cli.sweeps.launchers import is_job_of_slurm
 from ssl_cli.cli.sweeps.reports import Report, must_stop, says_into
 from ssl_cli.cli.terminal import stopped_by_signals
 from ssl_cli.errors import Interrupted
-from ssl_cli.training import launch
+from ssl_cli.runs.files import quoted
+from ssl_cli.training import launch, slurm
 
 log = logging.getLogger("ssl_cli")
 
@@ -43,9 +44,13 @@ def carry_out_in_worker(job: Callable[[], Path], reports: Path, number: int, fol
                 given = job()
     except Interrupted as stopped:  # its folder says so
         if is_job_of_slurm() and not must_stop(reports):
-            # It may have been told to end in order to be started again: without a report or a result, whoever started the
-            # sweep goes on waiting.
-            sys.exit(128 + stopped.signal_number)
+            if not slurm.is_ended_for_good(os.environ):
+                # It is told to end in order to be started again: without a report or a result, whoever started the sweep goes
+                # on waiting.
+                sys.exit(128 + stopped.signal_number)
+            problem = (
+                f"Slurm has ended it for good, as scancel does; go on with: ssl-cli resume={quoted(reports.parent)}"
+            )
     except Exception as error:
         problem = f"{type(error).__name__}: {error}"
     with contextlib.suppress(OSError):  # whoever would read it is gone

@@ -69,7 +69,7 @@ def folder(
     images, notes = there
     try:
         return _dataset(root, images, notes, reading, strict, may_lack_test=not test_fraction)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, RuntimeError, AttributeError, IndexError) as error:
         raise ConfigError(
             f"dataset.cache={cache}: {kept.folder} is damaged; remove this folder, and images are decoded anew"
         ) from error
