@@ -75,7 +75,7 @@ class GivenInputs:
         return self._digest.hexdigest()[:16]
 
     def _images(self, reading: Reading) -> Iterator[Part]:
-        size = max(1, min(AT_ONCE, BYTES_AT_ONCE // (reading.channels * reading.height * reading.width)))
+        size = max(1, min(AT_ONCE, BYTES_AT_ONCE // reading.nbytes))
         names: list[str] = []
         pixels: list[np.ndarray] = []
         for name, read in zip(self._shown(), read_images(self.paths.values(), reading), strict=True):

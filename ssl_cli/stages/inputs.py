@@ -109,7 +109,7 @@ def without_data(key: str, folder: Path, facts: InputFacts, name: str) -> Datase
     """
     none = torch.empty(0, dtype=torch.int64)
     if facts.reading is not None:
-        pixels = torch.empty(0, facts.reading.channels, facts.reading.height, facts.reading.width, dtype=torch.uint8)
+        pixels = torch.empty(0, *facts.reading.shape, dtype=torch.uint8)
         return Dataset(Split(pixels, none), Split(pixels, none), facts.classes, name=name, reading=facts.reading)
     path = folder / "tokenizer.json"
     if not path.is_file():

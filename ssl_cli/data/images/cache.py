@@ -27,7 +27,6 @@ from ssl_cli.data.images.part import (
     Decoded,
     Part,
     Version,
-    image_bytes,
     images_at_once,
     new_name,
     read_entries,
@@ -57,7 +56,7 @@ class ImageCache:
         self.setting = cache
         self.folder = cache.expanduser() / "images" / hashlib.sha256(about.encode()).hexdigest()[:24]
         self.root, self.reading = root, reading
-        self.size = max(1, shards.BYTES // image_bytes(reading))  # rows of a full part
+        self.size = max(1, shards.BYTES // reading.nbytes)  # rows of a full part
         self._maps: dict[str, np.ndarray] = {}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -193,7 +192,7 @@ class ImageCache:
             if len(numbers) != about["notes"]["train"] + about["notes"]["test"] or not _fit(numbers, rows, counts):
                 return None
             begins = counts.cumsum(0) - counts
-            parts = parts or [torch.empty(0, self.reading.channels, self.reading.height, self.reading.width).byte()]
+            parts = parts or [torch.empty(0, *self.reading.shape, dtype=torch.uint8)]
             return shards.Shards(parts, begins[numbers] + rows), about["notes"]
         except (
             OSError, ValueError, EOFError, OverflowError, MemoryError, RecursionError, RuntimeError, KeyError, TypeError,
@@ -204,10 +203,7 @@ class ImageCache:
     def _mapped(self, part: str) -> torch.Tensor:
         path = self.folder / f"{part}.npy"
         found = np.load(path, mmap_mode="r")
-        if (
-            found.shape[1:] != (self.reading.channels, self.reading.height, self.reading.width)
-            or found.dtype != np.uint8
-        ):
+        if found.shape[1:] != self.reading.shape or found.dtype != np.uint8:
             raise ValueError(f"{path.name} has other images")
         return shards.mapped(path, torch.uint8, found.size, found.offset).view(found.shape)
 
@@ -259,7 +255,7 @@ class ImageCache:
 
     def _check_space(self, count: int, beside: int) -> None:
         """Raises ConfigError where so many images, and others beside them for a while, have no room on the disk."""
-        needed = (count + beside) * image_bytes(self.reading)
+        needed = (count + beside) * self.reading.nbytes
         free = shutil.disk_usage(self.folder).free
         if needed > free:
             raise ConfigError(

@@ -42,6 +42,16 @@ class Reading:
     channels: int
     fit: Fit = "crop"
 
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Of an input: (C, H, W)."""
+        return self.channels, self.height, self.width
+
+    @property
+    def nbytes(self) -> int:
+        """Of an input."""
+        return self.channels * self.height * self.width
+
 
 def is_image(path: Path) -> bool:
     """Whether a file's name ends as those of images do."""

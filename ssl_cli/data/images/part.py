@@ -66,12 +66,7 @@ def new_name() -> str:
 def images_at_once(reading: Reading, count: int, processes: int) -> int:
     """How many of `count` images make a part: little memory, and work for all processes to the end."""
     shares = max(FEWEST, math.ceil(count / (SHARES * processes)))
-    return max(1, min(AT_ONCE, shares, BYTES_AT_ONCE // image_bytes(reading)))
-
-
-def image_bytes(reading: Reading) -> int:
-    """Of an image in a part."""
-    return reading.channels * reading.height * reading.width
+    return max(1, min(AT_ONCE, shares, BYTES_AT_ONCE // reading.nbytes))
 
 
 def decode_part(part: Part, count: Callable[[int], object]) -> list[Decoded]:
@@ -116,7 +111,7 @@ def write_part(
         "looks": [each.look for _, each in lasting],
         "reasons": [each.reason for _, each in lasting],
     }
-    shape = (sum(each.reason is None for _, each in lasting), reading.channels, reading.height, reading.width)
+    shape = (sum(each.reason is None for _, each in lasting), *reading.shape)
     with place.writing(f"{name}.npy") as file:
         np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
         for row in rows:
