@@ -312,7 +312,7 @@ def test_runs_that_are_not_finished_are_counted_in_one_line(tmp_path, monkeypatc
     )
     with claimed(tmp_path / "runs/a"):
         found = read_runs([tmp_path / "runs"])
-    assert found.is_growing
+    assert found.is_worked_on
     assert found.left_out == (
         "3 runs are not finished and left out: runs/b, runs/c, runs/d.",
         "1 run is being worked on by another process and left out: runs/a.",

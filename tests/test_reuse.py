@@ -303,13 +303,8 @@ def test_an_unfinished_run_that_cannot_be_gone_on_with_is_no_silent_end_of_a_job
         assert trained(new) == {"0/backbone.safetensors", "0/classifier.safetensors"}
 
 
-def test_a_sweep_that_two_processes_go_on_with_trains_no_job_twice_where_it_lies_in_another_sweep(typed, tmp_path):
-    assert typed(*BASELINES, "seed=0").code == 0
-    run = sweeps(tmp_path)[0] / "0"
-    for _ in range(2):  # the second sweep has no run of its own
-        (run / "result.json").unlink()
-        if len(sweeps(tmp_path)) == 1:
-            assert typed(*BASELINES, "seed=0").code == 0
+@contextlib.contextmanager
+def held_by_another_process(run):
     program = (
         "from pathlib import Path; from ssl_cli.runs.claim import claimed\n"
         f"with claimed(Path({str(run)!r})): print(flush=True); input()"
@@ -318,11 +313,22 @@ def test_a_sweep_that_two_processes_go_on_with_trains_no_job_twice_where_it_lies
     try:
         assert other.stdout is not None
         other.stdout.readline()
+        yield
+    finally:
+        other.communicate(b"\n")
+
+
+def test_a_sweep_that_two_processes_go_on_with_trains_no_job_twice_where_it_lies_in_another_sweep(typed, tmp_path):
+    assert typed(*BASELINES, "seed=0").code == 0
+    run = sweeps(tmp_path)[0] / "0"
+    for _ in range(2):  # the second sweep has no run of its own
+        (run / "result.json").unlink()
+        if len(sweeps(tmp_path)) == 1:
+            assert typed(*BASELINES, "seed=0").code == 0
+    with held_by_another_process(run):
         done = typed(f"resume={sweeps(tmp_path)[1]}")
         assert done.code == 0, done.said
         assert f"Another process is at the run of this job: {run.relative_to(tmp_path)}" in done.said
-    finally:
-        other.communicate(b"\n")
     assert trained(sweeps(tmp_path)[1]) == set()
     done = typed(f"resume={sweeps(tmp_path)[1]}")
     assert (done.code, trained(sweeps(tmp_path)[1])) == (0, set()), done.said
@@ -364,17 +370,8 @@ def test_a_sweep_that_another_process_is_going_on_with_says_so_and_what_to_type_
     words = ("-m", "classical", "dataset=synthetic", "budget.labels=20", "seed=0,1", "hydra.sweep.dir=sweep")
     assert typed(*words).code == 0
     (tmp_path / "sweep/0/result.json").unlink()
-    program = (
-        "from pathlib import Path; from ssl_cli.runs.claim import claimed\n"
-        f"with claimed(Path({str(tmp_path / 'sweep/0')!r})): print(flush=True); input()"
-    )
-    other = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    try:
-        assert other.stdout is not None
-        other.stdout.readline()
+    with held_by_another_process(tmp_path / "sweep/0"):
         done = typed("resume=sweep")
-    finally:
-        other.communicate(b"\n")
     assert done.code == 0, done.said
     assert "Another process is at the run of this job: sweep/0" in done.said
     assert "1 run is being worked on by another process and left out: sweep/0." in done.said

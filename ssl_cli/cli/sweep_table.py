@@ -44,7 +44,7 @@ def summarise(folder: Path) -> None:
     found = read_runs(job_folders(folder).values())
     for said in found.left_out:
         log.info("%s", said)
-    if found.is_growing:
+    if found.is_worked_on:
         log.info("Once that is done, ssl-cli resume=%s shows all runs of the sweep.", quoted(folder))
     corrupted = corrupted_rows(found.runs)
     if corrupted:

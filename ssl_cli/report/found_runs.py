@@ -50,12 +50,12 @@ class FinishedRun:
 class FoundRuns:
     """The finished runs of some folders, and a sentence for what was left out of them.
 
-    is_growing: whether another process works on a run that was left out.
+    is_worked_on: whether another process works on a run that was left out.
     """
 
     runs: tuple[FinishedRun, ...]
     left_out: tuple[str, ...]
-    is_growing: bool = False
+    is_worked_on: bool = False
 
 
 def read_runs(folders: Iterable[Path], show: Show = iter, without: Path | None = None) -> FoundRuns:
